@@ -1,0 +1,1 @@
+"""From a case on disk to a batch in memory: preprocessing, cache, augmentation."""

@@ -1,0 +1,26 @@
+"""Coarser sampling along one axis, then linear interpolation back to the old grid."""
+
+import torch
+from torch import Tensor
+
+
+def coarsen(images: Tensor, *, axis: int, factor: float) -> Tensor:
+    """Sample images (C, *size) every `factor` voxels along a spatial axis (nearest voxel) and interpolate back.
+
+    The coarse samples number floor(size / factor), at least one, and lie symmetric about the centre. Before the first
+    and after the last one the value stays constant (TorchIO puts 0 there once it is more than half a coarse step away).
+
+    Example:
+        >>> coarsen(torch.tensor([[0.0, 1.0, 2.0, 3.0]]), axis=0, factor=2.0)
+        tensor([[1.0000, 1.5000, 2.5000, 3.0000]])
+    """
+    size = images.shape[axis + 1]
+    samples = max(1, int(size / factor))
+    first = (size - 1) / 2 - (samples - 1) / 2 * factor
+    source = (first + torch.arange(samples, dtype=torch.float64) * factor + 0.5).floor().long()
+    place = ((torch.arange(size, dtype=torch.float64) - first) / factor).clamp(0, samples - 1)
+    lower = place.floor().long()
+    upper = (lower + 1).clamp(max=samples - 1)
+    share = (place - lower).to(images.dtype).reshape(-1, *[1] * (images.ndim - axis - 2)).to(images.device)
+    low = images.index_select(axis + 1, source[lower].to(images.device))
+    return low.lerp_(images.index_select(axis + 1, source[upper].to(images.device)), share)

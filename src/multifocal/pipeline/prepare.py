@@ -1,0 +1,127 @@
+"""From a case's files to what a network sees, with the grid that leads back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from multifocal.cohorts import Case
+from multifocal.errors import UserError
+from multifocal.pipeline.channels import make_channel
+from multifocal.pipeline.settings import BrainBox, Preprocessing
+from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, resized, respaced, restore
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case on the network's grid.
+
+    Args:
+        name: the case's name.
+        images: float32 `(C, *spatial)`.
+        target: uint8 0/1 `(*spatial)`, or None without a label.
+        inside: bool `(*spatial)`: the brain (everything, when the recipe names none).
+        geometry: where these voxels lie; `volumes.restore` finds the way home from it.
+        native_brain: bool, the brain on the source's own grid.
+        native: the source's own grid.
+        label: uint8 0/1 on the source's own grid, or None.
+    """
+
+    name: str
+    images: np.ndarray
+    target: np.ndarray | None
+    inside: np.ndarray
+    geometry: Geometry
+    native_brain: np.ndarray
+    native: Geometry
+    label: np.ndarray | None
+
+
+def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> Prepared:
+    """Read a case and put it on the network's grid.
+
+    Raises:
+        UserError: a map is missing, lies on another grid, is constant or not finite, the brain is empty, or the label
+            is not a mask.
+    """
+    maps = _read_maps(case, settings)
+    first = next(iter(maps.values()))
+    label = _read_label(case, first.geometry) if with_label and case.label is not None else None
+    brain = _brain(case, maps, settings)
+    oriented = {name: orient(volume, axes=settings.axes) for name, volume in maps.items()}
+    inside = orient(Volume(brain.view(np.uint8), first.geometry), axes=settings.axes)
+    grid, nearest = _grid(inside, settings, where=case.name)
+
+    def place(volume: Volume, interpolation: Literal["nearest", "linear"]) -> np.ndarray:
+        # `restore` copies voxels where the grid is only a cut-out of the source, as in a brain box at its own spacing.
+        return restore(volume, grid, interpolation="nearest" if nearest else interpolation).array
+
+    inside_array = place(inside, "nearest").astype(bool)
+    masked = inside_array if settings.brain is not None else None
+    channels = [
+        make_channel(place(oriented[c.map], "linear"), masked, c, where=f"case {case.name}") for c in settings.channels
+    ]
+    target = None
+    if label is not None:
+        target = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
+    return Prepared(case.name, np.stack(channels), target, inside_array, grid, brain, first.geometry, label)
+
+
+def _grid(inside: Volume, settings: Preprocessing, *, where: str) -> tuple[Geometry, bool]:
+    """Return the network's grid and whether maps go there by nearest neighbour."""
+    if not isinstance(settings, BrainBox):
+        size = settings.size
+        if len(size) != inside.geometry.ndim:
+            raise UserError(
+                f"case {where}: is {inside.geometry.ndim}D, but preprocessing.size has {len(size)} numbers; "
+                "choose a recipe for such images"
+            )
+        full = [own if wanted is None else wanted for wanted, own in zip(size, inside.geometry.size, strict=True)]
+        return resized(inside.geometry, full), settings.interpolation == "nearest"
+    lower, upper = bounding_box(inside.array) or ((), ())
+    lower = tuple(max(0, a - settings.margin) for a in lower)
+    upper = tuple(min(n, b + settings.margin) for b, n in zip(upper, inside.geometry.size, strict=True))
+    box = crop(inside, lower=lower, upper=upper).geometry
+    if settings.spacing is None:
+        return box, False
+    if len(settings.spacing) != box.ndim:
+        raise UserError(f"case {where}: is {box.ndim}D, but preprocessing.spacing has {len(settings.spacing)} numbers")
+    return respaced(box, settings.spacing), False
+
+
+def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
+    names = dict.fromkeys([channel.map for channel in settings.channels] + ([settings.brain] if settings.brain else []))
+    maps: dict[str, Volume] = {}
+    for name in names:
+        if name not in case.images:
+            raise UserError(f"case {case.name}: has no map '{name}', which the recipe needs; it has {', '.join(case.images)}")
+        maps[name] = case.images[name].read()
+        first = next(iter(maps))
+        different = maps[name].geometry.differences(maps[first].geometry)
+        if different:
+            raise UserError(
+                f"{case.images[name].path}: lies on another grid than {case.images[first].path.name}: "
+                f"{'; '.join(different)}; resample one onto the other"
+            )
+    return maps
+
+
+def _read_label(case: Case, native: Geometry) -> np.ndarray:
+    label = case.label.read()  # type: ignore[union-attr]
+    different = label.geometry.differences(native)
+    if different:
+        raise UserError(f"{case.label.path}: lies on another grid than the images: {'; '.join(different)}")  # type: ignore[union-attr]
+    # Instance label maps (1 ... n) are one foreground to a network with one output.
+    if not np.isfinite(label.array).all() or (label.array < 0).any() or (label.array % 1 != 0).any():
+        raise UserError(f"{case.label.path}: is not a mask: expected whole numbers, 0 for background")  # type: ignore[union-attr]
+    return (label.array > 0).astype(np.uint8)
+
+
+def _brain(case: Case, maps: Mapping[str, Volume], settings: Preprocessing) -> np.ndarray:
+    if settings.brain is None:
+        return np.ones(next(iter(maps.values())).geometry.size, bool)
+    brain = maps[settings.brain].array != 0
+    if not brain.any():
+        raise UserError(f"{case.images[settings.brain].path}: is 0 everywhere, so there is no brain; check the file")
+    return brain

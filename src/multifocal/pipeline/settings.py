@@ -1,0 +1,76 @@
+"""What a recipe may say about preprocessing."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from multifocal.config import Config
+
+Range = tuple[float, float]
+
+
+class Channel(Config):
+    """One input channel of the network: a map of the case, and what is done to its values, in this order.
+
+    Args:
+        map: the map's name in the cohort (`adc`, `zadc`, ...).
+        below: turn the map into the binary prior `value < below` (0 outside the brain).
+        clip: limits, either of them null.
+        range: `(low, high)` goes to `(0, 1)`.
+        zscore: subtract the mean and divide by the standard deviation of the `image`, or of the `brain` (then 0
+            outside).
+    """
+
+    map: str
+    below: float | None = None
+    clip: tuple[float | None, float | None] | None = None
+    range: Range | None = None
+    zscore: Literal["image", "brain"] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Channel":
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"range={list(self.range)}: expected low < high")
+        low, high = self.clip or (None, None)
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"clip=[{low}, {high}]: expected low < high")
+        if self.below is not None and (self.clip or self.range or self.zscore):
+            raise ValueError("below makes a binary prior, which is not clipped, scaled or normalised")
+        return self
+
+    @property
+    def is_prior(self) -> bool:
+        """Whether the channel is a binary mask, which augmentation moves but never blurs."""
+        return self.below is not None
+
+
+class _Common(Config):
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    brain: str | None = None
+    axes: str = "LPS"
+
+    @model_validator(mode="after")
+    def _check(self) -> "_Common":
+        if self.brain is None and any(channel.zscore == "brain" for channel in self.channels):
+            raise ValueError("zscore: brain needs brain: the map that is 0 outside the brain")
+        return self
+
+
+class Resize(_Common):
+    """Every map stretched to one size, whatever its spacing; `null` keeps an axis as it is."""
+
+    kind: Literal["resize"]
+    size: tuple[Annotated[int, Field(gt=0)] | None, ...]
+    interpolation: Literal["linear", "nearest"] = "linear"
+
+
+class BrainBox(_Common):
+    """Every map cut to the box of the brain, at a target spacing in mm or (null) its own."""
+
+    kind: Literal["brain-box"]
+    brain: str
+    spacing: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    margin: int = Field(default=0, ge=0)
+
+
+Preprocessing = Annotated[Resize | BrainBox, Field(discriminator="kind")]
