@@ -1,0 +1,190 @@
+"""Read and write images: MetaImage, NIfTI, NRRD and PNG, through SimpleITK."""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from multifocal.errors import UserError
+from multifocal.files import atomic
+from multifocal.volumes import headers
+from multifocal.volumes.geometry import Geometry
+from multifocal.volumes.integrity import check_length, check_stream
+from multifocal.volumes.resample import to_image
+from multifocal.volumes.volume import Volume
+
+sitk.ProcessObject.GlobalWarningDisplayOff()
+
+READERS = {
+    ".mha": headers.read_meta,
+    ".mhd": headers.read_meta,
+    ".nii": headers.read_nifti,
+    ".nii.gz": headers.read_nifti,
+    ".nrrd": headers.read_nrrd,
+    ".png": headers.read_png,
+}
+EXTENSIONS = tuple(READERS)
+
+
+class Header(NamedTuple):
+    """What `read` knows before the voxels: where they are, the way in, the grid, the number of scalar images."""
+
+    stored: headers.Stored
+    reader: sitk.ImageFileReader
+    geometry: Geometry
+    components: int
+
+
+def strip_extension(name: str) -> str:
+    """Return a file name without its image extension (".nii.gz" as one), or as it is if it has none.
+
+    Example:
+        >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
+        ('case_01', 'v1.2', 'notes.txt')
+    """
+    return name[: len(name) - len(_extension(name) or "")]
+
+
+def read(path: str | Path, *, component: int | None = None) -> Volume:
+    """Read a 2D or 3D image, in the axis order (x, y, z) and dtype of the file (scaled NIfTI comes out as float).
+
+    Of an image with several components (colours, vector fields, time points) `component` picks one. PNG files have unit
+    spacing. NaN and inf among the voxels are allowed.
+
+    Raises:
+        UserError: no such file, not a readable image, truncated or corrupt, a header that promises more voxels than the
+            file can hold or whose data file lies elsewhere, an impossible geometry, several components and none picked.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "ramp.mha"
+        >>> write(file, Volume(np.arange(6.0).reshape(2, 3), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
+        >>> read(file).array.tolist(), read(file).geometry.spacing
+        ([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], (1.0, 2.0))
+    """
+    path = Path(path)
+    header = _open(path)
+    _check_component(path, component, header.components)
+    check_stream(path, header.stored)
+    try:
+        view = sitk.GetArrayViewFromImage(image := header.reader.Execute())
+    except (RuntimeError, MemoryError) as error:
+        raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        view = view[..., component]
+    elif header.components > 1:
+        view = view.reshape(header.components, *header.geometry.size[::-1])[component]
+    return Volume(np.array(view.reshape(header.geometry.size[::-1]).T, order="C"), header.geometry)
+
+
+def read_geometry(path: str | Path) -> Geometry:
+    """Read the grid of an image from its header; of the voxels only the number of bytes is checked.
+
+    Raises:
+        UserError: as `read`.
+    """
+    return _open(Path(path)).geometry
+
+
+def write(path: str | Path, volume: Volume) -> None:
+    """Write an image whole or not at all, compressed; the extension chooses the format.
+
+    Values come back exactly, and the geometry too from MetaImage and NRRD. NIfTI keeps geometry in float32 (about 1e-6
+    of it), PNG (2D uint8 or uint16) none. Bools are written as uint8. An .mhd has its voxels in a .zraw beside it.
+
+    Raises:
+        UserError: unknown extension, a volume that the format cannot hold, disk full, no permission.
+    """
+    path = Path(path)
+    extension = _extension(path.name)
+    if extension is None:
+        raise UserError(f"{path}: unknown image type; choose a name that ends in {', '.join(EXTENSIONS)}")
+    dtype = volume.array.dtype
+    if dtype == np.float16 or dtype.itemsize > 8:
+        raise UserError(f"{path}: {dtype} cannot be written; convert to float32")
+    if extension == ".png" and (volume.geometry.ndim != 2 or dtype not in (np.bool_, np.uint8, np.uint16)):
+        raise UserError(
+            f"{path}: PNG holds 2D uint8 or uint16, not {volume.geometry.ndim}D {dtype}; write .mha instead"
+        )
+    array = volume.array.view(np.uint8) if dtype == np.bool_ else volume.array
+    image = to_image(Volume(array, volume.geometry))
+    with atomic(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise UserError(
+                f"{path}: cannot write ({_reason(error)}); free some space or choose another folder"
+            ) from error
+        _check_written(path, temporary, extension)
+        data = temporary.with_suffix(".zraw")
+        if extension == ".mhd":
+            # Between these steps there is no header, so never one with another image's voxels.
+            path.unlink(missing_ok=True)
+            data.replace(path.with_suffix(".zraw"))
+
+
+def _open(path: Path) -> Header:
+    extension = _extension(path.name)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name an image file")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    if extension is None:
+        raise UserError(f"{path}: unknown image type; readable are {', '.join(EXTENSIONS)}")
+    try:
+        if not path.stat().st_size:
+            raise headers.damaged(path, "file is empty")
+        stored = READERS[extension](path)
+        check_length(path, stored)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror or error}") from error
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
+    size, dims = reader.GetSize(), len(reader.GetSize())
+    n = min(dims, 3)
+    direction = np.array(reader.GetDirection()).reshape(dims, dims)
+    try:
+        if extension == ".png":
+            geometry = Geometry(size, (1.0,) * n, (0.0,) * n, tuple(np.eye(n).ravel()))
+        else:
+            geometry = Geometry(
+                size[:n], reader.GetSpacing()[:n], reader.GetOrigin()[:n], tuple(direction[:n, :n].ravel())
+            )
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; correct the header or convert the image again") from error
+    return Header(stored, reader, geometry, reader.GetNumberOfComponents() * int(np.prod(size[n:])))
+
+
+def _check_component(path: Path, component: int | None, components: int) -> None:
+    if component is None and components > 1:
+        raise UserError(f"{path}: holds {components} components; pick one with component=0 to {components - 1}")
+    if component is not None and not 0 <= component < components:
+        raise UserError(f"{path}: has no component {component}; it holds {components}, counted from 0")
+
+
+def _check_written(path: Path, temporary: Path, extension: str) -> None:
+    # ITK does not notice every failed write, so what lies on the disk is checked before it takes the name.
+    try:
+        stored = READERS[extension](temporary)
+        check_length(temporary, stored)
+        check_stream(temporary, stored)
+    except UserError as error:
+        raise UserError(f"{path}: came out incomplete; the disk may be full: free some space and run again") from error
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _extension(name: str) -> str | None:
+    return next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.lower().endswith(e)), None)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).split("ERROR:")[-1]
+    return " ".join(re.sub(r"\w+\(0x[0-9a-f]+\):", "", text).split())
