@@ -1,0 +1,51 @@
+"""What data a run saw: a hash of names and contents that does not depend on where the files lie."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from multifocal.cohorts.case import Case, Cohort
+from multifocal.errors import UserError
+from multifocal.volumes import strip_extension
+from multifocal.volumes.io import READERS
+
+
+def case_fingerprint(case: Case) -> str:
+    """Return the SHA-256 (hex) of a case's images and label: map names, components and bytes of the files.
+
+    The case's name is not part of it: equal contents have equal fingerprints.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    files = dict(sorted(case.images.items()))
+    if case.label:
+        files["/label"] = case.label  # no map can have this name
+    digests = {path: _file_digest(path) for path in {image.path for image in files.values()}}
+    parts = [[name, image.component, digests[image.path]] for name, image in files.items()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def fingerprint(cohort: Cohort) -> str:
+    """Return the SHA-256 (hex) of a cohort: the names and contents of its cases, in any order, under any root.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    parts = sorted([case.name, case_fingerprint(case)] for case in cohort)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    extension = path.name[len(strip_extension(path.name)) :].lower()
+    try:
+        if extension not in READERS:
+            raise UserError(f"{path}: unknown image type; readable are {', '.join(READERS)}")
+        # The voxels of a detached header lie in another file.
+        for file in dict.fromkeys((path, READERS[extension](path).path)):
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    except OSError as error:
+        raise UserError(f"{error.filename or path}: cannot read: {error.strerror}") from error
+    return digest.hexdigest()

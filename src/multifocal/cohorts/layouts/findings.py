@@ -1,0 +1,105 @@
+"""What a layout's reader finds: cases and problems side by side, so that no file is dropped in silence."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multifocal.cohorts.case import Case, ImageFile, LabelKind, Split
+from multifocal.cohorts.problems import Problem
+from multifocal.errors import UserError
+from multifocal.volumes import EXTENSIONS, strip_extension
+
+# Files that lie beside images and are not images: notes, tables, and the voxels of detached headers.
+_BESIDE = {".txt", ".md", ".pdf", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".log", ".db", ".ini"}
+_VOXELS = {".raw", ".zraw"}
+
+
+@dataclass
+class Findings:
+    """Cases and problems as they are found under `root`."""
+
+    root: Path
+    label_kind: LabelKind = "binary"
+    cases: dict[str, Case] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, text: str, *, case: str | None = None) -> None:
+        """Note an error."""
+        self.problems.append(Problem("error", text, case))
+
+    def add(
+        self,
+        name: str,
+        *,
+        images: Mapping[str, ImageFile],
+        subject: str | None = None,
+        label: ImageFile | None = None,
+        split: Split | None = None,
+    ) -> None:
+        """Add a case (its subject is itself unless given), or note why it cannot be one."""
+        if name in self.cases:
+            file = next(iter(images.values())).path if images else None
+            where = f" ({self.short(file)})" if file else ""
+            self.problem(f"there is a second case of this name{where}; rename or remove one", case=name)
+            return
+        try:
+            self.cases[name] = Case(name, subject or name, images, label, split)
+        except UserError as error:
+            self.problem(str(error))
+
+    def short(self, path: Path) -> str:
+        """Return the path as seen from the cohort's root."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def listing(self, folder: Path, *, pattern: str, expected: str) -> dict[str, Path]:
+        """Return the image files of a folder by group 1 of the pattern that their names (less ending) match.
+
+        Names that do not match, endings that cannot be read, and second files of one name are noted as problems.
+        Hidden files, READMEs, licences, notes and tables are passed over.
+        """
+        found: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if _is_beside(path):
+                continue
+            where = self.short(path)
+            if path.is_dir():
+                self.problem(f"{where}: a folder among the images; move it elsewhere")
+            elif not path.name.lower().endswith(EXTENSIONS):
+                self.problem(f"{where}: not an image format read here; convert it to one of {', '.join(EXTENSIONS)}")
+            elif not (match := re.fullmatch(pattern, strip_extension(path.name))):
+                self.problem(f"{where}: unexpected name; expected {expected}")
+            elif match[1] in found:
+                self.problem(f"{where}: a second file for {self.short(found[match[1]])}; remove one", case=match[1])
+            else:
+                found[match[1]] = path
+        return found
+
+    def labels(self, folder: Path, cases: Mapping[str, Path], *, pattern: str, expected: str) -> dict[str, ImageFile]:
+        """Return the label of each case; none at all when there is no such folder (a cohort to predict).
+
+        Args:
+            folder: where the labels lie.
+            cases: the image each case is known by.
+            pattern: group 1 is the case's name.
+            expected: the pattern in words.
+        """
+        if not folder.is_dir():
+            return {}
+        files = self.listing(folder, pattern=pattern, expected=expected)
+        for name in sorted(cases.keys() - files.keys()):
+            self.problem(
+                f"{self.short(cases[name])} has no label in {self.short(folder)}; add it, or remove that folder "
+                "to only predict",
+                case=name,
+            )
+        for name in sorted(files.keys() - cases.keys()):
+            self.problem(f"{self.short(files[name])} is a label without an image; add the image or remove the label")
+        return {name: ImageFile(path) for name, path in files.items() if name in cases}
+
+
+def _is_beside(path: Path) -> bool:
+    name = path.name.lower()
+    if name.startswith((".", "readme", "license", "licence")) or path.suffix.lower() in _BESIDE:
+        return True
+    return path.suffix.lower() in _VOXELS and any(path.with_suffix(e).is_file() for e in (".mhd", ".mha", ".nrrd"))
