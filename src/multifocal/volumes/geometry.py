@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Geometry:
     direction: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", tuple(int(n) for n in self.size))
+        object.__setattr__(self, "size", tuple(index(n) for n in self.size))
         for name in ("spacing", "origin", "direction"):
             object.__setattr__(self, name, tuple(float(x) for x in getattr(self, name)))
         n = len(self.size)
@@ -129,6 +130,8 @@ def respaced(geometry: Geometry, spacing: Sequence[float]) -> Geometry:
         >>> grid.size, grid.origin
         ((3, 2), (0.0, 0.5))
     """
+    if len(spacing) != geometry.ndim or not all(s > 0 for s in spacing):
+        raise ValueError(f"spacing {times(spacing)} is not {geometry.ndim} positive numbers")
     extent = np.array(geometry.spacing) * geometry.size
     # The slack keeps 40 x 0.1 mm from becoming 21 voxels of 0.2 mm by rounding error.
     size = np.maximum(np.ceil(extent / np.array(spacing) - 1e-4), 1).astype(int)

@@ -27,10 +27,11 @@ READERS = {
     ".png": headers.read_png,
 }
 EXTENSIONS = tuple(READERS)
+LARGEST_NIFTI_SIZE = 32767
 
 
 class Header(NamedTuple):
-    """What `read` knows before the voxels: where they are, the way in, the grid, the number of scalar images."""
+    """What is known before the voxels are read: where they are, the grid, and how many scalar images there are."""
 
     stored: headers.Stored
     reader: sitk.ImageFileReader
@@ -45,13 +46,13 @@ def strip_extension(name: str) -> str:
         >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
         ('case_01', 'v1.2', 'notes.txt')
     """
-    return name[: len(name) - len(_extension(name) or "")]
+    return name.removesuffix(_extension(name) or "")
 
 
 def read(path: str | Path, *, component: int | None = None) -> Volume:
     """Read a 2D or 3D image, in the axis order (x, y, z) and dtype of the file (scaled NIfTI comes out as float).
 
-    Of an image with several components (colours, vector fields, time points) `component` picks one. PNG files have unit
+    Of an image with several components (colours, vectors, time points) `component` picks one. PNG files have unit
     spacing. NaN and inf among the voxels are allowed.
 
     Raises:
@@ -67,17 +68,22 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
     """
     path = Path(path)
     header = _open(path)
-    _check_component(path, component, header.components)
-    check_stream(path, header.stored)
+    components, backwards = header.components, header.geometry.size[::-1]
+    if component is None and components > 1:
+        raise UserError(f"{path}: holds {components} components; pick one with component=0 to {components - 1}")
+    if component is not None and not 0 <= component < components:
+        raise UserError(f"{path}: there is no component {component}; it holds {components}, counted from 0")
     try:
-        view = sitk.GetArrayViewFromImage(image := header.reader.Execute())
+        check_stream(path, header.stored)
+        image = header.reader.Execute()
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except (RuntimeError, MemoryError) as error:
         raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        view = view[..., component]
-    elif header.components > 1:
-        view = view.reshape(header.components, *header.geometry.size[::-1])[component]
-    return Volume(np.array(view.reshape(header.geometry.size[::-1]).T, order="C"), header.geometry)
+    frame, channel = divmod(component or 0, image.GetNumberOfComponentsPerPixel())
+    view = sitk.GetArrayViewFromImage(image).reshape(-1, *backwards, image.GetNumberOfComponentsPerPixel())
+    view = view[frame, ..., channel]
+    return Volume(np.array(view.T, order="C"), header.geometry)
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -92,8 +98,9 @@ def read_geometry(path: str | Path) -> Geometry:
 def write(path: str | Path, volume: Volume) -> None:
     """Write an image whole or not at all, compressed; the extension chooses the format.
 
-    Values come back exactly, and the geometry too from MetaImage and NRRD. NIfTI keeps geometry in float32 (about 1e-6
-    of it), PNG (2D uint8 or uint16) none. Bools are written as uint8. An .mhd has its voxels in a .zraw beside it.
+    Values come back exactly, and from MetaImage and NRRD the geometry too. NIfTI keeps the geometry in float32 (a
+    relative error of about 1e-6), PNG (2D uint8 or uint16) keeps none. Bools become uint8. The voxels of an .mhd lie in
+    a .zraw beside it.
 
     Raises:
         UserError: unknown extension, a volume that the format cannot hold, disk full, no permission.
@@ -101,88 +108,77 @@ def write(path: str | Path, volume: Volume) -> None:
     path = Path(path)
     extension = _extension(path.name)
     if extension is None:
-        raise UserError(f"{path}: unknown image type; choose a name that ends in {', '.join(EXTENSIONS)}")
-    dtype = volume.array.dtype
-    if dtype == np.float16 or dtype.itemsize > 8:
-        raise UserError(f"{path}: {dtype} cannot be written; convert to float32")
-    if extension == ".png" and (volume.geometry.ndim != 2 or dtype not in (np.bool_, np.uint8, np.uint16)):
-        raise UserError(
-            f"{path}: PNG holds 2D uint8 or uint16, not {volume.geometry.ndim}D {dtype}; write .mha instead"
-        )
-    array = volume.array.view(np.uint8) if dtype == np.bool_ else volume.array
-    image = to_image(Volume(array, volume.geometry))
+        raise UserError(f"{path}: unknown image type; choose a name that ends in {', '.join(EXTENSIONS)} (lower case)")
+    dtype, size = volume.array.dtype, volume.geometry.size
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        raise UserError(f"{path}: {dtype} cannot be written; convert it to float32")
+    if extension == ".png" and (len(size) != 2 or dtype not in (np.bool_, np.uint8, np.uint16)):
+        raise UserError(f"{path}: PNG holds 2D uint8 or uint16, not {len(size)}D {dtype}; write .mha instead")
+    if extension in (".nii", ".nii.gz") and max(size) > LARGEST_NIFTI_SIZE:
+        raise UserError(f"{path}: NIfTI holds at most {LARGEST_NIFTI_SIZE} voxels an axis; write .mha instead")
+    image = to_image(volume)
     with atomic(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=True)
-        except RuntimeError as error:
+            # ITK does not notice every failed write, so what lies on the disk is checked before it takes the name.
+            stored = READERS[extension](temporary)
+            check_length(temporary, stored)
+            check_stream(temporary, stored)
+        except (RuntimeError, UserError) as error:
             raise UserError(
-                f"{path}: cannot write ({_reason(error)}); free some space or choose another folder"
+                f"{path}: cannot write all of it (is the disk full?); free some space, run again"
             ) from error
-        _check_written(path, temporary, extension)
-        data = temporary.with_suffix(".zraw")
+        for file in temporary.parent.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         if extension == ".mhd":
             # Between these steps there is no header, so never one with another image's voxels.
             path.unlink(missing_ok=True)
-            data.replace(path.with_suffix(".zraw"))
+            stored.path.replace(path.parent / stored.path.name)
 
 
 def _open(path: Path) -> Header:
     extension = _extension(path.name)
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name an image file")
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
-    if extension is None:
-        raise UserError(f"{path}: unknown image type; readable are {', '.join(EXTENSIONS)}")
     try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; name an image file")
+        if not path.exists():
+            raise UserError(f"{path}: no such file; check the path")
+        if extension is None:
+            raise UserError(f"{path}: unknown image type; readable are {', '.join(EXTENSIONS)} (lower case)")
         if not path.stat().st_size:
             raise headers.damaged(path, "file is empty")
         stored = READERS[extension](path)
         check_length(path, stored)
     except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
-    size, dims = reader.GetSize(), len(reader.GetSize())
-    n = min(dims, 3)
-    direction = np.array(reader.GetDirection()).reshape(dims, dims)
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise UserError(f"{path}: holds complex numbers; save real ones, such as the magnitude")
+    size = reader.GetSize()
+    n = min(len(size), 3)
+    direction = np.array(reader.GetDirection()).reshape(len(size), len(size))[:n, :n]
+    spacing, origin = reader.GetSpacing()[:n], reader.GetOrigin()[:n]
+    if extension == ".png":
+        direction, spacing, origin = np.eye(n), (1.0,) * n, (0.0,) * n
     try:
-        if extension == ".png":
-            geometry = Geometry(size, (1.0,) * n, (0.0,) * n, tuple(np.eye(n).ravel()))
-        else:
-            geometry = Geometry(
-                size[:n], reader.GetSpacing()[:n], reader.GetOrigin()[:n], tuple(direction[:n, :n].ravel())
-            )
+        geometry = Geometry(size[:n], spacing, origin, tuple(direction.ravel()))
     except ValueError as error:
         raise UserError(f"{path}: {error}; correct the header or convert the image again") from error
     return Header(stored, reader, geometry, reader.GetNumberOfComponents() * int(np.prod(size[n:])))
 
 
-def _check_component(path: Path, component: int | None, components: int) -> None:
-    if component is None and components > 1:
-        raise UserError(f"{path}: holds {components} components; pick one with component=0 to {components - 1}")
-    if component is not None and not 0 <= component < components:
-        raise UserError(f"{path}: has no component {component}; it holds {components}, counted from 0")
-
-
-def _check_written(path: Path, temporary: Path, extension: str) -> None:
-    # ITK does not notice every failed write, so what lies on the disk is checked before it takes the name.
-    try:
-        stored = READERS[extension](temporary)
-        check_length(temporary, stored)
-        check_stream(temporary, stored)
-    except UserError as error:
-        raise UserError(f"{path}: came out incomplete; the disk may be full: free some space and run again") from error
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot read: {error.strerror or error}; check the file and its permissions")
 
 
 def _extension(name: str) -> str | None:
-    return next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.lower().endswith(e)), None)
+    return next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.endswith(e)), None)
 
 
 def _reason(error: Exception) -> str:

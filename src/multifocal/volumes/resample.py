@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from multifocal.errors import unknown_name
+from multifocal.volumes.crop import filled
 from multifocal.volumes.geometry import Geometry
 from multifocal.volumes.volume import Volume
 
@@ -21,7 +22,7 @@ def resample(volume: Volume, onto: Geometry, *, interpolation: Interpolation, fi
     intensities and probabilities: whole numbers become float32 (float64 from 32 bits up).
 
     Raises:
-        ValueError: an unknown interpolation, or grids of different dimension.
+        ValueError: an unknown interpolation, grids of different dimension, or a dtype that cannot hold `fill`.
 
     Example:
         >>> grid = Geometry((2, 1), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
@@ -29,27 +30,35 @@ def resample(volume: Volume, onto: Geometry, *, interpolation: Interpolation, fi
         >>> resample(Volume(np.array([[0.0], [1.0]]), grid), fine, interpolation="linear").array.ravel().tolist()
         [0.0, 0.25, 0.75, 1.0]
     """
-    if interpolation not in INTERPOLATORS:
-        raise unknown_name("interpolation", interpolation, INTERPOLATORS)
+    check_interpolation(interpolation)
     if onto.ndim != volume.geometry.ndim:
         raise ValueError(f"cannot resample a {volume.geometry.ndim}D volume onto a {onto.ndim}D grid")
     dtype = volume.array.dtype
     linear = interpolation == "linear"
-    filter = sitk.ResampleImageFilter()
-    filter.SetSize(onto.size)
-    filter.SetOutputSpacing(onto.spacing)
-    filter.SetOutputOrigin(onto.origin)
-    filter.SetOutputDirection(onto.direction)
-    filter.SetInterpolator(INTERPOLATORS[interpolation])
-    filter.SetDefaultPixelValue(float(fill))
+    if not linear:
+        filled((), fill, dtype)  # refuses what the dtype cannot hold
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(onto.size)
+    resampler.SetOutputSpacing(onto.spacing)
+    resampler.SetOutputOrigin(onto.origin)
+    resampler.SetOutputDirection(onto.direction)
+    resampler.SetInterpolator(INTERPOLATORS[interpolation])
+    resampler.SetDefaultPixelValue(float(fill))
     working = Volume(volume.array.astype(_working(dtype, linear=linear), copy=False), volume.geometry)
-    array = to_array(filter.Execute(to_image(working)))
+    array = to_array(resampler.Execute(to_image(working)))
     return Volume(array if linear else array.astype(dtype, copy=False), onto)
+
+
+def check_interpolation(name: str) -> None:
+    """Raise the error for an unknown interpolation."""
+    if name not in INTERPOLATORS:
+        raise unknown_name("interpolation", name, INTERPOLATORS)
 
 
 def to_image(volume: Volume) -> sitk.Image:
     """Copy a volume into a SimpleITK image (which indexes arrays backwards)."""
-    image = sitk.GetImageFromArray(volume.array.T)
+    array = volume.array.view(np.uint8) if volume.array.dtype.kind == "b" else volume.array
+    image = sitk.GetImageFromArray(array.T.astype(array.dtype.newbyteorder("="), copy=False))
     image.SetSpacing(volume.geometry.spacing)
     image.SetOrigin(volume.geometry.origin)
     image.SetDirection(volume.geometry.direction)
@@ -66,4 +75,4 @@ def _working(dtype: np.dtype, *, linear: bool) -> np.dtype:
         return dtype if dtype.itemsize in (4, 8) else np.dtype(np.float32)
     if linear:
         return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
-    return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    return dtype

@@ -6,7 +6,7 @@ import numpy as np
 
 from multifocal.volumes.crop import filled
 from multifocal.volumes.geometry import Geometry
-from multifocal.volumes.resample import Interpolation, resample
+from multifocal.volumes.resample import Interpolation, check_interpolation, resample
 from multifocal.volumes.volume import Volume
 
 
@@ -28,6 +28,7 @@ def restore(volume: Volume, onto: Geometry, *, interpolation: Interpolation, fil
         >>> restore(image, home, interpolation="nearest").array.ravel().tolist()
         [0, 8, 7]
     """
+    check_interpolation(interpolation)
     lattice = _whole_voxel_map(volume.geometry, onto)
     if lattice is None:
         return resample(volume, onto, interpolation=interpolation, fill=fill)

@@ -1,0 +1,54 @@
+"""The header of a MetaImage (.mha, .mhd)."""
+
+import math
+from pathlib import Path
+
+from multifocal.volumes.headers.stored import Stored, beside, damaged, finite_numbers, header_lines, positive_integers
+
+BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+VECTORS = ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
+MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+
+
+def read_meta(path: Path) -> Stored:
+    """Read where a MetaImage keeps its voxels; a `UserError` says which field is wrong."""
+    fields, offset = _fields(path)
+    dims = positive_integers(path, "NDims", fields.get("NDims", ""), 1)[0]
+    if not 2 <= dims <= 5:
+        raise damaged(path, f"NDims is {dims}; images have 2 to 5 axes")
+    size = positive_integers(path, "DimSize", fields.get("DimSize", ""), dims)
+    for key in fields.keys() & {*VECTORS, *MATRICES}:
+        finite_numbers(path, key, fields[key].split(), dims**2 if key in MATRICES else dims)
+    kind = fields.get("ElementType", "")
+    width = BYTES.get(kind.removeprefix("MET_").removesuffix("_ARRAY").removeprefix("U"))
+    if width is None:
+        raise damaged(path, f"ElementType '{kind}' is not a number type")
+    channels = positive_integers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)[0]
+    count = math.prod(size) * channels
+    local = fields["ElementDataFile"].upper() == "LOCAL"
+    data, start = (path, offset) if local else (beside(path, fields["ElementDataFile"]), 0)
+    available = data.stat().st_size - start
+    if _true(fields.get("CompressedData")):
+        # Without the size, or with a wrong one, SimpleITK returns garbage.
+        length = positive_integers(path, "CompressedDataSize", fields.get("CompressedDataSize", ""), 1)[0]
+        if length > available:
+            raise damaged(path, f"truncated: {length} bytes of compressed voxels are promised, {available} are there")
+        return Stored(data, start, length, count * width, "zlib")
+    if not _true(fields.get("BinaryData")):
+        return Stored(data, start, available, 2 * count - 1)  # at least a digit each, and blanks between
+    skip = max(int(finite_numbers(path, "HeaderSize", [fields.get("HeaderSize", "0")], 1)[0]), 0)
+    return Stored(data, start + skip, available - skip, count * width)
+
+
+def _true(text: str | None) -> bool:
+    return (text or "").upper().startswith(("T", "1"))
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    fields: dict[str, str] = {}
+    for line, offset in header_lines(path):
+        key, _, value = line.partition("=" if "=" in line else ":")
+        fields[key.strip()] = value.strip()
+        if key.strip() == "ElementDataFile":
+            return fields, offset
+    raise damaged(path, "not a MetaImage (no ElementDataFile in its header)")

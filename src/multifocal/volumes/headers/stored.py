@@ -1,0 +1,72 @@
+"""Where a file keeps its voxels, and the checks that all headers share."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from multifocal.errors import UserError
+
+LONGEST_HEADER = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where voxels are (`length` bytes of `path` from `offset` on), how packed, and the bytes they unpack to."""
+
+    path: Path
+    offset: int
+    length: int
+    needed: int
+    packed: Literal["raw", "zlib", "gzip", "png"] = "raw"
+
+
+def damaged(path: Path, what: str) -> UserError:
+    """Return the error for a file that is not what it should be."""
+    return UserError(f"{path}: {what}; copy the file again from its source")
+
+
+def header_lines(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the lines that a file starts with, stripped, each with the offset of the byte after it."""
+    offset = 0
+    with path.open("rb") as file:
+        while offset < LONGEST_HEADER and (line := file.readline(LONGEST_HEADER)):
+            offset += len(line)
+            yield line.decode("latin-1").strip(), offset
+
+
+def beside(path: Path, name: str) -> Path:
+    """Return the data file that a header names, if it is one file in the header's own folder."""
+    if name.upper().startswith("LIST") or "%" in name:
+        raise UserError(f"{path}: its voxels are spread over a list of files; save the image as one .mha file")
+    data = path.parent / name
+    if not data.resolve().is_relative_to(path.parent.resolve()):
+        raise UserError(f"{path}: its data file '{name}' lies outside the header's folder; move both into one folder")
+    if not data.is_file():
+        raise UserError(f"{path}: its data file '{name}' is missing; copy it into the header's folder")
+    return data
+
+
+def positive_integers(path: Path, key: str, text: str, count: int) -> list[int]:
+    """Return `count` whole numbers above 0."""
+    values = text.split()
+    if len(values) != count or not all(v.isascii() and v.isdigit() and len(v) < 19 and int(v) for v in values):
+        raise damaged(path, f"{key} '{text}' in the header is not {_so_many(count, 'positive whole number')}")
+    return [int(v) for v in values]
+
+
+def finite_numbers(path: Path, key: str, values: Sequence[str | float], count: int) -> list[float]:
+    """Return `count` numbers, none of them NaN or infinite."""
+    try:
+        numbers = [float(v) for v in values]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        shown = " ".join(map(str, values))
+        raise damaged(path, f"{key} '{shown}' in the header is not {_so_many(count, 'finite number')}")
+    return numbers
+
+
+def _so_many(count: int, what: str) -> str:
+    return f"a {what}" if count == 1 else f"{count} {what}s"
