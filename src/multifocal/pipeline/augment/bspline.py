@@ -1,6 +1,7 @@
 """Cubic B-spline fields on a coarse lattice of control points, evaluated at every voxel."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -35,14 +36,27 @@ def basis(size: int, points: int, device: torch.device) -> Tensor:
     return torch.where(distance < 1, near, far).to(torch.float32).to(device)
 
 
-def evaluate(coefficients: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the fields (K, *size) of the coefficients (K, *points): one matrix product an axis.
+@dataclass(frozen=True)
+class Field:
+    """K spline fields of `size`, evaluated along all axes but the first: `partial` is (K, points, prod(size[1:]))."""
 
-    The sum over control points i of c_i prod_a B3(x_a - i_a) is separable (Rueckert et al., IEEE TMI 18:712, 1999).
+    partial: Tensor
+    size: tuple[int, ...]
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Return the fields at rows start ... stop - 1 of the first axis, (K, stop - start, *size[1:])."""
+        matrix = basis(self.size[0], self.partial.shape[1], self.partial.device)
+        return (matrix[start:stop] @ self.partial).reshape(len(self.partial), stop - start, *self.size[1:])
+
+
+def field(coefficients: Tensor, size: Sequence[int]) -> Field:
+    """Return the fields of the coefficients (K, *points) on a grid of `size` voxels.
+
+    The sum over control points i of c_i prod_a B3(x_a - i_a) is separable (Rueckert et al., IEEE TMI 18:712, 1999):
+    one small matrix product an axis.
     """
-    field = coefficients
-    for axis in reversed(range(len(size))):
+    partial = coefficients
+    for axis in range(len(size) - 1, 0, -1):
         matrix = basis(size[axis], coefficients.shape[axis + 1], coefficients.device)
-        rows = coefficients.shape[: axis + 1].numel()
-        field = matrix @ field.reshape(rows, coefficients.shape[axis + 1], -1)
-    return field.reshape(-1, *size)
+        partial = matrix @ partial.reshape(coefficients.shape[: axis + 1].numel(), matrix.shape[1], -1)
+    return Field(partial=partial.reshape(*coefficients.shape[:2], -1), size=tuple(size))

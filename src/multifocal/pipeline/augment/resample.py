@@ -1,62 +1,49 @@
 """Read images at scattered coordinates: the cells are found once and serve every channel and the masks alike."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 
 import torch
 from torch import Tensor
 
+_BEFORE, _LAYERS = 1, 3
+"""Voxels of fill before the image along each axis, and in all: one cell outside either end can be read."""
+
 
 @dataclass(frozen=True)
 class Sites:
-    """Where to read in an image that has gained a layer of one voxel on every side.
+    """Where to read in padded images (see `pad`).
 
-    `corner` is the flat index of each cell's lower corner, int64 (N,); `fractions` are the places within the cells
-    along each axis, (N,) in [0, 1]; `strides` are the steps of the flat index along each axis.
+    `corner` is the flat index of each cell's lower corner, int32 (N,); `fractions` are the places within the cells
+    along each axis, float32 (ndim, N) in [0, 1); `strides` are the steps of the flat index along each axis.
     """
 
     corner: Tensor
-    fractions: tuple[Tensor, ...]
+    fractions: Tensor
     strides: tuple[int, ...]
 
-    @cached_property
-    def nearest(self) -> Tensor:
-        """Flat index of the nearest voxel, int64 (N,)."""
-        index = self.corner
-        for fraction, stride in zip(self.fractions, self.strides, strict=True):
-            index = index.add(fraction >= 0.5, alpha=stride)
-        return index
+
+def locate(coordinates: Tensor, size: Sequence[int]) -> Sites:
+    """Find the cells of `coordinates` (ndim, ...), in voxels of an image of the given size; they are overwritten."""
+    strides = tuple(prod(n + _LAYERS for n in size[axis + 1 :]) for axis in range(len(size)))
+    places = coordinates.flatten(1).add_(_BEFORE)
+    corner = torch.zeros(places.shape[1], dtype=torch.int32, device=places.device)
+    for place, n, stride in zip(places, size, strides, strict=True):
+        corner.add_(place.clamp_(0, n + _BEFORE).int(), alpha=stride)
+    return Sites(corner=corner, fractions=places.frac_(), strides=strides)
 
 
-def locate(coordinates: Tensor) -> Sites:
-    """Find the cells of `coordinates` (ndim, *size), in voxels of an image of that size; they are overwritten."""
-    size = coordinates.shape[1:]
-    strides = tuple(prod(n + 2 for n in size[axis + 1 :]) for axis in range(len(size)))
-    corner = torch.zeros(size.numel(), dtype=torch.int64, device=coordinates.device)
-    fractions = []
-    for place, n, stride in zip(coordinates.flatten(1), size, strides, strict=True):
-        place.add_(1).clamp_(0, n + 1)
-        lower = place.floor().clamp_(max=n)
-        fractions.append(place.sub_(lower))
-        corner.add_(lower.long(), alpha=stride)
-    return Sites(corner=corner, fractions=tuple(fractions), strides=strides)
-
-
-def linear(images: Tensor, sites: Sites, *, fill: Tensor) -> Tensor:
-    """Interpolate `images` (C, *size) linearly, as if channel c went on with the value `fill[c]` outside."""
-    read = torch.empty_like(images)
-    for channel, flat in zip(read, _padded(images, fill), strict=True):
-        channel.copy_(_interpolate(flat, sites).reshape(channel.shape))
-    return read
-
-
-def nearest(masks: Tensor, sites: Sites) -> Tensor:
-    """Read the nearest voxel of `masks` (C, *size), any dtype, as if they went on with 0 outside."""
-    read = torch.empty_like(masks)
-    for channel, flat in zip(read, _padded(masks, masks.new_zeros(len(masks))), strict=True):
-        channel.copy_(flat.index_select(0, sites.nearest).reshape(channel.shape))
-    return read
+def pad(images: Tensor, fill: Tensor) -> Tensor:
+    """Return (C, voxels), flat: each channel of images (C, *size) within layers of its own fill (C,)."""
+    size = images.shape[1:]
+    padded = images.new_empty(len(images), *(n + _LAYERS for n in size))
+    padded.copy_(fill.reshape(-1, *[1] * len(size)))
+    inside = padded
+    for axis, n in enumerate(size, start=1):
+        inside = inside.narrow(axis, _BEFORE, n)
+    inside.copy_(images)
+    return padded.flatten(1)
 
 
 def background(images: Tensor) -> Tensor:
@@ -74,22 +61,26 @@ def background(images: Tensor) -> Tensor:
     return corners.flatten(1).median(dim=1).values
 
 
-def _padded(images: Tensor, fill: Tensor) -> Tensor:
-    """Return (C, voxels): every channel inside one layer of its own fill, flat."""
-    size = images.shape[1:]
-    padded = images.new_empty(len(images), *(n + 2 for n in size))
-    padded.copy_(fill.reshape(-1, *[1] * len(size)))
-    inside = padded
-    for axis, n in enumerate(size, start=1):
-        inside = inside.narrow(axis, 1, n)
-    inside.copy_(images)
-    return padded.flatten(1)
+def linear(padded: Tensor, sites: Sites) -> Iterator[Tensor]:
+    """Yield each channel of padded images (C, voxels) interpolated at the sites, (N,)."""
+    corner = sites.corner.long()
+
+    def between(flat: Tensor, axis: int, offset: int) -> Tensor:
+        """Interpolate between the corners of each cell along `axis` and all later axes."""
+        if axis == len(sites.strides):
+            return flat[offset:].index_select(0, corner)
+        low = between(flat, axis + 1, offset)
+        return low.lerp_(between(flat, axis + 1, offset + sites.strides[axis]), sites.fractions[axis])
+
+    for flat in padded:
+        yield between(flat, 0, 0)
 
 
-def _interpolate(flat: Tensor, sites: Sites, axis: int = 0, offset: int = 0) -> Tensor:
-    """Return the values between the corners of the cells along `axis` and all later axes."""
-    if axis == len(sites.strides):
-        return flat[offset:].index_select(0, sites.corner)
-    low = _interpolate(flat, sites, axis + 1, offset)
-    high = _interpolate(flat, sites, axis + 1, offset + sites.strides[axis])
-    return low.lerp_(high, sites.fractions[axis])
+def nearest(padded: Sequence[Tensor], sites: Sites) -> Iterator[Tensor]:
+    """Yield each of the padded masks (voxels,), any dtype, at the nearest voxel (at ties the upper), (N,)."""
+    index = sites.corner.clone()
+    for fraction, stride in zip(sites.fractions, sites.strides, strict=True):
+        index.add_((fraction + 0.5).int(), alpha=stride)
+    index = index.long()
+    for flat in padded:
+        yield flat.index_select(0, index)

@@ -1,14 +1,18 @@
 """Elastic displacement, rotation, scaling and flips as one spline field, and one reading of the images through it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from multifocal.pipeline.augment.bspline import evaluate, positions
+from multifocal.pipeline.augment.bspline import field, positions
 from multifocal.pipeline.augment.parameters import Affine, Parameters
-from multifocal.pipeline.augment.resample import background, linear, locate, nearest
+from multifocal.pipeline.augment.resample import background, linear, locate, nearest, pad
 
+_SLAB = 2**16
+"""Voxels in a slab."""
 _FEWEST = 4
 """Control points along an axis that a cubic spline needs; enough for an affine map, which it then meets exactly."""
 
@@ -24,27 +28,42 @@ def move(
     axes = [axis + 1 for axis in parameters.flip]
     if parameters.elastic is None and parameters.affine is None:
         return (images.flip(axes), [mask.flip(axes) for mask in masks]) if axes else (images, list(masks))
-    sites = locate(coordinates(parameters, size=images.shape[1:], spacing=spacing, device=images.device))
-    return linear(images, sites, fill=background(images)), [nearest(mask, sites) for mask in masks]
+    size = images.shape[1:]
+    padded = pad(images, background(images))
+    padded_masks = [flat for mask in masks for flat in pad(mask, mask.new_zeros(len(mask)))]
+    moved, moved_masks = torch.empty_like(images), [torch.empty_like(mask) for mask in masks]
+    for rows, coordinates in readings(parameters, size=size, spacing=spacing, device=images.device):
+        sites = locate(coordinates, size)
+        for channel, values in zip(moved, linear(padded, sites), strict=True):
+            channel[rows] = values.reshape(-1, *size[1:])
+        for channel, values in zip(chain(*moved_masks), nearest(padded_masks, sites), strict=True):
+            channel[rows] = values.reshape(-1, *size[1:])
+    return moved, moved_masks
 
 
-def coordinates(
+def readings(
     parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float], device: torch.device
-) -> Tensor:
-    """Return where each voxel of the new image is read in the old one, in voxels, float32 (ndim, *size).
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield slabs along the first axis: their rows, and where their voxels are read, float32 (ndim, rows, *size[1:]).
 
-    With displacement d, affine map A about the centre and flip F, x is read at F(A^-1(x + d(x))): as if the image were
-    flipped first, then turned, then deformed. Cubic splines reproduce linear functions, so A^-1(x + d(x)) - x is itself
-    a spline, with the control values A^-1(p + d) - p at the control points p: nothing is composed voxel by voxel.
+    With displacement d, affine map A about the centre and flip F, voxel x of the new image is read at F(A^-1(x + d(x)))
+    of the old one: as if that were flipped first, then turned, then deformed. Cubic splines reproduce linear functions,
+    so A^-1(x + d(x)) - x is itself a spline, with the control values A^-1(p + d) - p at the control points p: nothing
+    is composed voxel by voxel. On the CPU a slab is small enough for its temporaries to stay in the cache.
     """
-    read = evaluate(_control(parameters, size=size, spacing=spacing).to(device), size)
-    for axis, n in enumerate(size):
-        voxels = torch.arange(n, dtype=torch.float32, device=device)
-        if axis in parameters.flip:
-            voxels = voxels.flip(0)
-            read[axis].neg_()
-        read[axis].add_(voxels.reshape(-1, *[1] * (len(size) - axis - 1)))
-    return read
+    displacement = field(_control(parameters, size=size, spacing=spacing).to(device), size)
+    home = [torch.arange(n, dtype=torch.float32, device=device) for n in size]
+    step = max(1, _SLAB // math.prod(size[1:])) if device.type == "cpu" else size[0]
+    for start in range(0, size[0], step):
+        rows = slice(start, min(start + step, size[0]))
+        read = displacement.rows(rows.start, rows.stop)
+        for axis, voxels in enumerate(home):
+            if axis in parameters.flip:
+                voxels = voxels.flip(0)
+                read[axis].neg_()
+            voxels = voxels[rows] if axis == 0 else voxels
+            read[axis].add_(voxels.reshape(-1, *[1] * (len(size) - axis - 1)))
+        yield rows, read
 
 
 def _control(parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float]) -> Tensor:
