@@ -31,9 +31,8 @@ LARGEST_NIFTI_SIZE = 32767
 
 
 class Header(NamedTuple):
-    """What is known before the voxels are read: where they are, the grid, and how many scalar images there are."""
+    """What is known before the voxels are read: the way to them, the grid, and how many scalar images there are."""
 
-    stored: headers.Stored
     reader: sitk.ImageFileReader
     geometry: Geometry
     components: int
@@ -67,17 +66,14 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
         ([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], (1.0, 2.0))
     """
     path = Path(path)
-    header = _open(path)
+    header = _open(path, whole=True)
     components, backwards = header.components, header.geometry.size[::-1]
     if component is None and components > 1:
         raise UserError(f"{path}: holds {components} components; pick one with component=0 to {components - 1}")
     if component is not None and not 0 <= component < components:
         raise UserError(f"{path}: there is no component {component}; it holds {components}, counted from 0")
     try:
-        check_stream(path, header.stored)
         image = header.reader.Execute()
-    except OSError as error:
-        raise _unreadable(path, error) from error
     except (RuntimeError, MemoryError) as error:
         raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
     frame, channel = divmod(component or 0, image.GetNumberOfComponentsPerPixel())
@@ -92,7 +88,7 @@ def read_geometry(path: str | Path) -> Geometry:
     Raises:
         UserError: as `read`.
     """
-    return _open(Path(path)).geometry
+    return _open(Path(path), whole=False).geometry
 
 
 def write(path: str | Path, volume: Volume) -> None:
@@ -137,7 +133,7 @@ def write(path: str | Path, volume: Volume) -> None:
             stored.path.replace(path.parent / stored.path.name)
 
 
-def _open(path: Path) -> Header:
+def _open(path: Path, *, whole: bool) -> Header:
     extension = _extension(path.name)
     try:
         if path.is_dir():
@@ -150,8 +146,12 @@ def _open(path: Path) -> Header:
             raise headers.damaged(path, "file is empty")
         stored = READERS[extension](path)
         check_length(path, stored)
+        if whole:
+            check_stream(path, stored)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise UserError(
+            f"{path}: cannot read: {error.strerror or error}; check the file and its permissions"
+        ) from error
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -170,11 +170,7 @@ def _open(path: Path) -> Header:
         geometry = Geometry(size[:n], spacing, origin, tuple(direction.ravel()))
     except ValueError as error:
         raise UserError(f"{path}: {error}; correct the header or convert the image again") from error
-    return Header(stored, reader, geometry, reader.GetNumberOfComponents() * int(np.prod(size[n:])))
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot read: {error.strerror or error}; check the file and its permissions")
+    return Header(reader, geometry, reader.GetNumberOfComponents() * int(np.prod(size[n:])))
 
 
 def _extension(name: str) -> str | None:

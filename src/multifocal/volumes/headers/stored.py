@@ -38,8 +38,8 @@ def header_lines(path: Path) -> Iterator[tuple[str, int]]:
 
 def beside(path: Path, name: str) -> Path:
     """Return the data file that a header names, if it is one file in the header's own folder."""
-    if name.upper().startswith("LIST") or "%" in name:
-        raise UserError(f"{path}: its voxels are spread over a list of files; save the image as one .mha file")
+    if name.upper().startswith("LIST") or "%" in name or "\0" in name:
+        raise UserError(f"{path}: its voxels are not in one plain file; save the image as one .mha file")
     data = path.parent / name
     if not data.resolve().is_relative_to(path.parent.resolve()):
         raise UserError(f"{path}: its data file '{name}' lies outside the header's folder; move both into one folder")
