@@ -1,0 +1,164 @@
+"""Every case read and measured, every problem named."""
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from multifocal.cohorts.case import Case, Cohort, ImageFile, LabelKind
+from multifocal.cohorts.intensities import image_complaints, label_complaints
+from multifocal.cohorts.opening import Survey
+from multifocal.cohorts.problems import Problem, Severity
+from multifocal.cohorts.shares import brain_mask
+from multifocal.cohorts.strata import Stratum, stratum
+from multifocal.errors import UserError
+from multifocal.instances import components
+from multifocal.volumes import Geometry, Volume, axis_codes
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What one case measures; `None` where it could not be measured.
+
+    Attributes:
+        name: the case.
+        size: voxels along each axis of the first map that can be read.
+        spacing: mm along each axis.
+        orientation: where increasing indices go, such as "LPS".
+        tilt: largest angle between an axis and the body axis nearest to it, in degrees.
+        lesion_ml: volume of the label; a 2D image has none.
+        share: lesion voxels / brain voxels, where the brain is the first map where it is not 0.
+        components: connected components of a binary label (full connectivity), or instances of a label map.
+        stratum: the stratum of the share.
+        problems: everything wrong with the case's files.
+    """
+
+    name: str
+    size: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    orientation: str | None = None
+    tilt: float | None = None
+    lesion_ml: float | None = None
+    share: float | None = None
+    components: int | None = None
+    stratum: Stratum | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def check_case(case: Case, *, label_kind: LabelKind = "binary") -> CaseReport:
+    """Read and measure one case; whatever is wrong with it is in the report, not raised."""
+    return _examine(case, label_kind=label_kind)[0]
+
+
+def check_cohort(
+    cohort: Cohort | Survey, *, workers: int = 1, done: Callable[[CaseReport], None] | None = None
+) -> list[CaseReport]:
+    """Read and measure every case, and find cases whose images are the same.
+
+    Args:
+        cohort: a cohort, or a survey (whose cases may lack files).
+        workers: threads that read.
+        done: called with each report as it is ready (before images are compared between cases).
+
+    Raises:
+        UserError: fewer than 1 worker.
+    """
+    if workers < 1:
+        raise UserError(f"workers is {workers}; expected 1 or more")
+    examine = partial(_examine, label_kind=cohort.label_kind)
+    reports: list[CaseReport] = []
+    owners: dict[str, dict[str, str]] = defaultdict(dict)
+    # Threads: unpacking, hashing, copying and waiting for the disk, nearly all of the work, do without the interpreter.
+    with ThreadPoolExecutor(workers) as pool:
+        for report, digests in pool.map(examine, cohort.cases):
+            reports.append(report)
+            for name, digest in digests.items():
+                owners[digest].setdefault(report.name, name)
+            if done:
+                done(report)
+    return _with_duplicates(reports, owners)
+
+
+def _examine(case: Case, *, label_kind: LabelKind) -> tuple[CaseReport, dict[str, str]]:
+    """Return the report and a digest of each map's voxels."""
+    problems: list[Problem] = []
+
+    def note(severity: Severity, text: str) -> None:
+        problems.append(Problem(severity, text, case.name))
+
+    volumes = {name: volume for name, image in case.images.items() if (volume := _read(image, note))}
+    label = _read(case.label, note) if case.label else None
+    digests = {}
+    for name, volume in volumes.items():
+        for severity, text in image_complaints(name, volume.array):
+            note(severity, f"{name}: {text}")
+        digests[name] = hashlib.sha256(f"{volume.array.shape}".encode() + volume.array.tobytes()).hexdigest()
+    report = CaseReport(case.name)
+    grids = [(name, volume.geometry) for name, volume in volumes.items()]
+    grids += [("the label", label.geometry)] if label else []
+    if grids:
+        reference, geometry = grids[0]
+        codes = axis_codes(geometry)
+        report = replace(
+            report, size=geometry.size, spacing=geometry.spacing, orientation=codes, tilt=_tilt(geometry, codes)
+        )
+        for name, grid in grids[1:]:
+            for difference in grid.differences(geometry):
+                note("error", f"{name} is not on the grid of {reference}: {difference}; resample it onto that grid")
+    if label:
+        complaints = list(label_complaints(label.array, instances=label_kind == "instances"))
+        for severity, text in complaints:
+            note(severity, text)
+        if not complaints:
+            report = _measure(report, volumes.get(next(iter(case.images))), label, label_kind, note)
+    return replace(report, problems=tuple(problems)), digests
+
+
+def _read(image: ImageFile, note: Callable[[Severity, str], None]) -> Volume | None:
+    try:
+        return image.read()
+    except UserError as error:
+        note("error", str(error))
+        return None
+
+
+def _measure(
+    report: CaseReport, image: Volume | None, label: Volume, kind: LabelKind, note: Callable[[Severity, str], None]
+) -> CaseReport:
+    lesion = label.array != 0
+    voxels = int(np.count_nonzero(lesion))
+    count = components(lesion)[1] if kind == "binary" else int(np.count_nonzero(np.unique(label.array)))
+    volume = voxels * label.geometry.voxel_ml if label.geometry.ndim == 3 else None
+    report = replace(report, lesion_ml=volume, components=count)
+    brain = brain_mask(image.array) if image else None
+    if brain is None or brain.shape != lesion.shape or not brain.any():
+        return report
+    outside = int(np.count_nonzero(lesion & ~brain))
+    if outside:
+        note("warning", f"{outside} of {voxels} lesion voxels lie outside the brain")
+    share = voxels / int(np.count_nonzero(brain))
+    return replace(report, share=share, stratum=stratum(share))
+
+
+def _tilt(geometry: Geometry, codes: str) -> float:
+    """Return the largest angle between an axis and the body axis of its code, in degrees."""
+    rows = ["LPS".find(code) if code in "LPS" else "RAI".find(code) for code in codes]
+    cosines = [min(1.0, abs(geometry.matrix[row, axis])) for axis, row in enumerate(rows)]
+    return math.degrees(math.acos(min(cosines)))
+
+
+def _with_duplicates(reports: Sequence[CaseReport], owners: dict[str, dict[str, str]]) -> list[CaseReport]:
+    """Return the reports with a warning for every map whose voxels another case has too."""
+    shared: dict[str, list[Problem]] = defaultdict(list)
+    for cases in owners.values():
+        for case, name in cases.items():
+            others = [f"{other} ({theirs})" for other, theirs in cases.items() if other != case]
+            if others:
+                text = f"{name}: the same voxels as case {', '.join(others)}; remove the copy"
+                shared[case].append(Problem("warning", text, case))
+    return [replace(report, problems=(*report.problems, *shared[report.name])) for report in reports]

@@ -1,0 +1,182 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from multifocal.cohorts import ImageFile, check_case, check_cohort, open_cohort, survey
+from multifocal.errors import UserError
+from multifocal.volumes import Geometry, Volume, write
+
+
+@pytest.fixture
+def case(tmp_path, make_bonbid):
+    return open_cohort(make_bonbid(tmp_path / "cohort", ("a",))).cases[0]
+
+
+def texts(report):
+    return [f"{problem.severity}: {problem.text}" for problem in report.problems]
+
+
+def test_a_good_case_is_measured(case):
+    report = check_case(case)
+    assert (report.name, report.size, report.spacing) == ("a", (6, 5, 4), (2.0, 2.0, 3.0))
+    # Two of the three lesion voxels touch at a corner: they are one lesion.
+    assert (report.orientation, report.tilt, report.components, report.stratum) == ("LPS", 0.0, 2, ">5 %")
+    assert report.lesion_ml == pytest.approx(3 * 12 / 1000) and report.share == pytest.approx(3 / 48)
+    assert report.problems == ()
+
+
+@pytest.mark.parametrize("angle", [0, 12, 40])
+def test_orientation_and_tilt(tmp_path, case, brain, angle):
+    turn, cos, sin = np.zeros((3, 3)), np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    # Array axes along right, superior and anterior, turned about the right-left axis.
+    turn[:, 0], turn[:, 1], turn[:, 2] = (-1, 0, 0), (0, sin, cos), (0, -cos, sin)
+    geometry = Geometry((6, 5, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), tuple(turn.ravel()))
+    for image, array in zip([*case.images.values(), case.label], brain(0).values(), strict=True):
+        write(image.path, Volume(array, geometry))
+    report = check_case(case)
+    assert (report.orientation, report.problems) == ("RSA", ())
+    assert report.tilt == pytest.approx(angle, abs=1e-4)
+
+
+@pytest.mark.parametrize("key", ["zadc", "label"])
+def test_another_grid_is_named_in_full(case, brain, grid, key):
+    other = replace(grid, spacing=(2.0, 2.0, 2.5), origin=(0.0, -2.0, 3.0))
+    image = case.label if key == "label" else case.images[key]
+    write(image.path, Volume(brain(0)[key], other))
+    name = "the label" if key == "label" else key
+    assert texts(check_case(case)) == [
+        f"error: {name} is not on the grid of adc: spacing 2×2×2.5 instead of 2×2×3; resample it onto that grid",
+        f"error: {name} is not on the grid of adc: origin (0, -2, 3) instead of (1, -2, 3); resample it onto that grid",
+    ]
+
+
+def test_a_label_of_another_size_has_no_share(case, brain, grid):
+    write(case.label.path, Volume(brain(0)["label"][:, :, :2], replace(grid, size=(6, 5, 2))))
+    report = check_case(case)
+    assert "size 6×5×2 instead of 6×5×4" in texts(report)[0]
+    assert (report.share, report.stratum, report.components) == (None, None, 1)
+
+
+def test_a_label_that_is_not_binary_is_not_measured(case, brain, grid):
+    write(case.label.path, Volume(brain(0)["label"] * 255, grid))
+    report = check_case(case)
+    assert texts(report) == ["error: the label holds 255; expected only 0 and 1 (a binary label)"]
+    assert (report.lesion_ml, report.components, report.share) == (None, None, None)
+
+
+def test_no_lesion_and_no_label(case, grid):
+    assert check_case(replace(case, label=None)).lesion_ml is None
+    write(case.label.path, Volume(np.zeros(grid.size, np.float32), grid))
+    report = check_case(case)
+    assert (report.lesion_ml, report.share, report.components, report.stratum) == (0.0, 0.0, 0, "no lesion")
+    assert not report.problems
+
+
+def test_lesion_outside_the_brain_is_a_warning(case, brain, grid):
+    label = brain(0)["label"].copy()
+    label[0, 0, 0] = label[0, 0, 1] = 1
+    write(case.label.path, Volume(label, grid))
+    assert texts(check_case(case)) == ["warning: 2 of 5 lesion voxels lie outside the brain"]
+
+
+def test_values_are_checked_by_map(case, brain, grid):
+    arrays = brain(0)
+    write(case.images["adc"].path, Volume(arrays["adc"] / 1e6, grid))
+    write(case.images["zadc"].path, Volume(np.where(arrays["zadc"] != 0, np.nan, 0).astype(np.float32), grid))
+    told = texts(check_case(case))
+    assert len(told) == 3 and "adc: brain median" in told[0] and "zadc: 48 voxels are NaN" in told[1]
+    assert told[2].startswith("error: zadc: empty brain")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "gone", "text"])
+def test_files_that_cannot_be_read_do_not_stop_it(case, damage):
+    path = case.images["adc"].path
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes({"truncated": content[:-40], "empty": b"", "text": b"hello\n"}[damage])
+    report = check_case(case)
+    (problem,) = report.problems
+    assert problem.severity == "error" and path.name in problem.text and problem.case == "a"
+    # The grid comes from what can be read; the brain does not.
+    assert (report.size, report.components, report.share) == ((6, 5, 4), 2, None)
+
+
+def test_nothing_readable_is_a_report_all_the_same(case):
+    shutil.rmtree(case.label.path.parents[1])
+    report = check_case(case)
+    assert len(report.problems) == 3 and report == replace(report, size=None, tilt=None, components=None, share=None)
+
+
+def test_instances_are_counted_by_number_and_2d_has_no_volume(tmp_path, case):
+    flat = Geometry((4, 4), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    label = np.array([[1, 1, 0, 0], [2, 2, 0, 0], [0, 0, 0, 9], [0, 0, 0, 0]], np.uint16)
+    write(tmp_path / "image.png", Volume(np.arange(1, 17, dtype=np.uint8).reshape(4, 4), flat))
+    write(tmp_path / "label.png", Volume(label, flat))
+    flat_case = replace(
+        case, images={"image": ImageFile(tmp_path / "image.png")}, label=ImageFile(tmp_path / "label.png")
+    )
+    report = check_case(flat_case, label_kind="instances")
+    assert (report.components, report.share, report.lesion_ml) == (3, 5 / 16, None)
+    assert (report.orientation, report.problems) == ("LP", ())
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_copies_are_found_whatever_their_format(tmp_path, make_bonbid, bonbid_paths, brain, grid, workers):
+    make_bonbid(tmp_path, ("a", "b", "c"))
+    files = bonbid_paths(tmp_path, "c")
+    files["adc"].unlink()
+    write(bonbid_paths(tmp_path, "c", ".nrrd")["adc"], Volume(brain(0)["adc"], grid))
+    seen = []
+    reports = check_cohort(open_cohort(tmp_path), workers=workers, done=lambda report: seen.append(report.name))
+    assert seen == ["a", "b", "c"] == [report.name for report in reports]
+    assert [texts(report) for report in reports] == [
+        ["warning: adc: the same voxels as case c (adc); remove the copy"],
+        [],
+        ["warning: adc: the same voxels as case a (adc); remove the copy"],
+    ]
+
+
+def test_a_survey_with_missing_files_is_checked_as_far_as_it_goes(tmp_path, make_bonbid, bonbid_paths):
+    make_bonbid(tmp_path, ("a", "b"))
+    bonbid_paths(tmp_path, "a")["adc"].unlink()
+    found = survey(tmp_path)
+    first, second = check_cohort(found)
+    assert len(found.problems) == 1 and first.size == (6, 5, 4) and second.share == 3 / 48
+
+
+def test_a_worker_at_least(tmp_path, make_bonbid):
+    with pytest.raises(UserError, match="workers is 0"):
+        check_cohort(open_cohort(make_bonbid(tmp_path)), workers=0)
+
+
+def test_the_real_cases_are_usable(bonbid):
+    reports = check_cohort(open_cohort(bonbid))
+    problems = [problem for report in reports for problem in report.problems]
+    assert len(reports) == 40 and {problem.severity for problem in problems} == {"warning"}
+
+    def warned(text):
+        return [problem.case[8:11] for problem in problems if text in problem.text]
+
+    assert warned("are negative") == ["010", "014", "028", "405"]
+    assert warned("outside the brain") == ["010", "306"]
+    assert len(problems) == 6
+    shares = sorted(report.share for report in reports)
+    assert shares[:3] == [0, 0, 0] < shares[3:4] and 0.65 < shares[-1] < 0.67
+    assert 0.001 < np.median(shares) < 0.004 and sum(share < 0.01 for share in shares) > 20
+    counts = sorted(report.components for report in reports)
+    assert (counts[0], np.median(counts), counts[-1]) == (0, 3, 72)
+
+
+def test_the_real_nuclei_are_usable(shared_data):
+    cohort = open_cohort(shared_data / "nuclei")
+    names = [line.split(",")[0] for line in (shared_data / "nuclei" / "cases.csv").read_text().splitlines()[1::10]]
+    counts = {
+        line.split(",")[0]: int(line.split(",")[5])
+        for line in (shared_data / "nuclei" / "cases.csv").read_text().splitlines()[1:]
+    }
+    reports = check_cohort(cohort.subset(names))
+    assert [report.components for report in reports] == [counts[name] for name in names]
+    assert not any(report.problems for report in reports)
