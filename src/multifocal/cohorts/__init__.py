@@ -1,22 +1,36 @@
-"""Cohorts: cases with images and labels, from folders of several layouts."""
+"""Cohorts: cases with images and labels, from folders of several layouts, checked and dealt into folds."""
 
 from multifocal.cohorts.case import Case, Cohort, ImageFile
+from multifocal.cohorts.check import CaseReport, check_case, check_cohort
+from multifocal.cohorts.fetch import fetch_bonbid
 from multifocal.cohorts.fingerprint import case_fingerprint, fingerprint
+from multifocal.cohorts.folds import Fold, Folds, dataset_folds, make_folds
 from multifocal.cohorts.layouts import layout_names
 from multifocal.cohorts.opening import Survey, open_cohort, survey
 from multifocal.cohorts.problems import Problem
+from multifocal.cohorts.shares import lesion_share, lesion_shares
 from multifocal.cohorts.strata import STRATA, stratum
 
 __all__ = [
     "STRATA",
     "Case",
+    "CaseReport",
     "Cohort",
+    "Fold",
+    "Folds",
     "ImageFile",
     "Problem",
     "Survey",
     "case_fingerprint",
+    "check_case",
+    "check_cohort",
+    "dataset_folds",
+    "fetch_bonbid",
     "fingerprint",
     "layout_names",
+    "lesion_share",
+    "lesion_shares",
+    "make_folds",
     "open_cohort",
     "stratum",
     "survey",

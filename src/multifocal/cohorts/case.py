@@ -127,6 +127,6 @@ def _check_name(kind: str, name: str) -> None:
     """Names become file names in runs and predictions: refuse those that would lead elsewhere or hide the file."""
     if not name or name.startswith(".") or ".." in name or not name.isprintable() or set(name) & set("/\\"):
         raise UserError(
-            f"{kind} '{name}' is not a usable name; it must not be empty, start with '.', "
+            f"{kind} {name!r} is not a usable name; it must not be empty, start with '.', "
             "or contain '/', '\\', '..' or control characters"
         )
