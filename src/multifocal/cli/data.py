@@ -1,0 +1,200 @@
+"""`multifocal data`: look at a cohort, deal its folds, fetch the public one."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from multifocal import cohorts
+from multifocal.cohorts.case import SPLITS
+from multifocal.cohorts.fetch import CITATION, LICENCE, ZENODO
+from multifocal.cohorts.folds import Scheme
+from multifocal.errors import UserError, unknown_name
+from multifocal.files import write_csv
+
+app = typer.Typer(no_args_is_help=True, help="Check cohorts, deal folds, fetch data.")
+
+CohortPath = Annotated[Path, typer.Argument(metavar="COHORT", help="Folder of the cohort, or a manifest (CSV).")]
+Layout = Annotated[str, typer.Option(help=f"How the folder is laid out: auto, {', '.join(cohorts.layout_names())}.")]
+
+
+@app.command()
+def check(
+    cohort: CohortPath,
+    layout: Layout = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read.")] = 2,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table to this file.")] = None,
+) -> None:
+    """Read and measure every case and name every problem; exit code 2 if the cohort is unusable.
+
+    Example: multifocal data check BONBID2023_Train --csv check.csv
+    """
+    found = cohorts.survey(cohort, layout=layout)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Reading", total=len(found.cases))
+        reports = cohorts.check_cohort(found, workers=workers, done=lambda _: bar.advance(task))
+    problems = [*found.problems, *(problem for report in reports for problem in report.problems)]
+    counts = Counter(problem.case for problem in problems)
+    console = _console()
+    rows = [_row(report, counts[report.name]) for report in reports]
+    if rows:
+        _print_table(console, f"{found.name} ({found.layout})", rows)
+    for problem in problems:
+        console.print(f"{problem.severity}: {problem}", soft_wrap=True)
+    console.print(_summary(found, reports))
+    errors = sum(problem.severity == "error" for problem in problems)
+    verdict = "unusable" if errors else "usable"
+    console.print(f"{verdict}: {errors} errors, {len(problems) - errors} warnings")
+    if csv:
+        write_csv(csv, [_record(report, problems) for report in reports], columns=_RECORD)
+    if errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def folds(
+    cohort: CohortPath,
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    scheme: Annotated[str, typer.Option(help=f"One of {', '.join(get_args(Scheme))}.")] = "kfold",
+    k: Annotated[int | None, typer.Option(help="How many folds (default 5).")] = None,
+    seed: Annotated[int | None, typer.Option(help="What they are drawn with (default 0).")] = None,
+    layout: Layout = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file with other folds.")] = False,
+) -> None:
+    """Deal the subjects into folds balanced by lesion share, and write them down for every run to share.
+
+    kfold: each fold is tested once, the rest trains. nested: the next fold validates. dataset: the dataset's own
+    train, val and test.
+
+    Example: multifocal data folds BONBID2023_Train --out folds.json --k 5 --scheme nested --seed 0
+    """
+    if scheme not in get_args(Scheme):
+        raise unknown_name("scheme", scheme, get_args(Scheme))
+    opened = cohorts.open_cohort(cohort, layout=layout)
+    shares: dict[str, float] = {}
+    if scheme == "dataset":
+        if k is not None or seed is not None:
+            raise UserError("--k and --seed mean nothing with --scheme dataset; leave them out")
+        made = cohorts.dataset_folds(opened)
+    else:
+        shares = cohorts.lesion_shares(opened)
+        options = {"k": 5 if k is None else k, "seed": 0 if seed is None else seed}
+        made = cohorts.make_folds(opened, shares, scheme=scheme, **options)  # type: ignore[arg-type]
+    if out.exists() and not overwrite and cohorts.Folds.load(out) != made:
+        raise UserError(f"{out}: holds other folds; choose another file or add --overwrite")
+    made.save(out)
+    console = _console()
+    rows = []
+    for number, fold in enumerate(made.folds):
+        strata = Counter(cohorts.stratum(shares[name]) for name in fold.test) if shares else Counter()
+        row = {"Fold": number, "Train": len(fold.train), "Validation": len(fold.validation), "Test": len(fold.test)}
+        rows.append(row | ({f"Test {name}": strata[name] for name in cohorts.STRATA} if shares else {}))
+    _print_table(console, f"{scheme} folds of {made.cohort}", rows)
+    console.print(f"written: {out}", soft_wrap=True)
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="What to fetch: bonbid-hie.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets BONBID2023_Train, _Val and _Test.")],
+    part: Annotated[list[str] | None, typer.Option(help="train, val or test; may be repeated (default: all).")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", "--accept-license", help="Accept the licence without being asked.")
+    ] = False,
+    base_url: Annotated[str, typer.Option(help="Where the archives lie, for a mirror.")] = ZENODO,
+) -> None:
+    """Download a public dataset, check its hashes and unpack it; what is there already is not fetched again.
+
+    Example: multifocal data fetch bonbid-hie --out data --part train --accept-licence
+    """
+    if dataset != "bonbid-hie":
+        raise unknown_name("dataset", dataset, ("bonbid-hie",))
+    parts = part or list(SPLITS)
+    for name in parts:
+        if name not in SPLITS:
+            raise unknown_name("part", name, SPLITS)
+    console = _console()
+    console.print(LICENCE, CITATION, sep="\n", soft_wrap=True)
+    if not accept_licence:
+        _ask()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+
+        def progress(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], completed=done, total=total)
+
+        folders = cohorts.fetch_bonbid(out, parts=parts, base_url=base_url, progress=progress)  # type: ignore[arg-type]
+    for folder in folders:
+        console.print(f"ready: {folder}", soft_wrap=True)
+
+
+def _ask() -> None:
+    try:
+        accepted = typer.confirm("Do you accept the licence?")
+    except typer.Abort:
+        accepted = False
+    if not accepted:
+        raise UserError("the licence was not accepted, nothing was downloaded; answer y or add --accept-licence")
+
+
+def _console() -> Console:
+    console = Console(markup=False, emoji=False, highlight=False)
+    # A file or a pipe has no width; rows should not break there.
+    return console if console.is_terminal else Console(markup=False, emoji=False, highlight=False, width=140)
+
+
+def _print_table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+
+
+def _row(report: cohorts.CaseReport, problems: int) -> dict[str, str]:
+    """Return a case as it is shown, with "-" for what could not be measured."""
+
+    def show(value: Any, text: str) -> str:
+        return "-" if value is None else text.format(value)
+
+    return {
+        "Case": report.name,
+        "Size": "×".join(map(str, report.size or "-")),
+        "Spacing mm": "×".join(f"{value:.4g}" for value in report.spacing) if report.spacing else "-",
+        "Axes": report.orientation or "-",
+        "Tilt": show(report.tilt, "{:.1f}°"),
+        "Lesion ml": show(report.lesion_ml, "{:.2f}"),
+        "Share": show(report.share, "{:.2%}"),
+        "Lesions": show(report.components, "{}"),
+        "Stratum": report.stratum or "-",
+        "Problems": str(problems or ""),
+    }
+
+
+_RECORD = ("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "share", "components", "stratum", "problems")
+
+
+def _record(report: cohorts.CaseReport, problems: list[cohorts.Problem]) -> dict[str, Any]:
+    """Return a case as it is written to CSV, unrounded."""
+    row = {name: getattr(report, name) for name in _RECORD[1:-1]}
+    for name in ("size", "spacing"):
+        row[name] = " ".join(map(str, row[name] or ()))
+    told = (f"{problem.severity}: {problem.text}" for problem in problems if problem.case == report.name)
+    return {"case": report.name, **row, "problems": "; ".join(told)}
+
+
+def _summary(found: cohorts.Survey, reports: list[cohorts.CaseReport]) -> str:
+    parts = [f"{len(found.cases)} cases of {len({case.subject for case in found.cases})} subjects"]
+    strata = Counter(report.stratum for report in reports if report.stratum)
+    splits = Counter(case.split for case in found.cases if case.split)
+    parts += [", ".join(f"{name}: {strata[name]}" for name in cohorts.STRATA)] if strata else []
+    parts += [", ".join(f"{name}: {splits[name]}" for name in SPLITS if splits[name])] if splits else []
+    return "; ".join(parts)
