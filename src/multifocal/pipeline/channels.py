@@ -20,7 +20,9 @@ def make_channel(values: np.ndarray, inside: np.ndarray | None, settings: Channe
     """
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
-        raise UserError(f"{where}: map {settings.map} holds NaN or inf; repair the file (`multifocal data check` shows more)")
+        raise UserError(
+            f"{where}: map {settings.map} holds NaN or inf; repair the file (`multifocal data check` shows more)"
+        )
     if settings.below is not None:
         prior = values < settings.below
         return (prior if inside is None else prior & inside).astype(np.float32)
@@ -41,6 +43,8 @@ def _zscore(values: np.ndarray, inside: np.ndarray | None, *, where: str) -> np.
     mean, std = sample.mean(), sample.std()
     # The spread of a constant image is rounding noise, which must not be blown up to unit variance.
     if std <= 1e-6 * max(1.0, abs(mean)):
-        raise UserError(f"{where} is constant ({mean:g}) and cannot be normalised; check that the file is the right one")
+        raise UserError(
+            f"{where} is constant ({mean:g}) and cannot be normalised; check that the file is the right one"
+        )
     scaled = ((values - mean) / std).astype(np.float32)
     return scaled if inside is None else np.where(inside, scaled, np.float32(0))

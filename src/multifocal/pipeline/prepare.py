@@ -8,6 +8,7 @@ import numpy as np
 
 from multifocal.cohorts import Case
 from multifocal.errors import UserError
+from multifocal.instances import components
 from multifocal.pipeline.channels import make_channel
 from multifocal.pipeline.settings import BrainBox, Preprocessing
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, resized, respaced, restore
@@ -21,6 +22,8 @@ class Prepared:
         name: the case's name.
         images: float32 `(C, *spatial)`.
         target: uint8 0/1 `(*spatial)`, or None without a label.
+        instances: int32 `(*spatial)`: the lesions numbered from 1: the label's own numbers where it has them (touching
+            nuclei), its connected components where it is a mask; None without a label.
         inside: bool `(*spatial)`: the brain (everything, when the recipe names none).
         geometry: where these voxels lie; `volumes.restore` finds the way home from it.
         native_brain: bool, the brain on the source's own grid.
@@ -31,6 +34,7 @@ class Prepared:
     name: str
     images: np.ndarray
     target: np.ndarray | None
+    instances: np.ndarray | None
     inside: np.ndarray
     geometry: Geometry
     native_brain: np.ndarray
@@ -62,10 +66,12 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
     channels = [
         make_channel(place(oriented[c.map], "linear"), masked, c, where=f"case {case.name}") for c in settings.channels
     ]
-    target = None
+    target = instances = mask = None
     if label is not None:
-        target = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
-    return Prepared(case.name, np.stack(channels), target, inside_array, grid, brain, first.geometry, label)
+        placed = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
+        target, mask = (placed > 0).astype(np.uint8), (label > 0).astype(np.uint8)
+        instances = placed if label.max() > 1 else components(target)[0]
+    return Prepared(case.name, np.stack(channels), target, instances, inside_array, grid, brain, first.geometry, mask)
 
 
 def _grid(inside: Volume, settings: Preprocessing, *, where: str) -> tuple[Geometry, bool]:
@@ -95,7 +101,9 @@ def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
     maps: dict[str, Volume] = {}
     for name in names:
         if name not in case.images:
-            raise UserError(f"case {case.name}: has no map '{name}', which the recipe needs; it has {', '.join(case.images)}")
+            raise UserError(
+                f"case {case.name}: has no map '{name}', which the recipe needs; it has {', '.join(case.images)}"
+            )
         maps[name] = case.images[name].read()
         first = next(iter(maps))
         different = maps[name].geometry.differences(maps[first].geometry)
@@ -112,10 +120,9 @@ def _read_label(case: Case, native: Geometry) -> np.ndarray:
     different = label.geometry.differences(native)
     if different:
         raise UserError(f"{case.label.path}: lies on another grid than the images: {'; '.join(different)}")  # type: ignore[union-attr]
-    # Instance label maps (1 ... n) are one foreground to a network with one output.
     if not np.isfinite(label.array).all() or (label.array < 0).any() or (label.array % 1 != 0).any():
         raise UserError(f"{case.label.path}: is not a mask: expected whole numbers, 0 for background")  # type: ignore[union-attr]
-    return (label.array > 0).astype(np.uint8)
+    return label.array.astype(np.int32)
 
 
 def _brain(case: Case, maps: Mapping[str, Volume], settings: Preprocessing) -> np.ndarray:

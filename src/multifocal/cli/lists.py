@@ -1,0 +1,55 @@
+"""What there is to choose from: recipes, networks, losses."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe as YAML, every default spelled out.")] = None,
+) -> None:
+    """List the recipes, or print one.
+
+    Example: `multifocal recipes default > mine.yaml`
+    """
+    from multifocal import recipes as floor
+
+    if name is not None:
+        typer.echo(floor.dump(floor.load(name)), nl=False)
+        return
+    loaded = [floor.load(each) for each in floor.names()]
+    _print("recipe", "what it is", ((recipe.name, f"{recipe.description} ({recipe.source})") for recipe in loaded))
+
+
+def networks() -> None:
+    """List the networks.
+
+    Example: `multifocal networks`
+    """
+    from multifocal import networks as floor
+
+    _list("network", floor.names(), floor.describe)
+
+
+def losses() -> None:
+    """List the losses with their definitions.
+
+    Example: `multifocal losses`
+    """
+    from multifocal import losses as floor
+
+    _list("loss", floor.names(), floor.describe)
+
+
+def _list(kind: str, names: Iterable[str], describe: Callable[[str], str]) -> None:
+    _print(kind, "definition", ((name, describe(name)) for name in names))
+
+
+def _print(left: str, right: str, rows: Iterable[tuple[str, str]]) -> None:
+    table = Table(left, right, box=None, pad_edge=False)
+    for name, text in rows:
+        table.add_row(f"[bold]{name}[/bold]", text.replace("[", r"\["))
+    Console().print(table)

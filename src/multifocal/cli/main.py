@@ -1,0 +1,42 @@
+"""The commands. Heavy imports wait inside them, so that `--help` is quick."""
+
+from typing import Annotated
+
+import typer
+
+import multifocal
+from multifocal.cli import data, demo, evaluate, lists, predict, train
+
+app = typer.Typer(
+    name="multifocal",
+    help="Segment small, scattered brain lesions, and find out which loss does it best.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(multifocal.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Segment small, scattered brain lesions, and find out which loss does it best."""
+
+
+app.add_typer(data.app, name="data")
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("recipes")(lists.recipes)
+app.command("networks")(lists.networks)
+app.command("losses")(lists.losses)

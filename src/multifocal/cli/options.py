@@ -1,0 +1,18 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CohortPath = Annotated[Path, typer.Argument(metavar="COHORT", help="A folder of cases, or a manifest (CSV).")]
+Layout = Annotated[str, typer.Option(help="The folder's layout; auto recognises it.")]
+FoldFile = Annotated[
+    Path | None, typer.Option("--folds", metavar="FILE", help="A fold file of `multifocal data folds`.")
+]
+Fold = Annotated[int | None, typer.Option("--fold", metavar="K", help="Which of its folds, counted from 0.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; may be given again."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

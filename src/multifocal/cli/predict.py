@@ -1,0 +1,55 @@
+"""`multifocal predict`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides
+
+
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a recipe that needs no training.")],
+    cohort: CohortPath,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the masks go.")],
+    folds: FoldFile = None,
+    fold: Fold = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probabilities, too.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
+    set_: Overrides = None,
+    device: Device = "auto",
+    layout: Layout = "auto",
+) -> None:
+    """Write a lesion mask for every case, on the scan's own grid.
+
+    With a fold file, only the test cases of fold K: five runs can fill one folder, each with the cases it never saw.
+
+    Example: `multifocal predict runs/fold0 BONBID2023_Train --out masks --folds folds.json --fold 0`
+
+    Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from multifocal.cohorts import Folds, open_cohort
+    from multifocal.errors import UserError
+    from multifocal.inference import load_model, predict_cohort
+
+    if (folds is None) != (fold is None):
+        raise UserError("--folds FILE and --fold K belong together")
+    model = load_model(run, overrides=tuple(set_ or ()), device=device)
+    cases = open_cohort(cohort, layout=layout)
+    if folds is not None and fold is not None:
+        cases = cases.subset(Folds.load(folds).fold(fold, cases).test)
+    console = Console()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("predicting", total=len(cases))
+        written = predict_cohort(
+            model,
+            cases,
+            out,
+            probabilities=probabilities,
+            overwrite=overwrite,
+            progress=lambda case: bar.update(task, advance=1, description=case.name),
+        )
+    console.print(f"{len(written)} masks in {out}", soft_wrap=True)

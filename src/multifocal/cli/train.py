@@ -1,0 +1,62 @@
+"""`multifocal train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name of `multifocal recipes`, or a YAML file.")],
+    cohort: CohortPath,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to write.")],
+    set_: Overrides = None,
+    folds: FoldFile = None,
+    fold: Fold = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in RUN (begin it when there is none).")
+    ] = False,
+    cache: Annotated[Path | None, typer.Option(help="Where prepared cases are kept; runs may share it.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes (DDP).")] = 1,
+    device: Device = "auto",
+    layout: Layout = "auto",
+) -> None:
+    """Train a recipe on a cohort.
+
+    Without a fold file, the cohort's own train and val parts are used where it has them; else every labelled case is
+    trained on, one in five held out first when the recipe monitors a metric.
+
+    Example: `multifocal train default BONBID2023_Train --out runs/fold0 --folds folds.json --fold 0`
+    """
+    from rich.console import Console
+
+    from multifocal import recipes
+    from multifocal.cohorts import open_cohort
+    from multifocal.errors import UserError
+    from multifocal.training import fit
+    from multifocal.training.parts import choose_parts
+
+    settings = recipes.load(recipe, overrides=set_ or ())
+    if not isinstance(settings, recipes.Recipe):
+        raise UserError(f"recipe {settings.name} needs no training; run `multifocal predict {recipe} COHORT --out DIR`")
+    cases = open_cohort(cohort, layout=layout)
+    parts = choose_parts(cases, settings, folds=folds, fold=fold)
+    console = Console()
+    console.print(
+        f"{settings.name}: {len(parts.train)} cases to train on, {len(parts.validation)} to validate, "
+        f"{len(parts.test)} left for testing"
+    )
+    weights = fit(
+        settings,
+        cases,
+        parts=parts,
+        out=out,
+        cache=cache,
+        resume=resume,
+        processes=processes,
+        device=device,
+        progress=console.is_terminal,
+    )
+    console.print(f"weights: {weights}", soft_wrap=True)

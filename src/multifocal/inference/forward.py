@@ -1,0 +1,79 @@
+"""From prepared images to probabilities: whole volumes, sliding windows, or slices re-stacked."""
+
+from itertools import chain, combinations
+
+import numpy as np
+import torch
+from torch import nn
+
+from multifocal.pipeline.prepare import Prepared
+from multifocal.recipes.schema import InferenceSettings
+
+MEMORY_FORMATS = {
+    2: torch.channels_last,
+    3: torch.channels_last_3d,
+}  # the faster layout for convolutions on CPUs and GPUs
+
+
+@torch.inference_mode()
+def probabilities(
+    network: nn.Module,
+    prepared: Prepared,
+    *,
+    dimensions: int,
+    settings: InferenceSettings,
+    autocast: torch.dtype | None,
+) -> np.ndarray:
+    """Return the lesion probability of every voxel on the prepared grid, float32 `(*spatial)`.
+
+    A 2D network on a volume gets its axial slices, those without brain excepted: they are 0.
+
+    Args:
+        network: maps `(B, C, *spatial)` to logits `(B, 1, *spatial)`; left in the mode it is in.
+        prepared: the case.
+        dimensions: 2 or 3, the network's.
+        settings: window, flips, batch size.
+        autocast: compute in this type (`torch.bfloat16`), or None.
+    """
+    device = next(network.parameters()).device
+    images = torch.from_numpy(np.array(prepared.images))
+    shape = images.shape[1:]
+    sliced = images.ndim - 1 > dimensions
+    if sliced:
+        slices = np.flatnonzero(prepared.inside.any(axis=(0, 1)))
+        batch = images.movedim(-1, 0)[torch.from_numpy(slices)]
+    else:
+        batch = images[None]
+    with torch.autocast(device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+        parts = [
+            _flipped_mean(network, part.to(device).contiguous(memory_format=MEMORY_FORMATS[dimensions]), settings)
+            for part in batch.split(settings.batch_size)
+        ]
+    found = torch.cat(parts)[:, 0].cpu()
+    if not sliced:
+        return found[0].numpy()
+    volume = torch.zeros(shape)
+    volume[..., torch.from_numpy(slices)] = found.movedim(0, -1)
+    return volume.numpy()
+
+
+def _flipped_mean(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
+    """Return the mean probability over all combinations of mirrored axes."""
+    subsets = list(chain.from_iterable(combinations(settings.flips, n) for n in range(len(settings.flips) + 1)))
+    total = torch.zeros(())
+    for axes in subsets:
+        where = [axis + 2 for axis in axes]
+        logits = _forward(network, batch.flip(where) if where else batch, settings)
+        mirrored = torch.sigmoid(logits.float())
+        total = total.to(mirrored) + (mirrored.flip(where) if where else mirrored)
+    return total / len(subsets)
+
+
+def _forward(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
+    if settings.window is None:
+        return network(batch)
+    from monai.inferers import sliding_window_inference
+
+    return sliding_window_inference(
+        batch, settings.window, settings.batch_size, network, overlap=settings.overlap, mode="gaussian"
+    )

@@ -1,0 +1,62 @@
+"""Predict a cohort, case by case, onto disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from multifocal.cohorts import Case, Cohort
+from multifocal.errors import UserError
+from multifocal.inference.model import Model, ThresholdModel
+from multifocal.volumes import EXTENSIONS, strip_extension, write
+
+
+def predict_cohort(
+    model: Model,
+    cohort: Cohort,
+    out: Path,
+    *,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[Case], None] | None = None,
+) -> list[Path]:
+    """Write `<case>_lesion.<ext>` (and `<case>_probability.<ext>`) for every case, in the format of its first image.
+
+    Args:
+        model: what predicts.
+        cohort: the cases; labels are not looked at.
+        out: the folder; files of other cases in it stay.
+        probabilities: also write probabilities.
+        overwrite: replace masks that exist.
+        progress: called after every case.
+
+    Raises:
+        UserError: a mask exists already, a case cannot be read or prepared, or the model has no probabilities.
+    """
+    if probabilities and isinstance(model, ThresholdModel):
+        raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
+    targets = {case.name: out / f"{case.name}_lesion{_extension(case)}" for case in cohort}
+    existing = [path for path in targets.values() if path.exists()]
+    if existing and not overwrite:
+        raise UserError(
+            f"{out}: already holds {len(existing)} of the {len(targets)} masks ({existing[0].name}, …); "
+            "choose another folder, or --overwrite to replace them"
+        )
+    for case in cohort:
+        prediction = model.predict(case)
+        if probabilities and prediction.probability is not None:
+            write(out / f"{case.name}_probability{_probability_extension(case)}", prediction.probability)
+        write(targets[case.name], prediction.mask)
+        if progress:
+            progress(case)
+    return list(targets.values())
+
+
+def _extension(case: Case) -> str:
+    name = next(iter(case.images.values())).path.name
+    extension = name[len(strip_extension(name)) :].lower()
+    # A header with its voxels in a second file would be two files a mask: one is enough.
+    return ".mha" if extension == ".mhd" or extension not in EXTENSIONS else extension
+
+
+def _probability_extension(case: Case) -> str:
+    extension = _extension(case)
+    return ".nrrd" if extension == ".png" else extension  # PNG holds no fractions

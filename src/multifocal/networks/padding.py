@@ -1,0 +1,31 @@
+"""Any input size for a network that halves its input several times."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Padded(nn.Module):
+    """Pad the input with zeros up to the network's multiple, run the network, crop its output back.
+
+    Zeros are what preprocessing puts outside the brain, so the padding looks like more of the same background.
+
+    Args:
+        network: a module with an attribute `multiple`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.multiple: int = int(network.multiple)  # type: ignore[arg-type]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map `(B, C, *spatial)` to `(B, K, *spatial)` logits."""
+        size = images.shape[2:]
+        extra = [-length % self.multiple for length in size]
+        if not any(extra):
+            return self.network(images)
+        # functional.pad counts from the last axis backwards; all of the padding goes to the far end.
+        padding = [amount for length in reversed(extra) for amount in (0, length)]
+        logits = self.network(functional.pad(images, padding))
+        return logits[(..., *(slice(length) for length in size))]

@@ -1,0 +1,85 @@
+"""The 3D U-Net of Usman et al. 2025 (arXiv:2502.09148, section 3.2.2)."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from multifocal.networks.registry import register
+
+Norm = Literal["batch", "instance"]
+NORMS = {"batch": nn.BatchNorm3d, "instance": lambda channels: nn.InstanceNorm3d(channels, affine=True)}
+
+
+@register("unet3d", dimensions=3)
+class UNet3d(nn.Module):
+    """3D U-Net: double convolutions, LeakyReLU, dropout rising with depth, max-pool down, transposed convolution up.
+
+    The paper gives the layers but not the numbers of features nor the dropout rates; the defaults here are the usual
+    doubling from 32 and a linear rise.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the logits.
+        features: features of each encoder level, then of the bottleneck. Three levels in the paper.
+        dropout: dropout rate of each of these, channel-wise.
+        norm: batch (paper) or instance normalisation.
+
+    Example:
+        >>> UNet3d(in_channels=2, out_channels=1, features=(4, 8), dropout=(0, 0))(torch.zeros(1, 2, 8, 8, 8)).shape
+        torch.Size([1, 1, 8, 8, 8])
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        out_channels: int,
+        features: Sequence[int] = (32, 64, 128, 256),
+        dropout: Sequence[float] = (0.0, 0.1, 0.2, 0.3),
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__()
+        if len(features) < 2 or len(dropout) != len(features):
+            raise ValueError(
+                f"features={list(features)} and dropout={list(dropout)}: expected two lists of one length, at least 2"
+            )
+        if norm not in NORMS:
+            raise ValueError(f"norm={norm!r}: expected one of {', '.join(NORMS)}")
+        levels = len(features) - 1
+        self.multiple = 2**levels
+        widths = [in_channels, *features]
+        self.encoder = nn.ModuleList(
+            _double_convolution(widths[i], widths[i + 1], rate=dropout[i], norm=norm) for i in range(levels + 1)
+        )
+        self.pool = nn.MaxPool3d(2)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose3d(features[i + 1], features[i], kernel_size=2, stride=2) for i in range(levels)
+        )
+        self.decoder = nn.ModuleList(
+            _double_convolution(2 * features[i], features[i], rate=dropout[i], norm=norm) for i in range(levels)
+        )
+        self.head = nn.Conv3d(features[0], out_channels, kernel_size=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map `(B, C, X, Y, Z)`, sizes multiples of `multiple`, to logits `(B, K, X, Y, Z)`."""
+        skips = []
+        hidden = images
+        for level, block in enumerate(self.encoder):
+            hidden = block(self.pool(hidden) if level else hidden)
+            skips.append(hidden)
+        for level in reversed(range(len(self.up))):
+            hidden = self.decoder[level](torch.cat([skips[level], self.up[level](hidden)], dim=1))
+        return self.head(hidden)
+
+
+def _double_convolution(inputs: int, outputs: int, *, rate: float, norm: Norm) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in (inputs, outputs):
+        # The normalisation that follows removes any constant, so the convolution needs no bias.
+        layers += [nn.Conv3d(width, outputs, kernel_size=3, padding=1, bias=False), NORMS[norm](outputs)]
+        layers += [nn.LeakyReLU(inplace=True)]
+    if rate:
+        layers.append(nn.Dropout3d(rate))
+    return nn.Sequential(*layers)

@@ -1,0 +1,163 @@
+"""What a recipe may say: a published system, or one of your own, as data."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from multifocal import networks
+from multifocal.config import Config
+from multifocal.losses import check_options as check_loss_options
+from multifocal.pipeline.augment import Augmentation
+from multifocal.pipeline.settings import Preprocessing
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class NetworkSettings(Config):
+    """Which network, and its options."""
+
+    name: str
+    options: dict[str, Any] = {}
+    init: Literal["default", "xavier"] = "default"
+
+    @model_validator(mode="after")
+    def _check(self) -> "NetworkSettings":
+        networks.check_options(self.name, self.options)
+        return self
+
+
+class LossSettings(Config):
+    """Which loss, and its options."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> "LossSettings":
+        check_loss_options(self.name, self.options)
+        return self
+
+
+class OptimizerSettings(Config):
+    """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss, `clip` bounds the gradient's norm."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    lr: Positive
+    weight_decay: float = Field(default=0.0, ge=0)
+    l1: float = Field(default=0.0, ge=0)
+    clip: Positive | None = None
+
+
+class Constant(Config):
+    """The learning rate stays as it is."""
+
+    name: Literal["constant"] = "constant"
+
+
+class Exponential(Config):
+    """The learning rate is multiplied by `gamma` after every epoch."""
+
+    name: Literal["exponential"]
+    gamma: Annotated[float, Field(gt=0, le=1)]
+
+
+class Cosine(Config):
+    """A linear rise over `warmup` epochs, then half a cosine down to zero at the last epoch."""
+
+    name: Literal["cosine"]
+    warmup: int = Field(default=0, ge=0)
+
+
+class Plateau(Config):
+    """The learning rate is multiplied by `factor` after `patience` epochs without a better monitored value."""
+
+    name: Literal["plateau"]
+    factor: Share = 0.1
+    patience: int = Field(default=10, ge=0)
+
+
+class TrainingSettings(Config):
+    """How long, in what portions, and what counts as best.
+
+    `monitor` is a metric of the validation cases in native space; `null` keeps the last epoch's weights. `precision`
+    auto is bfloat16 where the processor computes in it, else 32 bits. `workers` load data beside the network, which
+    then leaves one thread to each of them; 0 loads in between its steps. `deterministic` forbids operations whose
+    results vary from run to run, which matters on a GPU.
+    """
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    accumulate: int = Field(default=1, gt=0)
+    monitor: Literal["dice", "masd", "nsd"] | None = "dice"
+    patience: int | None = Field(default=None, gt=0)
+    validate_every: int = Field(default=1, gt=0)
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    workers: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0)
+    deterministic: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainingSettings":
+        if self.patience is not None and self.monitor is None:
+            raise ValueError("patience needs a monitor: set training.monitor, or patience to null")
+        if self.patience is not None and self.patience < self.validate_every:
+            raise ValueError(
+                "patience is shorter than validate_every: training would stop before it is validated twice"
+            )
+        return self
+
+
+class InferenceSettings(Config):
+    """From logits to a mask. `window` null means the whole volume at once; `flips` averages over mirrored inputs."""
+
+    threshold: Share = 0.5
+    window: tuple[int, ...] | None = None
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+    flips: tuple[int, ...] = ()
+    within_brain: bool = False
+    batch_size: int = Field(default=8, gt=0)
+
+
+class Recipe(Config):
+    """A system that is trained: preprocessing, augmentation, network, loss, training, inference."""
+
+    kind: Literal["network"] = "network"
+    name: str
+    description: str
+    source: str
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    network: NetworkSettings
+    loss: LossSettings
+    optimizer: OptimizerSettings
+    schedule: Annotated[Constant | Exponential | Cosine | Plateau, Field(discriminator="name")] = Constant()
+    training: TrainingSettings
+    inference: InferenceSettings = InferenceSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Recipe":
+        dimensions = networks.dimensions(self.network.name)
+        for key, value in (("inference.window", self.inference.window), ("inference.flips", self.inference.flips)):
+            if value and (len(value) != dimensions if key.endswith("window") else max(value) >= dimensions):
+                raise ValueError(f"{key}={list(value)} does not fit {self.network.name}, which is {dimensions}D")
+        if isinstance(self.schedule, Plateau) and self.training.monitor is None:
+            raise ValueError("schedule plateau needs training.monitor")
+        if self.inference.within_brain and self.preprocessing.brain is None:
+            raise ValueError("inference.within_brain needs preprocessing.brain: the map that is 0 outside the brain")
+        return self
+
+
+class ThresholdRecipe(Config):
+    """A system without training: lesion wherever a map lies below a value, inside the brain."""
+
+    kind: Literal["threshold"]
+    name: str
+    description: str
+    source: str
+    map: str
+    below: float
+    brain: str | None = None
+
+
+AnyRecipe = Annotated[Recipe | ThresholdRecipe, Field(discriminator="kind")]

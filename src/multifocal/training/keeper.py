@@ -1,0 +1,94 @@
+"""What a run keeps after every epoch: its log, its best weights, and the state to continue from."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from multifocal.errors import UserError
+from multifocal.files import write_csv
+from multifocal.training.module import SegmentationModule
+from multifocal.weights import read_tree, write_tree, write_weights
+
+RESUME, BEST, LOG = "resume.safetensors", "best.safetensors", "log.csv"
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints as safetensors and JSON, written whole or not at all; nothing is ever unpickled."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint."""
+        write_tree(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint."""
+        return read_tree(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+class Keeper(Checkpoint):
+    """Write log, best weights and state after every epoch, and stop when the monitored metric no longer improves.
+
+    One callback does all three because they must agree: a run killed anywhere finds log, best and state of the same
+    epoch, or does that epoch again to the same end.
+
+    Args:
+        folder: the run's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+        self.best = -math.inf
+        self.best_epoch = -1
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Keep everything."""
+        if not isinstance(module, SegmentationModule):
+            raise TypeError(f"Keeper works with SegmentationModule, not {type(module).__name__}")
+        epoch, training = trainer.current_epoch, module.recipe.training
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+        # Lightning still holds the last validation's values in an epoch without one; they are not this epoch's.
+        validated = (epoch + 1) % training.validate_every == 0
+        values = {name: value for name, value in values.items() if validated or not name.startswith("val/")}
+        if not math.isfinite(values["train/loss"]):
+            raise UserError(
+                f"{self.folder}: the loss of epoch {epoch} is {values['train/loss']}; "
+                "lower optimizer.lr or set training.precision=32; --resume goes on from the epoch before"
+            )
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows.append({"epoch": epoch, "lr": rate, "seconds": time.monotonic() - self._started, **values})
+        if training.monitor and validated and module.scores[-1] > self.best:
+            self.best, self.best_epoch = module.scores[-1], epoch
+            if trainer.is_global_zero:
+                write_weights(self.folder / BEST, module.network.state_dict())
+        if trainer.is_global_zero:
+            names = dict.fromkeys(name for row in self.rows for name in row)
+            write_csv(self.folder / LOG, self.rows, columns=list(names))
+        trainer.should_stop = trainer.should_stop or self.is_done(epoch, training.epochs, training.patience)
+        trainer.save_checkpoint(self.folder / RESUME)
+
+    def is_done(self, epoch: int, epochs: int, patience: int | None) -> bool:
+        """Whether nothing is left to train after this epoch."""
+        out_of_patience = patience is not None and self.best_epoch >= 0 and epoch - self.best_epoch >= patience
+        return epoch + 1 >= epochs or out_of_patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.rows, self.best, self.best_epoch = list(state["rows"]), state["best"], state["best_epoch"]

@@ -1,0 +1,140 @@
+"""A recipe as a Lightning module: steps, optimizer, learning rate, validation in native space."""
+
+import math
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import nn
+
+from multifocal import losses, networks
+from multifocal.cohorts import stratum
+from multifocal.inference import NetworkModel
+from multifocal.inference.forward import MEMORY_FORMATS
+from multifocal.metrics import METRICS, evaluate_case, summarize
+from multifocal.pipeline.dataset import mix
+from multifocal.pipeline.prepare import Prepared
+from multifocal.recipes import Recipe
+from multifocal.training.schedule import factor
+
+LOGGED = ("dice", "masd", "nsd")
+
+
+class SegmentationModule(lightning.LightningModule):
+    """Train the recipe's network with its loss; the state of the optimizer is the only one that is not in the logs.
+
+    Args:
+        recipe: everything there is to say.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        torch.manual_seed(mix(recipe.training.seed))
+        channels = len(recipe.preprocessing.channels)
+        network = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options)
+        if recipe.network.init == "xavier":
+            network.apply(_xavier)
+        dimensions = networks.dimensions(recipe.network.name)
+        self.layout = MEMORY_FORMATS[dimensions]
+        self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.loss = losses.build(recipe.loss.name, **recipe.loss.options)
+        self.scores: list[float] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam or AdamW."""
+        settings = self.recipe.optimizer
+        kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+        return kind(self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Begin an epoch: all chance and every rate follow from its number, so that a resumed run is the same."""
+        if batch_idx:
+            return
+        training = self.recipe.training
+        torch.manual_seed(mix(training.seed, self.current_epoch, self.global_rank))
+        self.loss.progress = self.current_epoch / max(1, training.epochs - 1)
+        change = factor(self.recipe.schedule, epoch=self.current_epoch, epochs=training.epochs, scores=self.scores)
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.recipe.optimizer.lr * change
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """Return the loss of a batch, and log its terms."""
+        images, target = batch
+        logits = self.network(images.contiguous(memory_format=self.layout))
+        with torch.autocast(self.device.type, enabled=False):  # sums over a volume need 32 bits
+            terms = self.loss.terms(logits.float(), target)
+            total = self.loss.combine(terms)
+            for name, value in terms.items():
+                self._log(f"train/{name}", value, len(images))
+            if self.recipe.optimizer.l1:
+                weights = torch.stack([weight.abs().sum() for weight in self.network.parameters()]).sum()
+                total = total + self.recipe.optimizer.l1 * weights
+        self._log("train/loss", total, len(images), progress=True)
+        return total
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave prepared cases where they are: prediction moves what it needs."""
+        if isinstance(batch, Prepared):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_validation_epoch_start(self) -> None:
+        """Make the model that predicts as users will."""
+        self._rows = []
+        self._model = NetworkModel(self.recipe, self.network)
+
+    def validation_step(self, batch: Prepared, batch_idx: int) -> None:
+        """Predict one case and score it on its own grid."""
+        mask = self._model.predict_prepared(batch).mask
+        if batch.label is None:
+            raise ValueError(f"validation case {batch.name} has no label")
+        scores = evaluate_case(mask.array, batch.label, spacing=batch.native.spacing)
+        diagonal = math.hypot(*(n * s for n, s in zip(batch.native.size, batch.native.spacing, strict=True)))
+        share = np.count_nonzero(batch.label) / np.count_nonzero(batch.native_brain)
+        kept = {name: scores[name] for name in LOGGED}
+        self._rows.append({"case": batch.name, "stratum": stratum(share), "diagonal_mm": diagonal, **kept})
+
+    def on_validation_epoch_end(self) -> None:
+        """Average over all cases of all processes; where a distance is undefined, the image's diagonal stands in."""
+        self.network.train()
+        rows = self._rows
+        if self.trainer.world_size > 1:
+            gathered: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, rows)
+            # Processes share out the cases; with fewer cases than processes some come twice.
+            rows = list({row["case"]: row for part in gathered for row in part}.values())
+        summary = summarize(rows, undefined="diagonal")["overall"]["metrics"]
+        for name in LOGGED:
+            self.log(f"val/{name}", summary[name]["mean"], prog_bar=name == "dice")
+        monitor = self.recipe.training.monitor
+        if monitor:
+            self.scores.append(summary[monitor]["mean"] * (1 if METRICS[monitor].best == "highest" else -1))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the scores, which the plateau schedule goes by."""
+        checkpoint["scores"] = list(self.scores)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the scores back."""
+        self.scores = list(checkpoint["scores"])
+
+    def _log(self, name: str, value: torch.Tensor, size: int, *, progress: bool = False) -> None:
+        self.log(
+            name,
+            value.detach(),
+            on_step=False,
+            on_epoch=True,
+            batch_size=size,
+            prog_bar=progress,
+            sync_dist=self.trainer.world_size > 1,
+        )
+
+
+def _xavier(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

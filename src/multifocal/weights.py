@@ -1,0 +1,94 @@
+"""Weights and states on disk: safetensors, which hold numbers and text and can run nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from multifocal.errors import UserError
+from multifocal.files import atomic
+
+TREE = "tree"
+
+
+def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """Write a network's state whole or not at all."""
+    _save(path, {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, {})
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a network's state.
+
+    Raises:
+        UserError: no such file, or it is not a safetensors file (a pickle, say, which is never opened).
+    """
+    return _open(path)[0]
+
+
+def write_tree(path: Path, tree: Any) -> None:
+    """Write nested dicts, lists and tuples: their tensors as tensors, plain values as JSON beside them.
+
+    Raises:
+        TypeError: a value is neither tensor nor plain.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    encoded = _encode(tree, tensors)
+    _save(path, tensors, {TREE: json.dumps(encoded)})
+
+
+def read_tree(path: Path) -> Any:
+    """Read what `write_tree` wrote."""
+    tensors, metadata = _open(path)
+    try:
+        return _decode(json.loads(metadata[TREE]), tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: does not hold the state of a training run") from error
+
+
+def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Return JSON for a value; every container is a tagged list, so that tuples and integer keys come back as such."""
+    if isinstance(value, torch.Tensor):
+        name = str(len(tensors))
+        # Clones, because safetensors refuses tensors that share memory.
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return ["tensor", name]
+    if isinstance(value, dict):
+        return ["dict", [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]]
+    if isinstance(value, list | tuple):
+        return ["tuple" if isinstance(value, tuple) else "list", [_encode(v, tensors) for v in value]]
+    if value is None or type(value) in (bool, int, float, str):
+        return ["plain", value]
+    raise TypeError(f"cannot store a {type(value).__name__} without pickling: {value!r}")
+
+
+def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    kind, content = value
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {_decode(k, tensors): _decode(v, tensors) for k, v in content}
+    if kind in ("list", "tuple"):
+        items = [_decode(item, tensors) for item in content]
+        return tuple(items) if kind == "tuple" else items
+    return content
+
+
+def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    with atomic(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata=metadata))
+
+
+def _open(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path}: is not a whole safetensors file ({error}); "
+            "pickled checkpoints are not opened, they can run any code"
+        ) from error
