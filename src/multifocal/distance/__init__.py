@@ -1,0 +1,7 @@
+"""Euclidean distances and surfaces of masks."""
+
+from multifocal.distance.nearest import distance_to
+from multifocal.distance.surfaces import Convention, Surface, surface
+from multifocal.distance.surfels import surfel_areas
+
+__all__ = ["Convention", "Surface", "distance_to", "surface", "surfel_areas"]
