@@ -1,0 +1,75 @@
+"""What the metrics accept, checked once at their door."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def as_mask(values: ArrayLike, *, name: str) -> np.ndarray:
+    """Return a 2D or 3D mask as booleans; zeros and ones of any real type are accepted (labels are often float32).
+
+    Raises:
+        ValueError: not 2D or 3D, not numbers, or another value than 0 and 1 (NaN too); it names argument and value.
+
+    Example:
+        >>> as_mask(np.array([[0.0, 1.0]], np.float32), name="target").tolist()
+        [[False, True]]
+    """
+    array = np.asarray(values)
+    if array.ndim not in (2, 3):
+        raise ValueError(f"{name} has {array.ndim} dimensions (shape {array.shape}); expected 2 or 3")
+    if array.dtype == np.bool_:
+        return array
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} has dtype {array.dtype}; expected bool, integers or floats")
+    mask = array != 0
+    wrong = array != mask
+    if wrong.any():
+        place = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), array.shape))
+        raise ValueError(f"{name} holds {array[place]} at {place}; expected only 0 and 1")
+    return mask
+
+
+def mask_pair(prediction: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return prediction and target as booleans of one shape.
+
+    Raises:
+        ValueError: either is not a mask, or their dimensions or shapes differ.
+    """
+    pair = as_mask(prediction, name="prediction"), as_mask(target, name="target")
+    shapes = pair[0].shape, pair[1].shape
+    if len(shapes[0]) != len(shapes[1]):
+        raise ValueError(f"prediction is {len(shapes[0])}D and target {len(shapes[1])}D; expected the same grid")
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"prediction has shape {shapes[0]} and target {shapes[1]}; expected the same grid")
+    return pair
+
+
+def as_spacing(spacing: Sequence[float], *, ndim: int) -> tuple[float, ...]:
+    """Return the spacing as floats, one per array axis.
+
+    Raises:
+        ValueError: not `ndim` numbers, or one of them is not positive and finite.
+
+    Example:
+        >>> as_spacing((2, 2, 4.8), ndim=3)
+        (2.0, 2.0, 4.8)
+    """
+    try:
+        sides = tuple(float(side) for side in spacing)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"spacing is {spacing!r}; expected {ndim} numbers, mm per voxel along each axis") from error
+    if len(sides) != ndim:
+        raise ValueError(f"spacing has {len(sides)} values {sides}; expected {ndim}, one for each axis of the masks")
+    if not all(math.isfinite(side) and side > 0 for side in sides):
+        raise ValueError(f"spacing is {sides}; expected positive, finite mm per voxel")
+    return sides
+
+
+def as_tolerance(tolerance: float) -> float:
+    """Return the tolerance in mm; raises `ValueError` unless it is finite and not negative."""
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"tolerance is {tolerance}; expected finite mm, 0 or more")
+    return float(tolerance)

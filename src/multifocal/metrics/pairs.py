@@ -1,0 +1,70 @@
+"""Which prediction belongs to which case, checked before anything is scored."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from multifocal.cohorts.case import Cohort
+from multifocal.errors import UserError
+from multifocal.volumes import EXTENSIONS, read_geometry, strip_extension
+
+SUFFIX = "_lesion"
+
+
+def pair_predictions(predictions: str | Path, cohort: Cohort, *, allow_missing: bool = False) -> dict[str, Path | None]:
+    """Return the prediction `<case>_lesion.<ext>` of every case of the cohort, in its order; None where allowed.
+
+    Raises:
+        UserError: no such folder, no case, a case without label, a prediction that is missing, surplus, doubled, or
+            on another grid than the label. Everything wrong of one kind is named, case by case.
+    """
+    folder = Path(predictions)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; name the one that holds <case>{SUFFIX}.<ext>")
+    if not len(cohort):
+        raise UserError(f"cohort {cohort.name}: no cases to score")
+    if unlabelled := [case.name for case in cohort if case.label is None]:
+        raise UserError(f"cohort {cohort.name}: no label for {', '.join(unlabelled)}; add the labels or leave them out")
+    found = _listing(folder)
+    if doubled := [name for name, files in found.items() if len(files) > 1]:
+        names = "; ".join(" and ".join(file.name for file in found[name]) for name in doubled)
+        raise UserError(f"{folder}: more than one prediction for a case: {names}; keep one of each")
+    names = {case.name for case in cohort}
+    missing, surplus = [case.name for case in cohort if case.name not in found], sorted(found.keys() - names)
+    if len(missing) == len(cohort):
+        raise UserError(f"{folder}: no prediction for any case; expected files such as {missing[0]}{SUFFIX}.nii.gz")
+    if surplus or (missing and not allow_missing):
+        raise UserError(f"{folder}: {_mismatch([] if allow_missing else missing, surplus, cohort)}")
+    pairs = {case.name: found[case.name][0] if case.name in found else None for case in cohort}
+    _check_grids(folder, pairs, cohort)
+    return pairs
+
+
+def _listing(folder: Path) -> Mapping[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        stem = strip_extension(file.name)
+        if file.name.lower().endswith(EXTENSIONS) and stem.endswith(SUFFIX) and not file.name.startswith("."):
+            found.setdefault(stem.removesuffix(SUFFIX), []).append(file)
+    return found
+
+
+def _mismatch(missing: list[str], surplus: list[str], cohort: Cohort) -> str:
+    parts = []
+    if missing:
+        parts.append(f"no prediction for {', '.join(missing)} (predict them, or allow missing ones: scored as empty)")
+    if surplus:
+        parts.append(f"predictions of no case of cohort {cohort.name}: {', '.join(surplus)} (remove them)")
+    return "; ".join(parts)
+
+
+def _check_grids(folder: Path, pairs: Mapping[str, Path | None], cohort: Cohort) -> None:
+    wrong = []
+    for case in cohort:
+        file = pairs[case.name]
+        if file and case.label and (differences := read_geometry(file).differences(case.label.geometry())):
+            wrong.append(f"case {case.name}: {file.name}: {', '.join(differences)}")
+    if wrong:
+        raise UserError(
+            f"{folder}: predictions on another grid than the label: {'; '.join(wrong)}; "
+            "bring them onto the label's grid (multifocal.volumes.restore does)"
+        )
