@@ -120,7 +120,9 @@ def test_the_datasets_split_takes_no_draw(cohort, tmp_path):
 def fetched(monkeypatch):
     """Replace the download; return the calls."""
     calls = []
-    monkeypatch.setattr("multifocal.cohorts.fetch_bonbid", lambda out, **options: calls.append((out, options)) or [out])
+    monkeypatch.setattr(
+        "multifocal.cohorts.fetch.fetch_bonbid", lambda out, **options: calls.append((out, options)) or [out]
+    )
     return calls
 
 

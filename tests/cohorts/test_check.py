@@ -139,6 +139,14 @@ def test_copies_are_found_whatever_their_format(tmp_path, make_bonbid, bonbid_pa
     ]
 
 
+def test_one_image_as_two_maps(case):
+    shutil.copy(case.images["zadc"].path, case.images["adc"].path)
+    told = texts(check_case(case))
+    assert told[-1] == "warning: zadc: the same voxels as adc; give each map its own file"
+    same = replace(case, images={"red": case.images["zadc"], "green": case.images["zadc"]})
+    assert not check_case(same).problems
+
+
 def test_a_survey_with_missing_files_is_checked_as_far_as_it_goes(tmp_path, make_bonbid, bonbid_paths):
     make_bonbid(tmp_path, ("a", "b"))
     bonbid_paths(tmp_path, "a")["adc"].unlink()

@@ -2,24 +2,24 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from multifocal import cohorts
-from multifocal.cohorts.case import SPLITS
-from multifocal.cohorts.fetch import CITATION, LICENCE, ZENODO
-from multifocal.cohorts.folds import Scheme
+from multifocal.cli.options import CohortPath, Layout
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import write_csv
 
+if TYPE_CHECKING:
+    from multifocal.cohorts import CaseReport, Problem, Survey
+
 app = typer.Typer(no_args_is_help=True, help="Check cohorts, deal folds, fetch data.")
 
-CohortPath = Annotated[Path, typer.Argument(metavar="COHORT", help="Folder of the cohort, or a manifest (CSV).")]
-Layout = Annotated[str, typer.Option(help=f"How the folder is laid out: auto, {', '.join(cohorts.layout_names())}.")]
+_SCHEMES = ("kfold", "nested", "dataset")
+_PARTS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 
 @app.command()
@@ -33,6 +33,8 @@ def check(
 
     Example: multifocal data check BONBID2023_Train --csv check.csv
     """
+    from multifocal import cohorts
+
     found = cohorts.survey(cohort, layout=layout)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("Reading", total=len(found.cases))
@@ -59,7 +61,7 @@ def check(
 def folds(
     cohort: CohortPath,
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    scheme: Annotated[str, typer.Option(help=f"One of {', '.join(get_args(Scheme))}.")] = "kfold",
+    scheme: Annotated[str, typer.Option(help=f"One of {', '.join(_SCHEMES)}.")] = "kfold",
     k: Annotated[int | None, typer.Option(help="How many folds (default 5).")] = None,
     seed: Annotated[int | None, typer.Option(help="What they are drawn with (default 0).")] = None,
     layout: Layout = "auto",
@@ -72,8 +74,10 @@ def folds(
 
     Example: multifocal data folds BONBID2023_Train --out folds.json --k 5 --scheme nested --seed 0
     """
-    if scheme not in get_args(Scheme):
-        raise unknown_name("scheme", scheme, get_args(Scheme))
+    from multifocal import cohorts
+
+    if scheme not in _SCHEMES:
+        raise unknown_name("scheme", scheme, _SCHEMES)
     opened = cohorts.open_cohort(cohort, layout=layout)
     shares: dict[str, float] = {}
     if scheme == "dataset":
@@ -105,20 +109,22 @@ def fetch(
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", "--accept-license", help="Accept the licence without being asked.")
     ] = False,
-    base_url: Annotated[str, typer.Option(help="Where the archives lie, for a mirror.")] = ZENODO,
+    base_url: Annotated[str | None, typer.Option(help="Where the archives lie (default: Zenodo).")] = None,
 ) -> None:
     """Download a public dataset, check its hashes and unpack it; what is there already is not fetched again.
 
     Example: multifocal data fetch bonbid-hie --out data --part train --accept-licence
     """
+    from multifocal.cohorts import fetch as source
+
     if dataset != "bonbid-hie":
         raise unknown_name("dataset", dataset, ("bonbid-hie",))
-    parts = part or list(SPLITS)
+    parts = part or list(_PARTS)
     for name in parts:
-        if name not in SPLITS:
-            raise unknown_name("part", name, SPLITS)
+        if name not in _PARTS:
+            raise unknown_name("part", name, _PARTS)
     console = _console()
-    console.print(LICENCE, CITATION, sep="\n", soft_wrap=True)
+    console.print(source.LICENCE, source.CITATION, sep="\n", soft_wrap=True)
     if not accept_licence:
         _ask()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -130,7 +136,12 @@ def fetch(
                 tasks[name] = bar.add_task(name)
             bar.update(tasks[name], completed=done, total=total)
 
-        folders = cohorts.fetch_bonbid(out, parts=parts, base_url=base_url, progress=progress)  # type: ignore[arg-type]
+        folders = source.fetch_bonbid(
+            out,
+            parts=parts,  # type: ignore[arg-type]
+            base_url=base_url or source.ZENODO,
+            progress=progress,
+        )
     for folder in folders:
         console.print(f"ready: {folder}", soft_wrap=True)
 
@@ -159,7 +170,7 @@ def _print_table(console: Console, title: str, rows: list[dict[str, Any]]) -> No
     console.print(table)
 
 
-def _row(report: cohorts.CaseReport, problems: int) -> dict[str, str]:
+def _row(report: "CaseReport", problems: int) -> dict[str, str]:
     """Return a case as it is shown, with "-" for what could not be measured."""
 
     def show(value: Any, text: str) -> str:
@@ -182,7 +193,7 @@ def _row(report: cohorts.CaseReport, problems: int) -> dict[str, str]:
 _RECORD = ("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "share", "components", "stratum", "problems")
 
 
-def _record(report: cohorts.CaseReport, problems: list[cohorts.Problem]) -> dict[str, Any]:
+def _record(report: "CaseReport", problems: list["Problem"]) -> dict[str, Any]:
     """Return a case as it is written to CSV, unrounded."""
     row = {name: getattr(report, name) for name in _RECORD[1:-1]}
     for name in ("size", "spacing"):
@@ -191,10 +202,12 @@ def _record(report: cohorts.CaseReport, problems: list[cohorts.Problem]) -> dict
     return {"case": report.name, **row, "problems": "; ".join(told)}
 
 
-def _summary(found: cohorts.Survey, reports: list[cohorts.CaseReport]) -> str:
+def _summary(found: "Survey", reports: list["CaseReport"]) -> str:
+    from multifocal.cohorts import STRATA
+
     parts = [f"{len(found.cases)} cases of {len({case.subject for case in found.cases})} subjects"]
     strata = Counter(report.stratum for report in reports if report.stratum)
     splits = Counter(case.split for case in found.cases if case.split)
-    parts += [", ".join(f"{name}: {strata[name]}" for name in cohorts.STRATA)] if strata else []
-    parts += [", ".join(f"{name}: {splits[name]}" for name in SPLITS if splits[name])] if splits else []
+    parts += [", ".join(f"{name}: {strata[name]}" for name in STRATA)] if strata else []
+    parts += [", ".join(f"{name}: {splits[name]}" for name in _PARTS if splits[name])] if splits else []
     return "; ".join(parts)

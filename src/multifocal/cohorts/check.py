@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
@@ -98,6 +99,9 @@ def _examine(case: Case, *, label_kind: LabelKind) -> tuple[CaseReport, dict[str
         for severity, text in image_complaints(name, volume.array):
             note(severity, f"{name}: {text}")
         digests[name] = hashlib.sha256(f"{volume.array.shape}".encode() + volume.array.tobytes()).hexdigest()
+    for (name, digest), (other, same) in combinations(digests.items(), 2):
+        if digest == same and case.images[name].path != case.images[other].path:
+            note("warning", f"{other}: the same voxels as {name}; give each map its own file")
     report = CaseReport(case.name)
     grids = [(name, volume.geometry) for name, volume in volumes.items()]
     grids += [("the label", label.geometry)] if label else []
