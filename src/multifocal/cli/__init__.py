@@ -1,6 +1,7 @@
 """The command line: parse, call, print."""
 
 import sys
+import warnings
 
 from rich.console import Console
 
@@ -9,6 +10,8 @@ from multifocal.errors import UserError
 
 def run(arguments: list[str] | None = None) -> None:
     """Run `multifocal` and exit: 0 done, 2 what the user can put right (one line on stderr), 130 Ctrl-C."""
+    # torchvision's image decoders, which nothing here uses, are missing beside a CPU build of torch.
+    warnings.filterwarnings("ignore", message="Failed to load image Python extension")
     try:
         from multifocal.cli.main import app
 

@@ -55,5 +55,5 @@ def demo(
         console.print(f"[bold]{step}/4[/bold] predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")
         rows = evaluate_cohort(out / f"masks-{name}", test, workers=1)
-        console.print(summary_table(write_results(rows, out / f"scores-{name}"), title=name))
+        console.print(summary_table(write_results(rows, out / f"scores-{name}")))
     console.print(f"done: masks and scores are in {out}{os.sep}")

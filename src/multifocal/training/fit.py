@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -109,6 +110,12 @@ class Data(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Take this process's share of the threads."""
         torch.set_num_threads(self.threads)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave prepared cases where they are: prediction moves what it needs."""
+        if isinstance(batch, Prepared):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of augmented samples."""
@@ -225,7 +232,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*Starting from v1.9.0, `tensorboardX`.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

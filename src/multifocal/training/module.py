@@ -75,12 +75,6 @@ class SegmentationModule(lightning.LightningModule):
         self._log("train/loss", total, len(images), progress=True)
         return total
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave prepared cases where they are: prediction moves what it needs."""
-        if isinstance(batch, Prepared):
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def on_validation_epoch_start(self) -> None:
         """Make the model that predicts as users will."""
         self._rows = []

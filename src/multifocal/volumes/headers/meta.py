@@ -1,6 +1,7 @@
 """The header of a MetaImage (.mha, .mhd)."""
 
 import math
+import re
 from pathlib import Path
 
 from multifocal.volumes.headers.stored import Stored, beside, damaged, finite_numbers, header_lines, positive_integers
@@ -25,30 +26,39 @@ def read_meta(path: Path) -> Stored:
         raise damaged(path, f"ElementType '{kind}' is not a number type")
     channels = positive_integers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)[0]
     count = math.prod(size) * channels
+    packed, binary = (_flag(path, key, fields) for key in ("CompressedData", "BinaryData"))
     local = fields["ElementDataFile"].upper() == "LOCAL"
     data, start = (path, offset) if local else (beside(path, fields["ElementDataFile"]), 0)
     available = data.stat().st_size - start
-    if _true(fields.get("CompressedData")):
+    if packed:
         # Without the size, or with a wrong one, SimpleITK returns garbage.
         length = positive_integers(path, "CompressedDataSize", fields.get("CompressedDataSize", ""), 1)[0]
         if length > available:
             raise damaged(path, f"truncated: {length} bytes of compressed voxels are promised, {available} are there")
         return Stored(data, start, length, count * width, "zlib")
-    if not _true(fields.get("BinaryData")):
+    if not binary:
         return Stored(data, start, available, 2 * count - 1)  # at least a digit each, and blanks between
     skip = max(int(finite_numbers(path, "HeaderSize", [fields.get("HeaderSize", "0")], 1)[0]), 0)
     return Stored(data, start + skip, available - skip, count * width)
 
 
-def _true(text: str | None) -> bool:
-    return (text or "").upper().startswith(("T", "1"))
+def _flag(path: Path, key: str, fields: dict[str, str]) -> bool:
+    text = fields.get(key, "False")
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise damaged(path, f"{key} '{text}' in the header is neither True nor False")
+    return text.lower() in ("true", "1")
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
+    text = ""
     for line, offset in header_lines(path):
-        key, _, value = line.partition("=" if "=" in line else ":")
-        fields[key.strip()] = value.strip()
-        if key.strip() == "ElementDataFile":
-            return fields, offset
+        # A key goes on until a separator, over line ends too: a broken line takes the next line's key with it.
+        text += f"\n{line}"
+        key, *value = re.split("[=:]", text, maxsplit=1)
+        if value:
+            fields[key.strip()] = value[0].strip()
+            text = ""
+            if key.strip() == "ElementDataFile":
+                return fields, offset
     raise damaged(path, "not a MetaImage (no ElementDataFile in its header)")
