@@ -1,4 +1,3 @@
-import itertools
 import pickle
 
 import numpy as np
@@ -178,7 +177,7 @@ def test_parameters_travel_between_processes():
     assert torch.equal(here[0], there[0])
 
 
-@pytest.mark.parametrize(("name", "field"), itertools.product(("flip", "anisotropy"), ["axes"]))
+@pytest.mark.parametrize(("name", "field"), [("flip", "axes"), ("anisotropy", "axes"), ("elastic", "locked_axes")])
 def test_an_axis_the_image_lacks_is_an_error(name, field):
     settings = build({name: {"p": 1, field: [2]}})
     with pytest.raises(UserError, match=rf"{name}\.{field}: a 2D image has no axis 2; use axes 0 to 1"):
