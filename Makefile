@@ -1,0 +1,34 @@
+# Each target does all of its own set-up: Python 3.11+ with pip is enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(VENV)/.ready
+	$(BIN)/multifocal demo --out $(or $(OUT),demo)
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.ready
+	$(BIN)/python -m pytest -m ""
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(VENV)/.ready
+	$(BIN)/python tools/bench_augment.py
+	$(BIN)/python tools/bench_training.py
+	$(BIN)/python tools/bench_prediction.py
+
+# The pins keep a CPU machine that has the CPU wheel of torch from fetching the CUDA build, and fetch it on a GPU machine.
+$(VENV)/.ready: pyproject.toml constraints.txt tools/fit_torchvision.py
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version) if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python tools/fit_torchvision.py
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo
