@@ -54,7 +54,8 @@ def pad(
     if size is not None:
         extra = [n - o for n, o in zip(size, old, strict=True)]
         lower, upper = [e // 2 for e in extra], [e - e // 2 for e in extra]
-    before, after = lower or [0] * len(old), upper or [0] * len(old)
+    before = [0] * len(old) if lower is None else lower
+    after = [0] * len(old) if upper is None else upper
     if min(*before, *after) < 0:
         raise ValueError(f"cannot pad an image of size {old} by {tuple(before)} before and {tuple(after)} after")
     array = filled([b + o + a for b, o, a in zip(before, old, after, strict=True)], fill, volume.array.dtype)

@@ -1,5 +1,6 @@
 """Read and write images: MetaImage, NIfTI, NRRD and PNG, through SimpleITK."""
 
+import math
 import os
 import re
 from pathlib import Path
@@ -76,10 +77,13 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
         image = header.reader.Execute()
     except (RuntimeError, MemoryError) as error:
         raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
-    frame, channel = divmod(component or 0, image.GetNumberOfComponentsPerPixel())
-    view = sitk.GetArrayViewFromImage(image).reshape(-1, *backwards, image.GetNumberOfComponentsPerPixel())
-    view = view[frame, ..., channel]
-    return Volume(np.array(view.T, order="C"), header.geometry)
+    channels = image.GetNumberOfComponentsPerPixel()
+    frame, channel = divmod(component or 0, channels)
+    view = sitk.GetArrayViewFromImage(image).reshape(-1, *backwards, channels)[frame, ..., channel]
+    array = np.array(view.T, order="C")
+    if READERS[_extension(path.name) or ""] is headers.read_nifti and array.dtype.kind == "f":
+        _put_back_non_finite(array, path, (channels, components // channels), (channel, frame))
+    return Volume(array, header.geometry)
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -112,6 +116,8 @@ def write(path: str | Path, volume: Volume) -> None:
         raise UserError(f"{path}: PNG holds 2D uint8 or uint16, not {len(size)}D {dtype}; write .mha instead")
     if extension in (".nii", ".nii.gz") and max(size) > LARGEST_NIFTI_SIZE:
         raise UserError(f"{path}: NIfTI holds at most {LARGEST_NIFTI_SIZE} voxels an axis; write .mha instead")
+    if extension == ".mhd" and "%" in str(path):
+        raise UserError(f"{path}: an .mhd cannot be written where the path has a '%'; write .mha instead")
     image = to_image(volume)
     with atomic(path) as temporary:
         try:
@@ -171,6 +177,15 @@ def _open(path: Path, *, whole: bool) -> Header:
     except ValueError as error:
         raise UserError(f"{path}: {error}; correct the header or convert the image again") from error
     return Header(reader, geometry, reader.GetNumberOfComponents() * int(np.prod(size[n:])))
+
+
+def _put_back_non_finite(array: np.ndarray, path: Path, components: tuple[int, int], at: tuple[int, int]) -> None:
+    # ITK reads the NaN and inf of a NIfTI file as 0; whoever checks the data must see them.
+    values = headers.unchanged_floats(path)
+    if values is not None:
+        values = values[: array.size * math.prod(components)].reshape(*components, *array.shape[::-1])[at].T
+        lost = ~np.isfinite(values)
+        array[lost] = values[lost]
 
 
 def _extension(name: str) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 from multifocal.volumes.geometry import Geometry
 from multifocal.volumes.volume import Volume
 
-POSITIVE, NEGATIVE = "LPS", "RAI"
+LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}  # physical axis, sign
 
 
 def axis_codes(geometry: Geometry) -> str:
@@ -17,8 +17,9 @@ def axis_codes(geometry: Geometry) -> str:
         >>> axis_codes(Geometry((2, 2), (1.0, 1.0), (0.0, 0.0), (0.0, 1.0, -1.0, 0.0)))
         'AL'
     """
-    rows = _nearest_axes(geometry)
-    return "".join((POSITIVE if geometry.matrix[row, axis] > 0 else NEGATIVE)[row] for axis, row in enumerate(rows))
+    names = {target: letter for letter, target in LETTERS.items()}
+    signs = np.where(geometry.matrix < 0, -1, 1)
+    return "".join(names[row, int(signs[row, axis])] for axis, row in enumerate(_nearest_axes(geometry)))
 
 
 def orient(volume: Volume, *, axes: str = "LPS") -> Volume:
@@ -37,13 +38,10 @@ def orient(volume: Volume, *, axes: str = "LPS") -> Volume:
         ([[3, 4], [1, 2]], (-1.0, 0.0))
     """
     geometry, n = volume.geometry, volume.geometry.ndim
-    if sorted(letter.translate(str.maketrans(NEGATIVE, POSITIVE)) for letter in axes) not in (
-        list("LPS"),
-        list("LP")[:n],
-    ):
+    wanted = [LETTERS.get(letter, (-1, 0)) for letter in axes]
+    if sorted(row for row, _ in wanted) not in ([0, 1, 2], list(range(n))):
         raise ValueError(f"axes '{axes}' must name each of L/R, P/A and S/I once, as in 'LPS'")
-    rows = [("LPS".find(c), 1) if c in POSITIVE else ("RAI".find(c), -1) for c in axes]
-    wanted = [(row, sign) for row, sign in rows if row < n]
+    wanted = [(row, sign) for row, sign in wanted if row < n]
     nearest = _nearest_axes(geometry)
     order = [nearest.index(row) for row, _ in wanted]
     flips = [geometry.matrix[row, axis] * sign < 0 for (row, sign), axis in zip(wanted, order, strict=True)]

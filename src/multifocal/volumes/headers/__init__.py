@@ -6,9 +6,9 @@ they are wrong.
 """
 
 from multifocal.volumes.headers.meta import read_meta
-from multifocal.volumes.headers.nifti import read_nifti
+from multifocal.volumes.headers.nifti import read_nifti, unchanged_floats
 from multifocal.volumes.headers.nrrd import read_nrrd
 from multifocal.volumes.headers.png import read_png
 from multifocal.volumes.headers.stored import Stored, damaged
 
-__all__ = ["Stored", "damaged", "read_meta", "read_nifti", "read_nrrd", "read_png"]
+__all__ = ["Stored", "damaged", "read_meta", "read_nifti", "read_nrrd", "read_png", "unchanged_floats"]

@@ -4,7 +4,15 @@ import math
 import re
 from pathlib import Path
 
-from multifocal.volumes.headers.stored import Stored, beside, damaged, finite_numbers, header_lines, positive_integers
+from multifocal.volumes.headers.stored import (
+    Stored,
+    beside,
+    damaged,
+    finite_numbers,
+    header_lines,
+    positive_integers,
+    shown,
+)
 
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 VECTORS = ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
@@ -23,7 +31,7 @@ def read_meta(path: Path) -> Stored:
     kind = fields.get("ElementType", "")
     width = BYTES.get(kind.removeprefix("MET_").removesuffix("_ARRAY").removeprefix("U"))
     if width is None:
-        raise damaged(path, f"ElementType '{kind}' is not a number type")
+        raise damaged(path, f"ElementType {shown(kind)} is not a number type")
     channels = positive_integers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)[0]
     count = math.prod(size) * channels
     packed, binary = (_flag(path, key, fields) for key in ("CompressedData", "BinaryData"))
@@ -45,7 +53,7 @@ def read_meta(path: Path) -> Stored:
 def _flag(path: Path, key: str, fields: dict[str, str]) -> bool:
     text = fields.get(key, "False")
     if text.lower() not in ("true", "false", "1", "0"):
-        raise damaged(path, f"{key} '{text}' in the header is neither True nor False")
+        raise damaged(path, f"{key} {shown(text)} in the header is neither True nor False")
     return text.lower() in ("true", "1")
 
 

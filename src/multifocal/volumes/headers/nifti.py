@@ -6,40 +6,60 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
+
 from multifocal.errors import UserError
 from multifocal.volumes.headers.stored import Stored, damaged, finite_numbers
 
 BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 2304: 4}
+FLOATS = {16: "f4", 64: "f8"}
 LENGTH = 348
 
 
 def read_nifti(path: Path) -> Stored:
     """Read where a NIfTI-1 file keeps its voxels; a `UserError` says which field is wrong."""
     packed, header = _start(path)
-    order = next((o for o in "<>" if header[:4] == struct.pack(f"{o}i", LENGTH)), None)
+    order = _byte_order(header)
     if len(header) < LENGTH or order is None or header[344:347] != b"n+1":
         raise UserError(f"{path}: not a NIfTI-1 file with header and voxels in one; save it as one, or copy it again")
-
-    def at(offset: int, form: str) -> tuple[float, ...]:
-        return struct.unpack_from(f"{order}{form}", header, offset)
-
-    dims, *sizes = (int(n) for n in at(40, "8h"))
+    dims, *sizes = struct.unpack_from(f"{order}8h", header, 40)
     if not 2 <= dims <= 7 or min(sizes[:dims]) < 1:
         raise damaged(path, f"dim {(dims, *sizes)} in the header is not a size")
-    spacing = at(80, "3f")[:dims]
+    spacing = struct.unpack_from(f"{order}3f", header, 80)[:dims]
     if min(finite_numbers(path, "pixdim", spacing, len(spacing))) <= 0:
         raise damaged(path, f"pixdim {spacing} in the header is not a positive spacing")
-    finite_numbers(path, "qform and sform", at(256, "18f"), 18)
-    width = BYTES.get(int(at(70, "h")[0]))
-    if width is None:
-        raise UserError(
-            f"{path}: NIfTI datatype {int(at(70, 'h')[0])} cannot be read; convert it to a real number type"
-        )
-    offset = max(int(finite_numbers(path, "vox_offset", at(108, "f"), 1)[0]), LENGTH)
-    needed, length = math.prod(sizes[:dims]) * width, path.stat().st_size
+    finite_numbers(path, "qform and sform", struct.unpack_from(f"{order}18f", header, 256), 18)
+    (kind,) = struct.unpack_from(f"{order}h", header, 70)
+    if kind not in BYTES:
+        raise UserError(f"{path}: NIfTI datatype {kind} cannot be read; convert it to a real number type")
+    start = finite_numbers(path, "vox_offset", struct.unpack_from(f"{order}f", header, 108), 1)[0]
+    offset, needed = max(int(start), LENGTH), math.prod(sizes[:dims]) * BYTES[kind]
+    length = path.stat().st_size
     if packed:
         return Stored(path, 0, length, offset + needed, "gzip")
     return Stored(path, offset, length - offset, needed)
+
+
+def unchanged_floats(path: Path) -> np.ndarray | None:
+    """Return the voxels of a float NIfTI file as they are stored, flat; None if it holds integers.
+
+    ITK reads NaN and inf as 0. Here they can be looked up (an inf with the sign that the file's scale gives it).
+    """
+    packed, header = _start(path)
+    order = _byte_order(header)
+    kind, offset, slope = (
+        struct.unpack_from(f"{order}{form}", header, at)[0] for form, at in (("h", 70), ("f", 108), ("f", 112))
+    )
+    if kind not in FLOATS:
+        return None
+    with gzip.open(path) if packed else path.open("rb") as file:
+        file.seek(max(int(offset), LENGTH))
+        values = np.frombuffer(file.read(), f"{order}{FLOATS[kind]}")
+    return -values if slope < 0 else values
+
+
+def _byte_order(header: bytes) -> str | None:
+    return next((order for order in "<>" if header[:4] == struct.pack(f"{order}i", LENGTH)), None)
 
 
 def _start(path: Path) -> tuple[bool, bytes]:

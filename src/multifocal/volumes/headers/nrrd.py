@@ -5,7 +5,15 @@ import re
 from pathlib import Path
 
 from multifocal.errors import UserError
-from multifocal.volumes.headers.stored import Stored, beside, damaged, finite_numbers, header_lines, positive_integers
+from multifocal.volumes.headers.stored import (
+    Stored,
+    beside,
+    damaged,
+    finite_numbers,
+    header_lines,
+    positive_integers,
+    shown,
+)
 
 BYTES = {  # every name the format allows, written together
     1: "signedchar int8 int8_t uchar unsignedchar uint8 uint8_t",
@@ -25,7 +33,7 @@ def read_nrrd(path: Path) -> Stored:
     kind = "".join(fields.get("type", "").lower().split())
     width = next((n for n, names in BYTES.items() if kind in names.split()), None)
     if width is None:
-        raise damaged(path, f"type '{fields.get('type', '')}' is not a number type")
+        raise damaged(path, f"type {shown(fields.get('type', ''))} is not a number type")
     _check_space(path, fields)
     data, start = (beside(path, fields["datafile"]), 0) if "datafile" in fields else (path, offset)
     available, encoding = data.stat().st_size - start, fields.get("encoding", "").lower()
@@ -40,7 +48,7 @@ def read_nrrd(path: Path) -> Stored:
         return Stored(data, start, available, 2 * count - 1)  # at least a digit each, and blanks between
     if encoding == "hex":
         return Stored(data, start, available, 2 * count * width)
-    raise UserError(f"{path}: encoding '{encoding}' cannot be read; save the file with raw or gzip encoding")
+    raise UserError(f"{path}: encoding {shown(encoding)} cannot be read; save the file with raw or gzip encoding")
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
@@ -65,10 +73,10 @@ def _check_space(path: Path, fields: dict[str, str]) -> None:
         kinds = fields.get("kinds", "domain " * len(values)).lower().split()
         spatial = [value for value, kind in zip(values, kinds, strict=False) if kind in SPATIAL]
         if min(finite_numbers(path, "spacings", spatial, len(spatial)), default=1.0) <= 0:
-            raise damaged(path, f"spacings '{fields['spacings']}' in the header are not all positive")
+            raise damaged(path, f"spacings {shown(fields['spacings'])} in the header are not all positive")
     for key in ("space origin", "space directions"):
         vectors = re.findall(r"\(([^)]*)\)", fields.get(key.replace(" ", ""), ""))
         for vector in vectors:
             finite_numbers(path, key, vector.split(","), len(vectors[0].split(",")))
         if key == "space directions" and vectors and len(vectors) != len(vectors[0].split(",")):
-            raise damaged(path, f"{key} '{fields['spacedirections']}' in the header do not span its space")
+            raise damaged(path, f"{key} {shown(fields['spacedirections'])} in the header do not span its space")

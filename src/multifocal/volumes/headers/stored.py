@@ -9,6 +9,7 @@ from typing import Literal
 from multifocal.errors import UserError
 
 LONGEST_HEADER = 1 << 20
+LONGEST_QUOTE = 80
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def header_lines(path: Path) -> Iterator[tuple[str, int]]:
     with path.open("rb") as file:
         while offset < LONGEST_HEADER and (line := file.readline(LONGEST_HEADER)):
             offset += len(line)
-            yield line.decode("latin-1").strip(), offset
+            yield line.decode("utf-8", "replace").strip(), offset
 
 
 def beside(path: Path, name: str) -> Path:
@@ -42,9 +43,11 @@ def beside(path: Path, name: str) -> Path:
         raise UserError(f"{path}: its voxels are not in one plain file; save the image as one .mha file")
     data = path.parent / name
     if not data.resolve().is_relative_to(path.parent.resolve()):
-        raise UserError(f"{path}: its data file '{name}' lies outside the header's folder; move both into one folder")
+        raise UserError(
+            f"{path}: its data file {shown(name)} lies outside the header's folder; move both into one folder"
+        )
     if not data.is_file():
-        raise UserError(f"{path}: its data file '{name}' is missing; copy it into the header's folder")
+        raise UserError(f"{path}: its data file {shown(name)} is missing; copy it into the header's folder")
     return data
 
 
@@ -52,7 +55,7 @@ def positive_integers(path: Path, key: str, text: str, count: int) -> list[int]:
     """Return `count` whole numbers above 0."""
     values = text.split()
     if len(values) != count or not all(v.isascii() and v.isdigit() and len(v) < 19 and int(v) for v in values):
-        raise damaged(path, f"{key} '{text}' in the header is not {_so_many(count, 'positive whole number')}")
+        raise damaged(path, f"{key} {shown(text)} in the header is not {_so_many(count, 'positive whole number')}")
     return [int(v) for v in values]
 
 
@@ -63,9 +66,15 @@ def finite_numbers(path: Path, key: str, values: Sequence[str | float], count: i
     except ValueError:
         numbers = []
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        shown = " ".join(map(str, values))
-        raise damaged(path, f"{key} '{shown}' in the header is not {_so_many(count, 'finite number')}")
+        raise damaged(
+            path, f"{key} {shown(' '.join(map(str, values)))} in the header is not {_so_many(count, 'finite number')}"
+        )
     return numbers
+
+
+def shown(text: str) -> str:
+    """Quote a piece of a header, which may be anything, for an error of one line."""
+    return ascii(text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}...")
 
 
 def _so_many(count: int, what: str) -> str:
