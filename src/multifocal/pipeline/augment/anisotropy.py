@@ -22,5 +22,11 @@ def coarsen(images: Tensor, *, axis: int, factor: float) -> Tensor:
     lower = place.floor().long()
     upper = (lower + 1).clamp(max=samples - 1)
     share = (place - lower).to(images.dtype).reshape(-1, *[1] * (images.ndim - axis - 2)).to(images.device)
-    low = images.index_select(axis + 1, source[lower].to(images.device))
-    return low.lerp_(images.index_select(axis + 1, source[upper].to(images.device)), share)
+    low = _take(images, source[lower].to(images.device), axis + 1)
+    return low.lerp_(_take(images, source[upper].to(images.device), axis + 1), share)
+
+
+def _take(images: Tensor, index: Tensor, axis: int) -> Tensor:
+    if axis == images.ndim - 1:  # there index_select would copy voxel by voxel, four times slower
+        return images.gather(axis, index.expand(images.shape))
+    return images.index_select(axis, index)

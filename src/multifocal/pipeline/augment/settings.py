@@ -72,8 +72,8 @@ class Elastic(_Transform):
 
     `control_points` lie along each axis, one of them outside the image at either end. At either end of the
     `locked_axes` the outer `locked_borders` layers of control points stay at rest. TorchIO 1.2.1 locks the first two
-    axes only, and so does the default; None locks all. (In 2D TorchIO averages over a third axis, which makes its displacements 0.71 times these.) Displacements
-    above half the distance of the control points,
+    axes only, and so does the default; None locks all. (In 2D TorchIO averages over a third axis, which makes its
+    displacements 0.71 times these.) Displacements above half the distance of the control points,
     size * spacing / (control_points - 3) / 2, can fold the image.
     """
 
