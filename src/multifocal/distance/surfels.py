@@ -79,7 +79,7 @@ def _ring(part: np.ndarray) -> np.ndarray:
     ring = [middles.pop()]
     while middles:
         # A coordinate of 0 or 1 lies on a face of the cube; middles have 0.5 along their own edge.
-        shared = [np.any((ring[-1] == middle) & (middle != 0.5)) for middle in middles]
+        shared = [bool(np.any((ring[-1] == middle) & (middle != 0.5))) for middle in middles]
         ring.append(middles.pop(shared.index(True) if part.ndim == 3 else 0))
     return np.array(ring)
 

@@ -8,7 +8,7 @@ import numpy as np
 from multifocal.errors import unknown_name
 
 Connectivity = Literal["full", "face"]
-_NEIGHBOURS = {"full": {2: 8, 3: 26}, "face": {2: 4, 3: 6}}
+_NEIGHBOURS: dict[str, dict[int, Literal[4, 6, 8, 26]]] = {"full": {2: 8, 3: 26}, "face": {2: 4, 3: 6}}
 
 
 def components(mask: np.ndarray, *, connectivity: Connectivity = "full") -> tuple[np.ndarray, int]:

@@ -1,11 +1,8 @@
 """A folder of predictions against the labels of a cohort."""
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from multifocal.errors import UserError
 from multifocal.metrics.case import evaluate_case
 from multifocal.metrics.masks import as_mask, as_tolerance
 from multifocal.metrics.pairs import pair_predictions
+from multifocal.metrics.processes import spread
 from multifocal.volumes import Volume, read
 
 
@@ -69,29 +67,12 @@ def evaluate_cohort(
     pairs = pair_predictions(predictions, cohort, allow_missing=allow_missing)
     jobs = [_Job(case, cohort.label_kind, pairs[case.name], tolerance, convention) for case in cohort]
     rows = []
-    for row in _scores(jobs, workers=min(workers, len(jobs))):
-        rows.append(row)
-        if progress:
-            progress(len(rows), len(jobs))
+    with closing(spread(_score, jobs, workers=min(workers, len(jobs)))) as scores:
+        for row in scores:
+            rows.append(row)
+            if progress:
+                progress(len(rows), len(jobs))
     return rows
-
-
-def _scores(jobs: Sequence[_Job], *, workers: int) -> Iterator[dict[str, Any]]:
-    if workers == 1:
-        yield from map(_score, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    try:
-        yield from pool.map(_score, jobs)
-    except BrokenProcessPool as error:
-        raise UserError("a scoring process was killed, likely for want of memory; use fewer workers") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group: the parent alone answers it, and lets the workers end their case.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _score(job: _Job) -> dict[str, Any]:

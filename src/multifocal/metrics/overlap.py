@@ -71,5 +71,5 @@ def overlap(prediction: ArrayLike, target: ArrayLike) -> Overlap:
         0.4
     """
     predicted, true = mask_pair(prediction, target)
-    counts = (int(np.count_nonzero(mask)) for mask in (predicted & true, predicted, true))
-    return Overlap(*counts, total=true.size)
+    both = int(np.count_nonzero(predicted & true))
+    return Overlap(both, int(np.count_nonzero(predicted)), int(np.count_nonzero(true)), true.size)

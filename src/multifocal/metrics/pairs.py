@@ -26,8 +26,8 @@ def pair_predictions(predictions: str | Path, cohort: Cohort, *, allow_missing: 
         raise UserError(f"cohort {cohort.name}: no label for {', '.join(unlabelled)}; add the labels or leave them out")
     found = _listing(folder)
     if doubled := [name for name, files in found.items() if len(files) > 1]:
-        names = "; ".join(" and ".join(file.name for file in found[name]) for name in doubled)
-        raise UserError(f"{folder}: more than one prediction for a case: {names}; keep one of each")
+        files = "; ".join(" and ".join(file.name for file in found[name]) for name in doubled)
+        raise UserError(f"{folder}: more than one prediction for a case: {files}; keep one of each")
     names = {case.name for case in cohort}
     missing, surplus = [case.name for case in cohort if case.name not in found], sorted(found.keys() - names)
     if len(missing) == len(cohort):

@@ -126,7 +126,8 @@ def _common_box(*masks: np.ndarray) -> tuple[slice, ...]:
 def _percentile_of_area(distances: np.ndarray, weights: np.ndarray, share: float) -> float:
     order = np.lexsort((weights, distances))
     within = np.cumsum(weights[order]) / weights.sum()
-    return float(distances[order][min(np.searchsorted(within, share), len(distances) - 1)])
+    place = int(np.searchsorted(within, share))
+    return float(distances[order][min(place, len(distances) - 1)])
 
 
 def _percentile_of_elements(distances: np.ndarray, weights: np.ndarray, share: float) -> float:
