@@ -1,5 +1,6 @@
 """The 3D U-Net of Usman et al. 2025 (arXiv:2502.09148, section 3.2.2)."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,6 +26,8 @@ class UNet3d(nn.Module):
         features: features of each encoder level, then of the bottleneck. Three levels in the paper.
         dropout: dropout rate of each of these, channel-wise.
         norm: batch (paper) or instance normalisation.
+        prior: probability that the untrained network gives every voxel. Lesions are rare: started at 0.5, a network
+            spends its first epochs on learning that (Lin et al. 2017, section 4.1). None leaves the bias random.
 
     Example:
         >>> UNet3d(in_channels=2, out_channels=1, features=(4, 8), dropout=(0, 0))(torch.zeros(1, 2, 8, 8, 8)).shape
@@ -39,6 +42,7 @@ class UNet3d(nn.Module):
         features: Sequence[int] = (32, 64, 128, 256),
         dropout: Sequence[float] = (0.0, 0.1, 0.2, 0.3),
         norm: Norm = "batch",
+        prior: float | None = None,
     ) -> None:
         super().__init__()
         if len(features) < 2 or len(dropout) != len(features):
@@ -61,6 +65,10 @@ class UNet3d(nn.Module):
             _double_convolution(2 * features[i], features[i], rate=dropout[i], norm=norm) for i in range(levels)
         )
         self.head = nn.Conv3d(features[0], out_channels, kernel_size=1)
+        if prior is not None:
+            if not 0 < prior < 1:
+                raise ValueError(f"prior={prior}: expected a probability between 0 and 1")
+            nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))  # type: ignore[arg-type]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map `(B, C, X, Y, Z)`, sizes multiples of `multiple`, to logits `(B, K, X, Y, Z)`."""
