@@ -1,0 +1,99 @@
+"""Where the time of a training step goes: loading, augmentation, network, loss. Prints a Markdown table.
+
+    python tools/bench_training.py [COHORT] [--recipe NAME ...] [--steps N]
+
+COHORT defaults to a synthetic one. Each recipe runs as it trains: its batch size, all of its augmentations, its
+precision, in-line loading, all threads of the process.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from multifocal import losses, networks, recipes
+from multifocal.cohorts import open_cohort
+from multifocal.cohorts.phantom import write_phantom
+from multifocal.inference import autocast_type
+from multifocal.inference.forward import MEMORY_FORMATS
+from multifocal.pipeline.cache import Cache
+from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
+
+HEADER = "| recipe | batch | load + augment | network | loss | step | outside the network | peak memory |\n" + "|---" * 8 + "|"
+
+
+def profile(recipe: recipes.Recipe, cohort_path: Path, cache: Path, *, steps: int) -> str:
+    """Return the table row of a recipe."""
+    cases = [case for case in open_cohort(cohort_path) if case.label][:16]
+    dimensions = networks.dimensions(recipe.network.name)
+    data = TrainingSet(
+        cases, Cache(cache, recipe.preprocessing), augmentation=recipe.augmentation, dimensions=dimensions, seed=0
+    )
+    network = networks.build(
+        recipe.network.name, in_channels=len(recipe.preprocessing.channels), **recipe.network.options
+    ).to(memory_format=MEMORY_FORMATS[dimensions])
+    optimizer = torch.optim.AdamW(network.parameters())
+    loss = losses.build(recipe.loss.name, **recipe.loss.options)
+    dtype = autocast_type(recipe.training.precision, torch.device("cpu"))
+    batches = EpochBatches(data.sizes, batch_size=recipe.training.batch_size, seed=0)
+    queue = [batch for epoch in range(steps) for batch in _epoch(batches, epoch)]
+    times: dict[str, list[float]] = {"load": [], "network": [], "loss": []}
+    shape = ()
+    for step, items in enumerate(queue[: steps + 1]):
+        started = time.perf_counter()
+        images, target = collate(data[items])
+        loaded = time.perf_counter()
+        with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            logits = network(images.contiguous(memory_format=MEMORY_FORMATS[dimensions]))
+        forward = time.perf_counter()
+        outside = logits.detach().float().requires_grad_()
+        loss(outside, target).backward()
+        lossed = time.perf_counter()
+        logits.backward(outside.grad.to(logits.dtype))
+        optimizer.step()
+        optimizer.zero_grad()
+        done = time.perf_counter()
+        shape = tuple(images.shape)
+        if step:  # the first one warms up
+            times["load"].append(loaded - started)
+            times["loss"].append(lossed - forward)
+            times["network"].append(forward - loaded + done - lossed)
+    load, net, loss_time = (1000 * median(times[name]) for name in ("load", "network", "loss"))
+    total = load + net + loss_time
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    return (
+        f"| {recipe.name} | {'×'.join(map(str, shape))} | {load:.0f} ms | {net:.0f} ms | {loss_time:.0f} ms | "
+        f"{total:.0f} ms | {100 * (load + loss_time) / total:.0f} % | {peak:.1f} GiB |"
+    )
+
+
+def _epoch(batches: EpochBatches, epoch: int) -> list:
+    batches.set_epoch(epoch)
+    return list(batches)
+
+
+def main() -> None:
+    """Profile the recipes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cohort", nargs="?", type=Path)
+    parser.add_argument("--recipe", action="append")
+    parser.add_argument("--steps", type=int, default=9)
+    parser.add_argument("--set", action="append", default=[])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        cohort = options.cohort
+        if cohort is None:
+            cohort = Path(folder) / "cohort"
+            write_phantom(cohort, cases=16, seed=0)
+        print(f"{torch.get_num_threads()} threads, median of {options.steps} steps\n\n{HEADER}")
+        for name in options.recipe or ["default", "hie-unet3d-2025"]:
+            recipe = recipes.load(name, overrides=options.set)
+            print(profile(recipe, cohort, Path(folder) / "cache", steps=options.steps), flush=True)
+
+
+if __name__ == "__main__":
+    main()
