@@ -34,14 +34,16 @@ def monai():
     def scores(prediction, target, *, spacing, tolerance=2.0):
         pair = [torch.from_numpy(np.ascontiguousarray(mask))[None, None].float() for mask in (prediction, target)]
         options = {"include_background": True, "spacing": list(spacing)}
-        there = metrics.compute_average_surface_distance(*pair, **options)
-        back = metrics.compute_average_surface_distance(*pair[::-1], **options)
-        return {
-            "masd": float(there.double() + back.double()) / 2,
-            "assd": float(metrics.compute_average_surface_distance(*pair, symmetric=True, **options)),
-            "hd95": float(metrics.compute_hausdorff_distance(*pair, percentile=95, **options)),
-            "nsd": float(metrics.compute_surface_dice(*pair, class_thresholds=[tolerance], **options)),
-        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            there = metrics.compute_average_surface_distance(*pair, **options)
+            back = metrics.compute_average_surface_distance(*pair[::-1], **options)
+            return {
+                "masd": float(there.double() + back.double()) / 2,
+                "assd": float(metrics.compute_average_surface_distance(*pair, symmetric=True, **options)),
+                "hd95": float(metrics.compute_hausdorff_distance(*pair, percentile=95, **options)),
+                "nsd": float(metrics.compute_surface_dice(*pair, class_thresholds=[tolerance], **options)),
+            }
 
     return scores
 
