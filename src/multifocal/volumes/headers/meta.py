@@ -34,7 +34,7 @@ def read_meta(path: Path) -> Stored:
         raise damaged(path, f"ElementType {shown(kind)} is not a number type")
     channels = positive_integers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)[0]
     count = math.prod(size) * channels
-    packed, binary = (_flag(path, key, fields) for key in ("CompressedData", "BinaryData"))
+    packed, binary = _flag(path, "CompressedData", fields, "False"), _flag(path, "BinaryData", fields, "True")
     local = fields["ElementDataFile"].upper() == "LOCAL"
     data, start = (path, offset) if local else (beside(path, fields["ElementDataFile"]), 0)
     available = data.stat().st_size - start
@@ -46,12 +46,13 @@ def read_meta(path: Path) -> Stored:
         return Stored(data, start, length, count * width, "zlib")
     if not binary:
         return Stored(data, start, available, 2 * count - 1)  # at least a digit each, and blanks between
-    skip = max(int(finite_numbers(path, "HeaderSize", [fields.get("HeaderSize", "0")], 1)[0]), 0)
-    return Stored(data, start + skip, available - skip, count * width)
+    skip = int(finite_numbers(path, "HeaderSize", [fields.get("HeaderSize", "0")], 1)[0])
+    start = skip if skip > 0 else start  # from the start of the file, even where voxels follow the header
+    return Stored(data, start, data.stat().st_size - start, count * width)
 
 
-def _flag(path: Path, key: str, fields: dict[str, str]) -> bool:
-    text = fields.get(key, "False")
+def _flag(path: Path, key: str, fields: dict[str, str], default: str) -> bool:
+    text = fields.get(key, default)
     if text.lower() not in ("true", "false", "1", "0"):
         raise damaged(path, f"{key} {shown(text)} in the header is neither True nor False")
     return text.lower() in ("true", "1")

@@ -19,6 +19,8 @@ LENGTH = 348
 def read_nifti(path: Path) -> Stored:
     """Read where a NIfTI-1 file keeps its voxels; a `UserError` says which field is wrong."""
     packed, header = _start(path)
+    if packed and path.suffix == ".nii":
+        raise UserError(f"{path}: is compressed; rename it to end in .nii.gz")
     order = _byte_order(header)
     if len(header) < LENGTH or order is None or header[344:347] != b"n+1":
         raise UserError(f"{path}: not a NIfTI-1 file with header and voxels in one; save it as one, or copy it again")
