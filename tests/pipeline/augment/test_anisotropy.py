@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torchio as tio
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -13,10 +13,12 @@ from multifocal.pipeline.augment.anisotropy import coarsen
 @given(
     size=st.tuples(*[st.integers(2, 25)] * 3),
     axis=st.integers(0, 2),
-    factor=st.floats(1.05, 1.95),
+    factor=st.integers(1050, 1950).map(lambda thousandths: thousandths / 1000 + 0.00037),
     seed=st.integers(0, 99),
 )
 def test_coarsening_is_torchios_but_at_the_ends(size, axis, factor, seed):
+    # with an odd number of samples of an even number of voxels the middle sample lies half way between two voxels
+    assume(size[axis] % 2 or int(size[axis] / factor) % 2 == 0)
     images = torch.rand(1, *size, generator=torch.Generator().manual_seed(seed)) + 1
     transform = tio.RandomAnisotropy(axes=axis, downsampling=(factor, factor))
     theirs = transform(tio.ScalarImage(tensor=images, affine=np.diag([-1, -1, 1, 1]))).data

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
+from scipy.stats import ks_2samp
 
 from multifocal.pipeline.augment import Augmentation, augment
 from multifocal.pipeline.augment.intensity import add_noise, blur, change_gamma
@@ -58,12 +59,12 @@ RANDOM = {
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_changes_are_distributed_as_torchios(name):
-    """Mean, spread and extremes of the change of an image, each over many draws."""
+    """Mean, spread and extreme of the change of an image, each over many draws."""
     theirs, options = RANDOM[name]
     image = torch.randn(1, *SIZE, generator=rng()) + 0.5
     settings = Augmentation.model_validate({name: {"p": 1, **options}})
     generator = rng(1)
-    draws = 300
+    draws = 200
     ours = [augment(image, None, settings=settings, generator=generator, spacing=SPACING)[0] for _ in range(draws)]
     source = tio.ScalarImage(tensor=image, affine=np.diag([*SPACING, 1]))
     with torch.random.fork_rng():
@@ -74,13 +75,10 @@ def test_changes_are_distributed_as_torchios(name):
         # TorchIO puts zeros at the ends of the coarsened axis: leave the outermost voxels aside
         change = torch.stack(samples)[..., 1:-1, 1:-1, 1:-1] - image[..., 1:-1, 1:-1, 1:-1]
         change = change.flatten(1)
-        rows = torch.stack([change.mean(dim=1), change.std(dim=1), change.abs().amax(dim=1)])
-        return rows.quantile(torch.tensor([0.1, 0.5, 0.9]), dim=1), rows.mean(dim=1), rows[1].mean()
+        return torch.stack([change.mean(dim=1), change.std(dim=1), change.abs().amax(dim=1)]).numpy()
 
-    quantiles, means, scale = statistics(ours)
-    expected_quantiles, expected_means, _ = statistics(reference)
-    torch.testing.assert_close(means, expected_means, atol=0.1 * float(scale), rtol=0.1)
-    torch.testing.assert_close(quantiles, expected_quantiles, atol=0.1 * float(scale), rtol=0.15)
+    for mine, other in zip(statistics(ours), statistics(reference), strict=True):
+        assert ks_2samp(mine, other).pvalue > 0.005
 
 
 def test_channels_share_noise_and_blur_settings_but_not_gamma():

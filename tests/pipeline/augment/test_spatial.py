@@ -92,16 +92,16 @@ def test_displacements_are_distributed_as_torchios():
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        theirs = torch.stack([dense(torchio_field()) for _ in range(600)])
+        theirs = torch.stack([dense(torchio_field()) for _ in range(300)])
     generator = rng()
-    ours = torch.stack([dense(draw(settings, channels=1, size=SIZE, generator=generator).elastic) for _ in range(600)])
+    ours = torch.stack([dense(draw(settings, channels=1, size=SIZE, generator=generator).elastic) for _ in range(300)])
     centre = (slice(None), slice(None), slice(6, -6), slice(5, -5))
     levels = torch.tensor([0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
     for axis in range(3):
         mine, other = ours[centre][:, axis], theirs[centre][:, axis]
         assert float(mine.std()) == pytest.approx(float(other.std()), rel=0.05)
         quantiles = [torch.from_numpy(np.quantile(x.numpy(), levels.numpy())) for x in (mine, other)]
-        torch.testing.assert_close(*quantiles, atol=0.15, rtol=0)
+        torch.testing.assert_close(*quantiles, atol=0.2, rtol=0)
         for along in range(2, 5):  # smoothness: slope of the displacement along each axis
             slopes = [float(x[:, axis].diff(dim=along - 1).std()) for x in (ours, theirs)]
             assert slopes[0] == pytest.approx(slopes[1], rel=0.05)

@@ -16,9 +16,9 @@ def coarsen(images: Tensor, *, axis: int, factor: float) -> Tensor:
     """
     size = images.shape[axis + 1]
     samples = max(1, int(size / factor))
-    first = (size - 1) / 2 - (samples - 1) / 2 * factor
-    source = (first + torch.arange(samples, dtype=torch.float64) * factor + 0.5).floor().long()
-    place = ((torch.arange(size, dtype=torch.float64) - first) / factor).clamp(0, samples - 1)
+    centre, middle = (size - 1) / 2, (samples - 1) / 2
+    source = (centre + (torch.arange(samples, dtype=torch.float64) - middle) * factor + 0.5).floor().long()
+    place = (middle + (torch.arange(size, dtype=torch.float64) - centre) / factor).clamp(0, samples - 1)
     lower = place.floor().long()
     upper = (lower + 1).clamp(max=samples - 1)
     share = (place - lower).to(images.dtype).reshape(-1, *[1] * (images.ndim - axis - 2)).to(images.device)
