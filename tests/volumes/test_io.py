@@ -3,6 +3,7 @@ import resource
 import shutil
 import struct
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel
@@ -83,6 +84,13 @@ def test_nan_and_inf_are_voxels_like_others(tmp_path):
     for extension in VOLUMES:
         write(tmp_path / f"a{extension}", Volume(array, FLAT))
         np.testing.assert_array_equal(read(tmp_path / f"a{extension}").array, array)
+
+
+def test_float_nifti_with_bytes_after_the_voxels(tmp_path):
+    write(tmp_path / "a.nii", Volume(np.full(FLAT.size, np.nan), FLAT))
+    with (tmp_path / "a.nii").open("ab") as file:
+        file.write(b"odd")
+    assert np.isnan(read(tmp_path / "a.nii").array).all()
 
 
 @pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f4"])
@@ -280,18 +288,20 @@ def test_png_and_nifti_have_limits(tmp_path, numbered):
     write(tmp_path / "a.mha", numbered(long))
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
     """Make every file stop at 2000 bytes, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 @pytest.mark.parametrize("older", [True, False])
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, request, extension, older):
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, extension, older):
     n = 2 if extension == ".png" else 3
     grid = Geometry((60,) * n, (1,) * n, (0,) * n, tuple(np.eye(n).ravel()))
     noise = np.random.default_rng(0).integers(0, 255, grid.size).astype(np.uint8)
@@ -299,8 +309,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, request, extension, o
     if older:
         write(path, Volume(np.zeros(grid.size, np.uint8), grid))
     listing = sorted(p.name for p in tmp_path.iterdir())
-    request.getfixturevalue("full_disk")
-    with pytest.raises(UserError, match="cannot write all of it") as caught:
+    with full_disk(), pytest.raises(UserError, match="cannot write all of it") as caught:
         write(path, Volume(noise, grid))
     assert str(caught.value).startswith(f"{path}: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == listing

@@ -91,6 +91,13 @@ def read_geometry(path: str | Path) -> Geometry:
 
     Raises:
         UserError: as `read`.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "mask.nii.gz"
+        >>> write(file, Volume(np.zeros((2, 3), bool), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
+        >>> read_geometry(file).size
+        (2, 3)
     """
     return _open(Path(path), whole=False).geometry
 
@@ -104,6 +111,13 @@ def write(path: str | Path, volume: Volume) -> None:
 
     Raises:
         UserError: unknown extension, a volume that the format cannot hold, disk full, no permission.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "mask.mha"
+        >>> write(file, Volume(np.ones((2, 3), bool), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
+        >>> read(file).array.dtype
+        dtype('uint8')
     """
     path = Path(path)
     extension = _extension(path.name)
@@ -181,9 +195,9 @@ def _open(path: Path, *, whole: bool) -> Header:
 
 def _put_back_non_finite(array: np.ndarray, path: Path, components: tuple[int, int], at: tuple[int, int]) -> None:
     # ITK reads the NaN and inf of a NIfTI file as 0; whoever checks the data must see them.
-    values = headers.unchanged_floats(path)
+    values = headers.unchanged_floats(path, array.size * math.prod(components))
     if values is not None:
-        values = values[: array.size * math.prod(components)].reshape(*components, *array.shape[::-1])[at].T
+        values = values.reshape(*components, *array.shape[::-1])[at].T
         lost = ~np.isfinite(values)
         array[lost] = values[lost]
 

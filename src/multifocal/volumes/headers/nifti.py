@@ -42,8 +42,8 @@ def read_nifti(path: Path) -> Stored:
     return Stored(path, offset, length - offset, needed)
 
 
-def unchanged_floats(path: Path) -> np.ndarray | None:
-    """Return the voxels of a float NIfTI file as they are stored, flat; None if it holds integers.
+def unchanged_floats(path: Path, count: int) -> np.ndarray | None:
+    """Return the first `count` voxels of a float NIfTI file as they are stored; None if it holds integers.
 
     ITK reads NaN and inf as 0. Here they can be looked up (an inf with the sign that the file's scale gives it).
     """
@@ -56,7 +56,8 @@ def unchanged_floats(path: Path) -> np.ndarray | None:
         return None
     with gzip.open(path) if packed else path.open("rb") as file:
         file.seek(max(int(offset), LENGTH))
-        values = np.frombuffer(file.read(), f"{order}{FLOATS[kind]}")
+        dtype = np.dtype(f"{order}{FLOATS[kind]}")
+        values = np.frombuffer(file.read(count * dtype.itemsize), dtype)
     return -values if slope < 0 else values
 
 
