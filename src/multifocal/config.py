@@ -1,11 +1,15 @@
 """Frozen configuration models whose errors are meant for people."""
 
+import inspect
+import json
 import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from multifocal.errors import UserError, unknown_name
 
@@ -13,13 +17,13 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class Config(BaseModel):
-    """Base of every settings model: frozen, and an unknown key is an error."""
+    """Base of every settings model: frozen, every number finite, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
-    """Return the validated model.
+    """Return the validated model. Types are taken strictly: `yes` is no number, and `3.5` no count.
 
     Args:
         model: the settings model.
@@ -28,21 +32,44 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
 
     Raises:
         UserError: one line for the first problem, with the nearest valid key for an unknown one.
+
+    Example:
+        >>> class Settings(Config):
+        ...     epochs: int = 1
+        >>> validate(Settings, {"epoch": 3}, where="my.yaml")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: my.yaml: unknown key 'epoch'; did you mean 'epochs'? Choose from: epochs
     """
-    if not isinstance(data, dict):
+    if not isinstance(data, Mapping):
         raise UserError(f"{where}: expected a mapping of keys to values, found {type(data).__name__}")
     try:
-        return model.model_validate(data)
+        # By way of JSON, because pydantic's strict mode takes lists for tuples there only. Dates become text again.
+        return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        *parents, last = problem["loc"] or ("",)
-        path = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            hint = str(unknown_name("key", str(last), _fields(model, parents)))
-            raise UserError(f"{where}: {'.'.join(map(str, parents)) or 'top level'}: {hint}") from error
-        more = f" ({error.error_count() - 1} more problems)" if error.error_count() > 1 else ""
-        value = "" if isinstance(problem["input"], dict | list) else f", found {problem['input']!r}"
-        raise UserError(f"{where}: {path}: {problem['msg'].removeprefix('Value error, ')}{value}{more}") from error
+        problems = error.errors(include_url=False)
+        # A mistyped key often leaves another one missing: the typing error is the cause.
+        problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+        more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        raise UserError(f"{where}: {_explain(problem, model, data)}{more}") from error
+
+
+def check_arguments(
+    function: Callable[..., Any], arguments: Mapping[str, Any], *, where: str, given: Collection[str] = ()
+) -> None:
+    """Raise a `UserError` for an argument that the function does not take, or whose type is wrong.
+
+    Args:
+        function: a function, or a class, with typed keyword arguments.
+        arguments: by name.
+        where: what they are for, for the message.
+        given: the function's arguments that come from elsewhere.
+    """
+    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in given]
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
+    }
+    validate(create_model("Arguments", __base__=Config, **fields), arguments, where=where)
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -51,29 +78,89 @@ def read_yaml(path: str | Path) -> Any:
         return parse_yaml(Path(path).read_text(encoding="utf-8"), where=str(path))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read as text: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not text in UTF-8; name a YAML file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}") from error
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
-    """Parse YAML text. YAML 1.1 reads `1e-3` as text; here it is the number everybody means."""
+    """Parse YAML text. YAML 1.1 reads `1e-3` as text; here it is the number everybody means.
+
+    Raises:
+        UserError: not valid YAML, a key twice in one section, an alias, or an object.
+    """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  (a subclass of SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{where}: not valid YAML: {line}{' '.join(str(error.problem).split())}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that knows exponents without a decimal point."""
+    """SafeLoader that knows exponents without a decimal point, and refuses what would hide a value."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        # One value in two places: replacing it in one (`--set`) would replace it in both.
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not read; write the value out", problem_mark=_mark(self)
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  (PyYAML's signature)
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        twice = [key for key, count in keys.items() if count > 1]
+        if twice:
+            raise yaml.MarkedYAMLError(
+                problem=f"key {twice[0]!r} stands twice in one section", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _mark(loader: yaml.SafeLoader) -> Any:
+    return loader.peek_event().start_mark
 
 
 _Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
 )
 
 
-def _fields(model: type[BaseModel], path: list[Any]) -> list[str]:
+def _explain(problem: Mapping[str, Any], model: type[BaseModel], data: Any) -> str:
+    """Return where the problem is, as the user wrote it, and what it is."""
+    path, context = problem["loc"], problem.get("ctx", {})
+    keys = _keys(path, data)
+    if problem["type"] == "extra_forbidden":
+        what = str(unknown_name("key", str(keys.pop()), _fields(model, path[:-1])))
+    elif problem["type"] == "union_tag_invalid":
+        choices = re.findall(r"'([^']+)'", context["expected_tags"])
+        what = str(unknown_name(context["discriminator"].strip("'"), context["tag"], choices))
+    elif problem["type"] == "union_tag_not_found":
+        what = f"{context['discriminator'].strip(chr(39))} is missing; it says which kind of settings these are"
+    else:
+        what = problem["msg"].removeprefix("Value error, ")
+        what = what.replace("a valid array", "a list").replace("an object", "a mapping")  # as YAML calls them
+        what += "" if isinstance(problem["input"], dict | list) else f", found {problem['input']!r}"
+    return ": ".join(filter(None, [".".join(map(str, keys)), what]))
+
+
+def _keys(path: tuple[Any, ...], data: Any) -> list[Any]:
+    """Return a pydantic location without the tags of unions, which are no keys of the data."""
+    kept = []
+    for part in path[:-1]:
+        if (isinstance(data, Mapping) and part in data) or (isinstance(data, list | tuple) and isinstance(part, int)):
+            kept.append(part)
+            data = data[part]
+    return [*kept, *path[-1:]]
+
+
+def _fields(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     """Return the keys that are valid at a path inside a model; tags of unions pick the member that has them."""
     candidates: list[type[BaseModel]] = [model]
     for part in path:

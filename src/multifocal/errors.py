@@ -21,10 +21,12 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Return the error for a name that is not among the choices: it names the nearest one and lists them all.
 
     Example:
-        >>> str(unknown_name("network", "unet", ["unet3d", "unetpp"]))
-        "unknown network 'unet'; did you mean 'unet3d'? Choose from: unet3d, unetpp"
+        >>> str(unknown_name("network", "unet3", ["unet3d", "unetpp"]))
+        "unknown network 'unet3'; did you mean 'unet3d'? Choose from: unet3d, unetpp"
     """
     choices = list(choices)
     near = get_close_matches(name, choices, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return UserError(f"unknown {kind} '{name}'; {hint}Choose from: {', '.join(choices)}")
+    hint = f"did you mean '{near[0]}'? Choose" if near else "choose"
+    return UserError(
+        f"unknown {kind} {name!r}; " + (f"{hint} from: {', '.join(choices)}" if choices else "there are none")
+    )
