@@ -73,7 +73,15 @@ def fit(
         # One thread for each loader worker, the rest shared among the processes: more threads than cores crawl.
         threads = max(1, torch.get_num_threads() // processes - recipe.training.workers)
         with _quiet(), _restored_threads():
-            trainer = _trainer(recipe, keeper, out, processes=processes, device=device, progress=progress)
+            trainer = _trainer(
+                recipe,
+                keeper,
+                out,
+                processes=processes,
+                device=device,
+                progress=progress,
+                validate=len(validation) > 0,
+            )
             data = Data(training, validation, recipe, threads=threads)
             trainer.fit(module, datamodule=data, ckpt_path=state if resuming and state.is_file() else None)
             if trainer.interrupted:
@@ -152,7 +160,7 @@ def _as_it_is(prepared: Prepared) -> Prepared:
 
 
 def _trainer(
-    recipe: Recipe, keeper: Keeper, out: Path, *, processes: int, device: str, progress: bool
+    recipe: Recipe, keeper: Keeper, out: Path, *, processes: int, device: str, progress: bool, validate: bool
 ) -> lightning.Trainer:
     settings = recipe.training
     accelerator = {"auto": "gpu" if torch.cuda.is_available() else "cpu", "cuda": "gpu", "cpu": "cpu"}.get(device)
@@ -174,6 +182,7 @@ def _trainer(
         gradient_clip_val=recipe.optimizer.clip,
         check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,
+        limit_val_batches=1.0 if validate else 0,  # without validation cases Lightning would warn of an empty loader
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
         log_every_n_steps=1,
         callbacks=callbacks,
