@@ -64,7 +64,7 @@ def check_arguments(
         where: what they are for, for the message.
         given: the function's arguments that come from elsewhere.
     """
-    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in given]
     fields: dict[str, Any] = {
         p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters

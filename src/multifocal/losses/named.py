@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from multifocal.errors import UserError, unknown_name
+from multifocal.config import check_arguments
+from multifocal.errors import unknown_name
 from multifocal.losses.compound import WeightedSum
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
@@ -36,15 +37,8 @@ def describe(name: str) -> str:
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
-    """Raise `UserError` for an option that the loss does not have."""
-    known = list(inspect.signature(_builder(name)).parameters)
-    for key in options:
-        if key not in known:
-            raise (
-                unknown_name(f"option of loss {name}", key, known)
-                if known
-                else UserError(f"loss {name} has no options, found {key!r}")
-            )
+    """Raise `UserError` for an option that the loss does not have, or a value that it cannot be."""
+    check_arguments(_builder(name), options, where=f"options of loss {name}")
 
 
 def build(name: str, **options: Any) -> WeightedSum:
@@ -107,7 +101,7 @@ def hausdorff_dt(*, alpha: float = 2.0) -> nn.Module:
     """`mean (p - y)² (d_p^α + d_y^α)` with distance transforms in voxels (Karimi & Salcudean 2019)."""
     from monai.losses import HausdorffDTLoss
 
-    return HausdorffDTLoss(sigmoid=True, alpha=alpha)
+    return HausdorffDTLoss(sigmoid=True, include_background=True, alpha=alpha)
 
 
 @_named("log-hausdorff-dt")
@@ -115,7 +109,7 @@ def log_hausdorff_dt(*, alpha: float = 2.0) -> nn.Module:
     """`log(1 + HDT)`."""
     from monai.losses import LogHausdorffDTLoss
 
-    return LogHausdorffDTLoss(sigmoid=True, alpha=alpha)
+    return LogHausdorffDTLoss(sigmoid=True, include_background=True, alpha=alpha)
 
 
 @_named("dice-focal-hausdorff")

@@ -8,7 +8,8 @@ from torch.nn import functional
 class Padded(nn.Module):
     """Pad the input with zeros up to the network's multiple, run the network, crop its output back.
 
-    Zeros are what preprocessing puts outside the brain, so the padding looks like more of the same background.
+    Zeros are what preprocessing puts outside the brain (z-score in the brain, priors), so the padding looks like more
+    of the same background.
 
     Args:
         network: a module with an attribute `multiple`.
@@ -23,6 +24,8 @@ class Padded(nn.Module):
         """Map `(B, C, *spatial)` to `(B, K, *spatial)` logits."""
         size = images.shape[2:]
         extra = [-length % self.multiple for length in size]
+        if all(length <= self.multiple for length in size):
+            extra[-1] += self.multiple  # normalisation needs more than one voxel at the bottom
         if not any(extra):
             return self.network(images)
         # functional.pad counts from the last axis backwards; all of the padding goes to the far end.

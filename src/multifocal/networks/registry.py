@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from multifocal.config import check_arguments
 from multifocal.errors import UserError, unknown_name
 from multifocal.networks.padding import Padded
 
@@ -49,11 +50,9 @@ def dimensions(name: str) -> int:
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
-    """Raise `UserError` for an option that the network does not have."""
-    known = [p for p in inspect.signature(_builder(name)[0]).parameters if p not in {"in_channels", "out_channels"}]
-    for key in options:
-        if key not in known:
-            raise unknown_name(f"option of network {name}", key, known)
+    """Raise `UserError` for an option that the network does not have, or a value that it cannot be."""
+    given = ("in_channels", "out_channels")
+    check_arguments(_builder(name)[0], options, where=f"options of network {name}", given=given)
 
 
 def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any) -> Padded:

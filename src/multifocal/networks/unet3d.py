@@ -1,16 +1,20 @@
 """The 3D U-Net of Usman et al. 2025 (arXiv:2502.09148, section 3.2.2)."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from multifocal.networks.registry import register
 
 Norm = Literal["batch", "instance"]
-NORMS = {"batch": nn.BatchNorm3d, "instance": lambda channels: nn.InstanceNorm3d(channels, affine=True)}
+NORMS: dict[Norm, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm3d,
+    "instance": lambda channels: nn.InstanceNorm3d(channels, affine=True),
+}
 
 
 @register("unet3d", dimensions=3)
@@ -39,18 +43,16 @@ class UNet3d(nn.Module):
         *,
         in_channels: int,
         out_channels: int,
-        features: Sequence[int] = (32, 64, 128, 256),
-        dropout: Sequence[float] = (0.0, 0.1, 0.2, 0.3),
+        features: Sequence[Annotated[int, Field(gt=0)]] = (32, 64, 128, 256),
+        dropout: Sequence[Annotated[float, Field(ge=0, lt=1)]] = (0.1, 0.2, 0.3, 0.4),
         norm: Norm = "batch",
-        prior: float | None = None,
+        prior: Annotated[float, Field(gt=0, lt=1)] | None = None,
     ) -> None:
         super().__init__()
         if len(features) < 2 or len(dropout) != len(features):
             raise ValueError(
                 f"features={list(features)} and dropout={list(dropout)}: expected two lists of one length, at least 2"
             )
-        if norm not in NORMS:
-            raise ValueError(f"norm={norm!r}: expected one of {', '.join(NORMS)}")
         levels = len(features) - 1
         self.multiple = 2**levels
         widths = [in_channels, *features]
@@ -66,8 +68,6 @@ class UNet3d(nn.Module):
         )
         self.head = nn.Conv3d(features[0], out_channels, kernel_size=1)
         if prior is not None:
-            if not 0 < prior < 1:
-                raise ValueError(f"prior={prior}: expected a probability between 0 and 1")
             nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))  # type: ignore[arg-type]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,13 @@
 """UNet++ with an Inception-v4 encoder and scSE attention, as in SPARSeg (Rao et al., MICCAI 2025, section 3.2)."""
 
 import warnings
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import nn
 
-from multifocal.errors import UserError
+from multifocal.errors import UserError, unknown_name
 from multifocal.networks.registry import register
-
-MULTIPLE = 32  # five halvings in every encoder of segmentation_models_pytorch
 
 
 @register("unetpp", dimensions=2)
@@ -18,7 +17,7 @@ def unetpp(
     out_channels: int,
     encoder: str = "inceptionv4",
     attention: Literal["scse"] | None = "scse",
-    depth: int = 5,
+    depth: Annotated[int, Field(ge=3, le=5)] = 5,
 ) -> nn.Module:
     """2D UNet++ with any encoder of segmentation_models_pytorch (Inception-v4) and scSE attention in the decoder.
 
@@ -26,7 +25,7 @@ def unetpp(
 
     Raises:
         UserError: the extra is not installed, or the installed torchvision does not fit the installed torch.
-        ValueError: unknown encoder or attention.
+        ValueError: an encoder that UNet++ cannot have.
     """
     try:
         with warnings.catch_warnings():
@@ -34,7 +33,7 @@ def unetpp(
             warnings.filterwarnings("ignore", message="Failed to load image Python extension")
             import segmentation_models_pytorch as smp
     except ImportError as error:
-        raise UserError(f"network unetpp needs {error.name}: pip install 'multifocal[smp]'") from error
+        raise UserError(f"network unetpp needs {error.name or error}: pip install 'multifocal[smp]'") from error
     except RuntimeError as error:
         raise UserError(
             f"network unetpp: the installed torchvision does not fit the installed torch ({error}); "
@@ -50,7 +49,7 @@ def unetpp(
             in_channels=in_channels,
             classes=out_channels,
         )
-    except KeyError as error:
-        raise ValueError(f"encoder={encoder!r}: not an encoder of segmentation_models_pytorch") from error
-    network.multiple = MULTIPLE
+    except (KeyError, RuntimeError) as error:  # RuntimeError: unknown to timm, which knows the names in tu-…
+        raise unknown_name("encoder", encoder, smp.encoders.get_encoder_names()) from error
+    network.multiple = 2**depth
     return network
