@@ -2,11 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from multifocal.config import Config
 
 Range = tuple[float, float]
+
+
+def _anatomical(axes: str) -> str:
+    if len(axes) != 3 or any(len(set(axes) & set(pair)) != 1 for pair in ("LR", "PA", "SI")):
+        raise ValueError("expected one letter each of L/R, P/A and S/I, as in LPS")
+    return axes
 
 
 class Channel(Config):
@@ -31,9 +37,12 @@ class Channel(Config):
     def _check(self) -> "Channel":
         if self.range is not None and self.range[0] >= self.range[1]:
             raise ValueError(f"range={list(self.range)}: expected low < high")
-        low, high = self.clip or (None, None)
-        if low is not None and high is not None and low >= high:
-            raise ValueError(f"clip=[{low}, {high}]: expected low < high")
+        if self.clip is not None:
+            low, high = self.clip
+            if low is None and high is None:
+                raise ValueError("clip=[null, null] clips nothing: give a limit, or leave clip out")
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"clip=[{low}, {high}]: expected low < high")
         if self.below is not None and (self.clip or self.range or self.zscore):
             raise ValueError("below makes a binary prior, which is not clipped, scaled or normalised")
         return self
@@ -47,7 +56,7 @@ class Channel(Config):
 class _Common(Config):
     channels: tuple[Channel, ...] = Field(min_length=1)
     brain: str | None = None
-    axes: str = "LPS"
+    axes: Annotated[str, AfterValidator(_anatomical)] = "LPS"
 
     @model_validator(mode="after")
     def _check(self) -> "_Common":
@@ -60,7 +69,7 @@ class Resize(_Common):
     """Every map stretched to one size, whatever its spacing; `null` keeps an axis as it is."""
 
     kind: Literal["resize"]
-    size: tuple[Annotated[int, Field(gt=0)] | None, ...]
+    size: Annotated[tuple[Annotated[int, Field(gt=0)] | None, ...], Field(min_length=2, max_length=3)]
     interpolation: Literal["linear", "nearest"] = "linear"
 
 
@@ -69,7 +78,7 @@ class BrainBox(_Common):
 
     kind: Literal["brain-box"]
     brain: str
-    spacing: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    spacing: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=2, max_length=3)] | None = None
     margin: int = Field(default=0, ge=0)
 
 

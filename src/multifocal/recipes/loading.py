@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, TypeAdapter
 
 from multifocal.config import parse_yaml, read_yaml, validate
 from multifocal.errors import UserError, unknown_name
-from multifocal.recipes.schema import Recipe, ThresholdRecipe
+from multifocal.recipes.schema import AnyRecipe, Recipe, ThresholdRecipe
 
 KINDS: dict[str, type[Recipe] | type[ThresholdRecipe]] = {"network": Recipe, "threshold": ThresholdRecipe}
 
@@ -25,7 +24,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")))
 
 
-def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Recipe | ThresholdRecipe:
+def load(name: str | Path, *, overrides: Sequence[str] = ()) -> AnyRecipe:
     """Return a recipe: one of the package's by name, or a YAML file of yours.
 
     Args:
@@ -47,48 +46,46 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Recipe | Thresho
         data = parse_yaml(_folder().joinpath(f"{text}.yaml").read_text(encoding="utf-8"), where=text)
     else:
         raise unknown_name("recipe", text, names())
-    for override in overrides:
-        _replace(data, override)
+    if isinstance(data, dict):
+        for override in overrides:
+            _replace(data, override)
     return parse(data, where=text)
 
 
-def parse(data: Any, *, where: str) -> Recipe | ThresholdRecipe:
+def parse(data: Any, *, where: str) -> AnyRecipe:
     """Return the validated recipe that the data say."""
-    kind = data.get("kind", "network") if isinstance(data, dict) else "network"
+    kind = str(data.get("kind", "network")) if isinstance(data, dict) else "network"
     if kind not in KINDS:
-        raise unknown_name(f"{where}: kind of recipe", str(kind), KINDS)
+        raise UserError(f"{where}: {unknown_name('kind', kind, KINDS)}")
     return validate(KINDS[kind], data, where=where)  # type: ignore[type-var]
 
 
-def dump(recipe: BaseModel) -> str:
+def dump(recipe: AnyRecipe) -> str:
     """Return a recipe as YAML text, every default spelled out."""
-    data = TypeAdapter(dict[str, Any]).dump_python(recipe.model_dump(), mode="json")
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _replace(data: Any, override: str) -> None:
+def _replace(data: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(f"--set {override}: expected key=value, as in training.epochs=5")
     *parents, last = key.split(".")
-    place = data
+    place: Any = data
     for part in parents:
-        # A section that the recipe leaves to its defaults is begun here; whether it exists, validation says.
-        place = place.setdefault(part, {}) if isinstance(place, dict) else _item(place, part, override)
+        here = _position(place, part, override)
+        # A section that the recipe leaves out or switches off is begun here; whether it exists, validation says.
+        if isinstance(place, dict) and place.get(here) is None:
+            place[here] = {}
+        place = place[here]
         if not isinstance(place, dict | list):
             raise UserError(f"--set {override}: '{part}' is a value, not a section with keys")
-    value = parse_yaml(text, where=f"--set {key}")
-    if isinstance(place, list):
-        place[_position(place, last, override)] = value
-    else:
-        place[last] = value
+    place[_position(place, last, override)] = parse_yaml(text, where=f"--set {key}")
 
 
-def _item(items: list[Any], part: str, override: str) -> Any:
-    return items[_position(items, part, override)]
-
-
-def _position(items: list[Any], part: str, override: str) -> int:
+def _position(items: dict[str, Any] | list[Any], part: str, override: str) -> Any:
+    """Return the key of a section, or the number of an item in a list."""
+    if isinstance(items, dict):
+        return part
     if not part.isdecimal() or int(part) >= len(items):
         raise UserError(f"--set {override}: expected a position from 0 to {len(items) - 1}, found '{part}'")
     return int(part)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from multifocal import networks
 from multifocal.config import Config
@@ -12,6 +12,10 @@ from multifocal.pipeline.settings import Preprocessing
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(gt=0)]
+Axis = Annotated[int, Field(ge=0)]
+# YAML reads the name of a precision, 32, as a number.
+Precision = Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(lambda x: str(x) if type(x) is int else x)]
 
 
 class NetworkSettings(Config):
@@ -92,7 +96,7 @@ class TrainingSettings(Config):
     monitor: Literal["dice", "masd", "nsd"] | None = "dice"
     patience: int | None = Field(default=None, gt=0)
     validate_every: int = Field(default=1, gt=0)
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     deterministic: bool = False
@@ -112,11 +116,17 @@ class InferenceSettings(Config):
     """From logits to a mask. `window` null means the whole volume at once; `flips` averages over mirrored inputs."""
 
     threshold: Share = 0.5
-    window: tuple[int, ...] | None = None
+    window: tuple[Count, ...] | None = None
     overlap: float = Field(default=0.5, ge=0, lt=1)
-    flips: tuple[int, ...] = ()
+    flips: tuple[Axis, ...] = ()
     within_brain: bool = False
     batch_size: int = Field(default=8, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> "InferenceSettings":
+        if len(set(self.flips)) < len(self.flips):
+            raise ValueError(f"flips={list(self.flips)} names an axis twice")
+        return self
 
 
 class Recipe(Config):
@@ -138,9 +148,21 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
         dimensions = networks.dimensions(self.network.name)
-        for key, value in (("inference.window", self.inference.window), ("inference.flips", self.inference.flips)):
-            if value and (len(value) != dimensions if key.endswith("window") else max(value) >= dimensions):
-                raise ValueError(f"{key}={list(value)} does not fit {self.network.name}, which is {dimensions}D")
+        window, flips = self.inference.window, self.inference.flips
+        if window is not None and len(window) != dimensions:
+            raise ValueError(
+                f"inference.window={list(window)} does not fit {self.network.name}, a {dimensions}D network"
+            )
+        augmented = {
+            "flip.axes": self.augmentation.flip and self.augmentation.flip.axes,
+            "anisotropy.axes": self.augmentation.anisotropy and self.augmentation.anisotropy.axes,
+            "elastic.locked_axes": self.augmentation.elastic and self.augmentation.elastic.locked_axes,
+        }
+        for key, axes in {"inference.flips": flips, **{f"augmentation.{k}": v for k, v in augmented.items()}}.items():
+            if axes and max(axes) >= dimensions:
+                raise ValueError(
+                    f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
+                )
         if isinstance(self.schedule, Plateau) and self.training.monitor is None:
             raise ValueError("schedule plateau needs training.monitor")
         if self.inference.within_brain and self.preprocessing.brain is None:
@@ -160,4 +182,4 @@ class ThresholdRecipe(Config):
     brain: str | None = None
 
 
-AnyRecipe = Annotated[Recipe | ThresholdRecipe, Field(discriminator="kind")]
+AnyRecipe = Recipe | ThresholdRecipe

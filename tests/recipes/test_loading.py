@@ -1,0 +1,113 @@
+import pytest
+import yaml
+
+from multifocal import recipes
+from multifocal.errors import UserError
+from multifocal.recipes import Recipe, ThresholdRecipe
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_of_the_package_loads_and_survives_a_round_trip(name):
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert recipe.source and recipe.description
+    text = recipes.dump(recipe)
+    again = recipes.parse(yaml.safe_load(text), where="again")
+    assert again == recipe
+    assert recipes.dump(again) == text
+
+
+def test_the_names():
+    assert set(recipes.names()) == {"default", "hie-sparseg-2025", "hie-unet3d-2025", "zadc-threshold"}
+    with pytest.raises(UserError, match="unknown recipe 'defalt'; did you mean 'default'"):
+        recipes.load("defalt")
+
+
+def test_a_dump_spells_out_every_default():
+    dumped = yaml.safe_load(recipes.dump(recipes.load("default")))
+    assert set(dumped) == set(Recipe.model_fields)
+    assert dumped["training"]["accumulate"] == 1
+    assert dumped["augmentation"]["elastic"] is None
+
+
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [
+        ("training.epochs=3", lambda r: r.training.epochs == 3),
+        ("optimizer.lr=1e-4", lambda r: r.optimizer.lr == 1e-4),
+        ("training.precision=32", lambda r: r.training.precision == "32"),
+        ("training.precision=bf16", lambda r: r.training.precision == "bf16"),
+        ("preprocessing.channels.0.map=t2", lambda r: r.preprocessing.channels[0].map == "t2"),
+        ("preprocessing.channels.1={map: t2}", lambda r: r.preprocessing.channels[1].map == "t2"),
+        ("inference.window=[8, 8, 4]", lambda r: r.inference.window == (8, 8, 4)),
+        ("augmentation.elastic={}", lambda r: r.augmentation.elastic.p == 0.5),
+        ("augmentation.elastic.p=0.3", lambda r: r.augmentation.elastic.p == 0.3),
+        ("augmentation.noise=null", lambda r: r.augmentation.noise is None),
+        ("network.options.norm=instance", lambda r: r.network.options["norm"] == "instance"),
+        ("schedule={name: exponential, gamma: 0.5}", lambda r: r.schedule.gamma == 0.5),
+        ("description=a=b", lambda r: r.description == "a=b"),
+    ],
+)
+def test_overrides(override, found):
+    assert found(recipes.load("default", overrides=[override]))
+
+
+def test_later_overrides_win():
+    assert recipes.load("default", overrides=["training.seed=1", "training.seed=2"]).training.seed == 2
+
+
+def test_what_a_recipe_switches_off_can_be_switched_on(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(recipes.dump(recipes.load("default", overrides=["augmentation.noise=null"])))
+    assert recipes.load(path, overrides=["augmentation.noise.p=0.1"]).augmentation.noise.p == 0.1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs", "--set training.epochs: expected key=value"),
+        ("=3", "--set =3: expected key=value"),
+        ("training.epoch=3", "default: training: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("trainin.epochs=3", "default: unknown key 'trainin'; did you mean 'training'?"),
+        ("training.epochs.x=3", "'epochs' is a value, not a section"),
+        ("training.epochs=", "default: training.epochs: Input should be a valid integer, found None"),
+        ("training.epochs=[", "--set training.epochs: not valid YAML"),
+        ("training.epochs=!!python/name:os.system x", "could not determine a constructor"),
+        ("preprocessing.channels.3.map=adc", "expected a position from 0 to 2, found '3'"),
+        ("preprocessing.channels.-1.map=adc", "expected a position from 0 to 2, found '-1'"),
+        ("preprocessing.channels.²=adc", "expected a position from 0 to 2, found '²'"),
+        ("preprocessing.channels.x=3", "expected a position from 0 to 2, found 'x'"),
+        ("preprocessing.kind=brainbox", "preprocessing: unknown kind 'brainbox'; did you mean 'brain-box'?"),
+        ("kind=netwrk", "default: unknown kind 'netwrk'; did you mean 'network'?"),
+        ("kind=[network]", "default: unknown kind"),
+        ("..=3", "unknown key ''"),
+    ],
+)
+def test_bad_overrides_are_named(override, message):
+    with pytest.raises(UserError) as caught:
+        recipes.load("default", overrides=[override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_yours(tmp_path):
+    folder = tmp_path / "my recipes"
+    folder.mkdir()
+    path = folder / "my own.yml"
+    path.write_text(recipes.dump(recipes.load("zadc-threshold")))
+    recipe = recipes.load(path, overrides=["below=-2.5"])
+    assert isinstance(recipe, ThresholdRecipe)
+    assert (recipe.below, recipe.brain) == (-2.5, "adc")
+
+
+@pytest.mark.parametrize("content", ["", "text", "[1, 2]"])
+def test_a_file_without_settings_is_named(content, tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match="my.yaml: expected a mapping"):
+        recipes.load(path, overrides=["training.epochs=3"])
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(UserError, match="none.yaml: no such file"):
+        recipes.load(tmp_path / "none.yaml")

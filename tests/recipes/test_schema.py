@@ -1,0 +1,62 @@
+import pytest
+
+from multifocal import recipes
+from multifocal.errors import UserError
+
+TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.patience=5"], "patience needs a monitor"),
+        (["training.monitor=dice", "training.patience=2", "training.validate_every=3"], "shorter than validate_every"),
+        (["training.monitor=dic"], "training.monitor: Input should be 'dice', 'masd' or 'nsd'"),
+        (["training.epochs=0"], "training.epochs: Input should be greater than 0"),
+        (["training.seed=-1"], "training.seed"),
+        (["schedule={name: plateau}"], "schedule plateau needs training.monitor"),
+        (["schedule={name: plateau, factor: 1.0}"], "schedule.factor: Input should be less than 1"),
+        (["optimizer.lr=0"], "optimizer.lr: Input should be greater than 0"),
+        (["optimizer.lr=.inf"], "optimizer.lr: Input should be a finite number"),
+        (["inference.threshold=1"], "inference.threshold: Input should be less than 1"),
+        (["inference.window=[8, 8]"], r"inference.window=\[8, 8\] does not fit unet3d, a 3D network"),
+        (["inference.window=[8, 8, 0]"], "inference.window.2: Input should be greater than 0"),
+        (["inference.flips=[3]"], r"inference.flips=\[3\] does not fit unet3d, whose axes are 0 to 2"),
+        (["inference.flips=[-1]"], "inference.flips.0: Input should be greater than or equal to 0"),
+        (["inference.flips=[1, 1]"], "names an axis twice"),
+        ([*TWO_D, "inference.flips=[2]"], r"inference.flips=\[2\] does not fit unetpp, whose axes are 0 to 1"),
+        ([*TWO_D, "augmentation.flip.axes=[2]"], r"augmentation.flip.axes=\[2\] does not fit unetpp"),
+        ([*TWO_D, "augmentation.anisotropy.axes=[0, 2]"], "augmentation.anisotropy.axes"),
+        ([*TWO_D, "augmentation.elastic.locked_axes=[2]"], "augmentation.elastic.locked_axes"),
+        (["network.name=unet"], "network: unknown network 'unet'"),
+        (["network.options={feature: [8, 8]}"], "unknown key 'feature'; did you mean 'features'?"),
+        (["network.options.features=[8, many]"], "features.1: Input should be a valid integer, found 'many'"),
+        (["loss.name=dise"], "loss: unknown loss 'dise'; did you mean 'dice'?"),
+        (["loss={name: tlhf, options: {gamma: 1}}"], "options of loss tlhf: unknown key 'gamma'; there are none"),
+        (["loss={name: tversky, options: {alpha: big}}"], "alpha: Input should be a valid number, found 'big'"),
+        (
+            [
+                "preprocessing={kind: resize, size: [8, 8, 8], channels: [{map: adc}]}",
+                "inference.within_brain=true",
+            ],
+            "inference.within_brain needs preprocessing.brain",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(overrides, message):
+    with pytest.raises(UserError, match=message) as caught:
+        recipes.load("default", overrides=overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_2d_recipe_with_axes_that_fit_is_taken():
+    recipe = recipes.load("default", overrides=[*TWO_D, "augmentation.flip.axes=[0, 1]", "inference.flips=[1]"])
+    assert recipe.inference.flips == (1,)
+
+
+@pytest.mark.parametrize("key", ["map", "below", "name", "source", "description"])
+def test_a_threshold_recipe_needs_its_keys(key):
+    data = recipes.load("zadc-threshold").model_dump()
+    del data[key]
+    with pytest.raises(UserError, match=f"my.yaml: {key}: Field required"):
+        recipes.parse(data, where="my.yaml")
