@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-CASES = 20
-SETTINGS = ("training.epochs=16", "network.options.features=[8,16,32,64]", "network.options.dropout=[0,0,0,0.1]")
+CASES = 24
+SETTINGS = ("training.epochs=30", "network.options.features=[8,16,32,64]")
 
 
 def demo(
