@@ -179,7 +179,7 @@ def test_parameters_travel_between_processes():
 
 @pytest.mark.parametrize(("name", "field"), [("flip", "axes"), ("anisotropy", "axes"), ("elastic", "locked_axes")])
 def test_an_axis_the_image_lacks_is_an_error(name, field):
-    settings = build({name: {"p": 1, field: [2]}})
+    settings = build({name: {"p": 0, field: [2]}})
     with pytest.raises(UserError, match=rf"{name}\.{field}: a 2D image has no axis 2; use axes 0 to 1"):
         augment(torch.zeros(1, 8, 8), None, settings=settings, generator=rng())
 

@@ -73,9 +73,13 @@ def draw(settings: kinds.Augmentation, *, channels: int, size: Sequence[int], ge
     drawn: dict[str, Any] = {}
     for (name, sample), seed in zip(_SAMPLERS.items(), seeds, strict=True):
         transform = getattr(settings, name)
+        if transform is None:
+            continue
         dice = _Dice(torch.Generator().manual_seed(seed))
-        if transform is not None and (name == "flip" or dice.hits(transform.p)):
-            drawn[name] = sample(transform, channels, tuple(size), dice)
+        hit = name == "flip" or dice.hits(transform.p)
+        values = sample(transform, channels, tuple(size), dice)  # drawn in any case: axes that do not exist always show
+        if hit:
+            drawn[name] = values
     return Parameters(**drawn)
 
 
