@@ -13,6 +13,7 @@ from typing import Any
 
 from multifocal.errors import UserError
 
+WRITING = ".writing-"  # how the names of folders begin that hold a file while it is written
 CURES = {
     errno.ENOSPC: "the disk is full; free some space and run again",
     errno.EDQUOT: "the disk quota is used up; free some space and run again",
@@ -21,19 +22,24 @@ CURES = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.ENOTDIR: "a file stands where a folder should be; choose another folder",
     errno.EEXIST: "a file stands where a folder should be; choose another folder",
+    errno.EISDIR: "a folder stands where the file should be; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    # What NumPy raises after a write that stored only a part.
+    None: "only part of it could be written; if the disk is full, free some space and run again",
 }
 
 
 def write_error(path: Path, error: OSError) -> UserError:
     """Return what to tell the user about a failed write: the file, the reason, the cure."""
-    return UserError(f"{path}: cannot write: {CURES.get(error.errno or 0, error.strerror or str(error))}")
+    return UserError(f"{path}: cannot write: {CURES.get(error.errno, error.strerror)}")
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffixes) that becomes `path` if the block succeeds.
+    """Yield a temporary path beside `path` (same name) that becomes `path` if the block succeeds: a file, or a folder.
 
-    A failed or killed write leaves no `path` behind, and an older `path` as it was. Parent folders are made.
+    A failed or killed write leaves no `path` behind, and an older `path` as it was. Parent folders are made. What the
+    block wrote is on the disk before it takes the name, so that a power cut leaves no empty file either.
 
     Raises:
         UserError: the file cannot be written (disk full, no permission, a file where a folder should be).
@@ -50,12 +56,16 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of its own keeps the full name, so writers that go by the extension see the right one.
-        folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=WRITING, dir=path.parent))
     except OSError as error:
         raise write_error(path, error) from error
     try:
         temporary = folder / path.name
         yield temporary
+        for file in folder.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
         raise write_error(path, error) from error
@@ -67,13 +77,11 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write a JSON file whole or not at all; NaN and inf, which JSON does not have, are a `ValueError`."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:

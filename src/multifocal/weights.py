@@ -16,7 +16,7 @@ TREE = "tree"
 
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
     """Write a network's state whole or not at all."""
-    _save(path, {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, {})
+    _save(path, {name: _copy(tensor) for name, tensor in state.items()}, {})
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -52,8 +52,7 @@ def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     """Return JSON for a value; every container is a tagged list, so that tuples and integer keys come back as such."""
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))
-        # Clones, because safetensors refuses tensors that share memory.
-        tensors[name] = value.detach().cpu().contiguous().clone()
+        tensors[name] = _copy(value)
         return ["tensor", name]
     if isinstance(value, dict):
         return ["dict", [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]]
@@ -76,6 +75,11 @@ def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return content
 
 
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    # Always a copy, because safetensors refuses tensors that share memory.
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
 def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     with atomic(path) as temporary:
         temporary.write_bytes(save(tensors, metadata=metadata))
@@ -89,6 +93,6 @@ def _open(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path}: is not a whole safetensors file ({error}); "
-            "pickled checkpoints are not opened, they can run any code"
+            f"{path}: is not a whole safetensors file ({error}); copy it again, or train again "
+            "(pickled checkpoints are never opened: they can run any code)"
         ) from error

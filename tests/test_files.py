@@ -1,0 +1,215 @@
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multifocal.errors import UserError
+from multifocal.files import atomic, read_json, write_csv, write_json, write_text
+
+WRITERS = {
+    "write_text": lambda path: write_text(path, "x" * 100_000),
+    "write_json": lambda path: write_json(path, ["x"] * 10_000),
+    "write_csv": lambda path: write_csv(path, [{"a": 1}] * 10_000),
+}
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Make every file that is written through `atomic` under these names a way into /dev/full, which is always full."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    make = tempfile.mkdtemp
+
+    def fill(*names):
+        def mkdtemp(**options):
+            folder = make(**options)
+            for name in names:
+                (Path(folder) / name).symlink_to("/dev/full")
+            return folder
+
+        monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+
+    return fill
+
+
+def test_the_file_appears_whole_with_its_name_and_new_folders(tmp_path):
+    path = tmp_path / "new" / "and deeper" / "scan.nii.gz"
+    with atomic(path) as temporary:
+        assert temporary.name == path.name
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert _names(path.parent) == [path.name]
+
+
+def test_a_folder_can_be_written_too(tmp_path):
+    with atomic(tmp_path / "entry") as temporary:
+        (temporary / "deep").mkdir(parents=True)
+        (temporary / "deep" / "a.txt").write_text("a")
+        assert not (tmp_path / "entry").exists()
+    assert (tmp_path / "entry" / "deep" / "a.txt").read_text() == "a"
+    with pytest.raises(UserError, match="entry: cannot write"), atomic(tmp_path / "entry") as temporary:
+        temporary.mkdir()
+        (temporary / "b.txt").write_text("b")
+    assert _names(tmp_path / "entry") == ["deep"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_failure_inside_leaves_the_old_file_and_nothing_else(error, tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(error), atomic(path) as temporary:
+        temporary.write_text("ne")
+        raise error
+    assert path.read_text() == "old"
+    assert _names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_process_that_is_killed_leaves_no_half_file(old, tmp_path):
+    path = tmp_path / "a.txt"
+    if old:
+        write_text(path, old)
+    program = (
+        "import sys, time; from multifocal.files import atomic\n"
+        "with atomic(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('ha'); print('half', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"half\n"
+        child.kill()
+    assert child.returncode < 0
+    assert (path.read_text() if path.exists() else None) == old
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_writers_at_once_leave_one_whole_file(tmp_path):
+    path = tmp_path / "a.txt"
+    texts = [str(number) * 50_000 for number in range(8)]
+    threads = [threading.Thread(target=write_text, args=(path, text)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_text() in texts
+    assert _names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_leaves_the_old_file(name, tmp_path, full_disk):
+    path = tmp_path / "out.dat"
+    path.write_text("old")
+    full_disk("out.dat")
+    with pytest.raises(UserError, match="out.dat: cannot write: the disk is full; free some space"):
+        WRITERS[name](path)
+    assert path.read_text() == "old"
+    assert _names(tmp_path) == ["out.dat"]
+
+
+def test_a_part_of_an_array_is_a_full_disk_too(tmp_path, full_disk):
+    full_disk("a.npy")
+    with pytest.raises(UserError, match="a.npy: cannot write: .*disk is full"), atomic(tmp_path / "a.npy") as temporary:
+        np.save(temporary, np.zeros(1_000_000))
+    assert _names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EDQUOT, "quota is used up; free some space"),
+        (errno.EACCES, "no permission to write there; choose another folder"),
+        (errno.EROFS, "read-only; choose another folder"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_what_the_system_refuses_is_explained(number, cure, tmp_path, monkeypatch):
+    def refuse(**options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with pytest.raises(UserError, match=cure) as caught:
+        write_text(tmp_path / "a.txt", "x")
+    assert str(tmp_path / "a.txt") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="no permission to write there"):
+        write_text(tmp_path / "a.txt", "x")
+
+
+def test_a_file_for_a_folder_a_folder_for_a_file_and_a_name_too_long(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for path, cure in (
+        (tmp_path / "file" / "a.txt", "a file stands where a folder should be; choose another folder"),
+        (tmp_path / "file" / "deep" / "a.txt", "a file stands where a folder should be; choose another folder"),
+        (tmp_path / "folder", "a folder stands where the file should be; choose another name"),
+        (tmp_path / ("x" * 300), "the name is too long; choose a shorter one"),
+    ):
+        with pytest.raises(UserError, match=cure) as caught:
+            write_text(path, "x")
+        assert str(path) in str(caught.value)
+    assert _names(tmp_path) == ["file", "folder"]
+
+
+def test_json_there_and_back(tmp_path):
+    value = {"a": [1, 2.5, None, True], "ä": "→"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, {"a": [-math.inf]}])
+def test_json_has_no_nan(value, tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", value)
+    assert _names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{", "not valid JSON .*line 1"), (b"", "not valid JSON"), (b"\xff\xfe{", "not valid JSON")],
+)
+def test_bad_json_is_named(content, message, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+
+
+def test_json_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="none.json: no such file"):
+        read_json(tmp_path / "none.json")
+    with pytest.raises(UserError, match="cannot read: Is a directory"):
+        read_json(tmp_path)
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "a.csv"
+    write_csv(path, [{"case": "a,b", "dice": 0.5}, {"case": 'say "x"', "dice": None}])
+    assert path.read_text() == 'case,dice\n"a,b",0.5\n"say ""x""",\n'
+    write_csv(path, [{"b": 1, "a": 2}], columns=["a", "b", "c"])
+    assert path.read_text() == "a,b,c\n2,1,\n"
+    write_csv(path, [], columns=["a"])
+    assert path.read_text() == "a\n"
+    with pytest.raises(ValueError, match="not in fieldnames"):
+        write_csv(path, [{"a": 1}, {"b": 1}])
+    assert path.read_text() == "a\n"
