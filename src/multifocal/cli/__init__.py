@@ -7,18 +7,25 @@ from rich.console import Console
 
 from multifocal.errors import UserError
 
+INTERRUPTED = 130  # which Typer exits with, too
+
 
 def run(arguments: list[str] | None = None) -> None:
     """Run `multifocal` and exit: 0 done, 2 what the user can put right (one line on stderr), 130 Ctrl-C."""
     # torchvision's image decoders, which nothing here uses, are missing beside a CPU build of torch.
-    warnings.filterwarnings("ignore", message="Failed to load image Python extension")
+    harmless = "Failed to load image Python extension"
+    warnings.filterwarnings("ignore", message=harmless)
+    sys.warnoptions.append(f"ignore:{harmless}")  # for the processes that training starts
+    screen = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         from multifocal.cli.main import app
 
         app(arguments, standalone_mode=True)
     except UserError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False, style="red")
+        screen.print(f"error: {' '.join(str(error).splitlines())}", style="red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; what was finished is kept", style="yellow")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as leaving:
+        if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
+            raise
+        screen.print("interrupted; what was finished is kept, and train goes on with --resume", style="yellow")
+        sys.exit(INTERRUPTED)

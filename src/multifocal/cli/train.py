@@ -35,8 +35,7 @@ def train(
     from multifocal import recipes
     from multifocal.cohorts import open_cohort
     from multifocal.errors import UserError
-    from multifocal.training import fit
-    from multifocal.training.parts import choose_parts
+    from multifocal.training import choose_parts, fit
 
     settings = recipes.load(recipe, overrides=set_ or ())
     if not isinstance(settings, recipes.Recipe):

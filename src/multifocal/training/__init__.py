@@ -1,6 +1,7 @@
 """Training: a recipe and a cohort in, a run folder out."""
 
 from multifocal.training.fit import fit
-from multifocal.training.run import Parts, open_run
+from multifocal.training.parts import choose_parts
+from multifocal.training.run import Parts
 
-__all__ = ["Parts", "fit", "open_run"]
+__all__ = ["Parts", "choose_parts", "fit"]

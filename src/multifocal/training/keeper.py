@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from multifocal.errors import UserError
 from multifocal.files import write_csv
+from multifocal.recipes.schema import TrainingSettings
 from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, write_tree, write_weights
 
@@ -66,7 +67,7 @@ class Keeper(Checkpoint):
         if not math.isfinite(values["train/loss"]):
             raise UserError(
                 f"{self.folder}: the loss of epoch {epoch} is {values['train/loss']}; "
-                "lower optimizer.lr or set training.precision=32; --resume goes on from the epoch before"
+                "train into another folder with a lower optimizer.lr, or training.precision=32"
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append({"epoch": epoch, "lr": rate, "seconds": time.monotonic() - self._started, **values})
@@ -77,13 +78,14 @@ class Keeper(Checkpoint):
         if trainer.is_global_zero:
             names = dict.fromkeys(name for row in self.rows for name in row)
             write_csv(self.folder / LOG, self.rows, columns=list(names))
-        trainer.should_stop = trainer.should_stop or self.is_done(epoch, training.epochs, training.patience)
+        trainer.should_stop = trainer.should_stop or self.is_done(training)
         trainer.save_checkpoint(self.folder / RESUME)
 
-    def is_done(self, epoch: int, epochs: int, patience: int | None) -> bool:
-        """Whether nothing is left to train after this epoch."""
-        out_of_patience = patience is not None and self.best_epoch >= 0 and epoch - self.best_epoch >= patience
-        return epoch + 1 >= epochs or out_of_patience
+    def is_done(self, training: TrainingSettings) -> bool:
+        """Whether nothing is left to train after the epochs kept so far."""
+        epochs, patience = len(self.rows), training.patience
+        out_of_patience = patience is not None and self.best_epoch >= 0 and epochs - 1 - self.best_epoch >= patience
+        return epochs >= training.epochs or out_of_patience
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""

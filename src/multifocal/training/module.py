@@ -75,8 +75,18 @@ class SegmentationModule(lightning.LightningModule):
         self._log("train/loss", total, len(images), progress=True)
         return total
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave prepared cases where they are: prediction moves what it needs."""
+        if isinstance(batch, Prepared):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_validation_epoch_start(self) -> None:
         """Make the model that predicts as users will."""
+        if self.trainer.world_size > 1:
+            # Each process has its own running means since the last step; those of the first are kept.
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
         self._rows = []
         self._model = NetworkModel(self.recipe, self.network)
 
@@ -102,7 +112,8 @@ class SegmentationModule(lightning.LightningModule):
             rows = list({row["case"]: row for part in gathered for row in part}.values())
         summary = summarize(rows, undefined="diagonal")["overall"]["metrics"]
         for name in LOGGED:
-            self.log(f"val/{name}", summary[name]["mean"], prog_bar=name == "dice")
+            mean = summary[name]["mean"]
+            self.log(f"val/{name}", mean, prog_bar=name == "dice", sync_dist=self.trainer.world_size > 1)
         monitor = self.recipe.training.monitor
         if monitor:
             self.scores.append(summary[monitor]["mean"] * (1 if METRICS[monitor].best == "highest" else -1))

@@ -1,6 +1,7 @@
 """A run folder: everything needed to repeat the run, and what came of it."""
 
 import platform
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,10 +12,10 @@ import torch
 from multifocal import recipes
 from multifocal.cohorts import Cohort, fingerprint
 from multifocal.errors import UserError
-from multifocal.files import read_json, write_error, write_json, write_text
+from multifocal.files import WRITING, read_json, write_error, write_json, write_text
 from multifocal.recipes import Recipe
 
-RECIPE, ABOUT, WEIGHTS = "recipe.yaml", "run.json", "weights.safetensors"
+RECIPE, ABOUT, WEIGHTS, CACHE = "recipe.yaml", "run.json", "weights.safetensors", "cache"
 PACKAGES = ("multifocal", "torch", "lightning", "monai", "numpy", "SimpleITK", "segmentation-models-pytorch", "timm")
 
 
@@ -27,31 +28,8 @@ class Parts:
     test: tuple[str, ...]
 
 
-def open_run(folder: Path, *, recipe: Recipe, cohort: Cohort, parts: Parts, resume: bool) -> bool:
-    """Claim a run folder, or check that the one there is the same run; return whether there is something to resume.
-
-    Raises:
-        UserError: the folder holds something already (and `resume` is off), a finished run, or another run.
-    """
-    about = _about(recipe, cohort, parts)
-    if (folder / ABOUT).exists():
-        if not resume:
-            raise UserError(f"{folder}: already holds a run; --resume continues it, or choose another folder")
-        _check_same(folder, about, recipes.dump(recipe))
-        if (folder / WEIGHTS).exists():
-            raise UserError(f"{folder}: this run is finished; predict with it, or choose another folder")
-        return True
-    try:
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder}: is not empty and holds no run; choose another folder")
-    except OSError as error:
-        raise write_error(folder, error) from error
-    write_text(folder / RECIPE, recipes.dump(recipe))
-    write_json(folder / ABOUT, about)
-    return False
-
-
-def _about(recipe: Recipe, cohort: Cohort, parts: Parts) -> dict[str, Any]:
+def describe(recipe: Recipe, cohort: Cohort, parts: Parts, *, processes: int) -> dict[str, Any]:
+    """Return what `run.json` says: with recipe.yaml, everything needed to repeat the run."""
     used = cohort.subset([*parts.train, *parts.validation])
     return {
         "recipe": recipe.name,
@@ -59,8 +37,42 @@ def _about(recipe: Recipe, cohort: Cohort, parts: Parts) -> dict[str, Any]:
         "cohort": {"name": cohort.name, "layout": cohort.layout, "fingerprint": fingerprint(used)},
         "parts": {"train": list(parts.train), "validation": list(parts.validation), "test": list(parts.test)},
         "versions": {"python": platform.python_version(), **_versions()},
+        "processes": processes,
         "threads": torch.get_num_threads(),
     }
+
+
+def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bool) -> bool:
+    """Check that a folder is free, or holds this very run; return whether there is something to resume.
+
+    Raises:
+        UserError: the folder holds something already (and `resume` is off), a finished run, or another run.
+    """
+    try:
+        held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise write_error(folder, error) from error
+    if ABOUT in held:
+        if not resume:
+            raise UserError(f"{folder}: already holds a run; --resume continues it, or choose another folder")
+        _check_same(folder, about, recipes.dump(recipe))
+        if WEIGHTS in held:
+            raise UserError(f"{folder}: this run is finished; predict with it, or choose another folder")
+        return True
+    # An attempt that fails before the run begins leaves prepared cases; one that is killed, a file half written.
+    if any(name != CACHE and not name.startswith(WRITING) for name in held):
+        raise UserError(f"{folder}: is not empty and holds no run; choose another folder")
+    return False
+
+
+def begin_run(folder: Path, *, about: dict[str, Any], recipe: Recipe) -> None:
+    """Write down what the run is, unless a run that is resumed has done so, and clear up behind a killed one."""
+    for debris in folder.glob(f"{WRITING}*"):
+        shutil.rmtree(debris, ignore_errors=True)
+    if not (folder / ABOUT).exists():
+        write_json(folder / ABOUT, about)
+    if not (folder / RECIPE).exists():
+        write_text(folder / RECIPE, recipes.dump(recipe))
 
 
 def _versions() -> dict[str, str]:
@@ -76,8 +88,13 @@ def _versions() -> dict[str, str]:
 def _check_same(folder: Path, about: dict[str, Any], recipe: str) -> None:
     """Raise `UserError` unless the folder's run is this one: same recipe, cases and contents."""
     before = read_json(folder / ABOUT)
-    if (folder / RECIPE).read_text(encoding="utf-8") != recipe:
+    text = folder / RECIPE
+    if text.exists() and text.read_text(encoding="utf-8") != recipe:
         raise UserError(f"{folder}: was begun with other settings (see recipe.yaml); choose another folder for these")
-    for key, name in (("parts", "other cases"), ("cohort", "other data (the files' contents differ)")):
+    for key, name in (
+        ("parts", "other cases"),
+        ("cohort", "other data (the files' contents differ)"),
+        ("processes", f"--processes {before.get('processes')}"),
+    ):
         if before.get(key) != about[key]:
             raise UserError(f"{folder}: was begun with {name}; choose another folder for these")

@@ -1,0 +1,173 @@
+"""One process of a training: its loaders, and Lightning's loop without Lightning's manners."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, Dataset
+
+from multifocal.cohorts import Case
+from multifocal.inference import autocast_type
+from multifocal.pipeline.cache import Cache
+from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
+from multifocal.pipeline.prepare import Prepared
+from multifocal.recipes import Recipe
+from multifocal.training.keeper import Keeper, SafeCheckpointIO
+from multifocal.training.module import SegmentationModule
+
+PRECISIONS = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
+LOGGERS = ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn")
+
+
+class ValidationSet(Dataset[Prepared]):
+    """Prepared cases, one by one."""
+
+    def __init__(self, cases: list[Case], cache: Cache) -> None:
+        self.cases, self.cache = cases, cache
+        for case in cases:
+            cache.get(case)  # a case that cannot be read says so before training starts
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> Prepared:
+        """Return a case."""
+        return self.cache.get(self.cases[index])
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process of a training is told.
+
+    Args:
+        recipe: what to train.
+        training: the samples.
+        validation: the cases to score after an epoch.
+        out: the run folder.
+        state: what to continue from, or None.
+        epoch: the first to train.
+        processes: how many there are.
+        accelerator: `cpu` or `gpu`.
+        threads: of each process.
+        progress: show a progress bar.
+    """
+
+    recipe: Recipe
+    training: TrainingSet
+    validation: ValidationSet
+    out: Path
+    state: Path | None
+    epoch: int
+    processes: int
+    accelerator: str
+    threads: int
+    progress: bool
+
+
+def train(rank: int, job: Job) -> None:
+    """Train to the end, as process `rank` of `job.processes`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    with quiet(), _threads(job.threads):
+        trainer = _trainer(job)
+        loaders = _training_loader(job, rank), _validation_loader(job, rank)
+        try:
+            trainer.fit(SegmentationModule(job.recipe), *loaders, ckpt_path=job.state)
+        except SystemExit as error:  # so Lightning answers Ctrl-C, which it ignores from then on
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error
+
+
+def _training_loader(job: Job, rank: int) -> DataLoader:
+    """Return this process's batches of augmented samples."""
+    settings = job.recipe.training
+    batches = EpochBatches(
+        job.training.sizes, batch_size=settings.batch_size, seed=settings.seed, rank=rank, world=job.processes
+    )
+    batches.set_epoch(job.epoch)  # Lightning does so too late for the workers of a resumed run
+    return DataLoader(
+        job.training,
+        sampler=batches,
+        batch_size=None,
+        collate_fn=collate,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        multiprocessing_context="spawn" if settings.workers else None,
+    )
+
+
+def _validation_loader(job: Job, rank: int) -> DataLoader:
+    """Return this process's whole cases."""
+    cases, world = len(job.validation), job.processes
+    # Every process validates as often as the others, or they would wait for one another for ever.
+    share = [(rank + i * world) % cases for i in range(-(-cases // world))]
+    return DataLoader(job.validation, sampler=share, batch_size=None, collate_fn=_as_it_is)
+
+
+def _as_it_is(prepared: Any) -> Any:
+    return prepared
+
+
+def _trainer(job: Job) -> lightning.Trainer:
+    settings = job.recipe.training
+    dtype = autocast_type(settings.precision, torch.device("cuda" if job.accelerator == "gpu" else "cpu"))
+    callbacks: list[Callback] = [Keeper(job.out), *([RichProgressBar()] if job.progress else [])]
+    return lightning.Trainer(
+        accelerator=job.accelerator,
+        devices=job.processes,
+        strategy="ddp" if job.processes > 1 else "auto",
+        precision=PRECISIONS[dtype],  # type: ignore[arg-type]
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=job.recipe.optimizer.clip,
+        check_val_every_n_epoch=settings.validate_every,
+        limit_val_batches=1.0 if len(job.validation) else 0,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(job.out, name="tensorboard", version=""),
+        log_every_n_steps=1,
+        callbacks=callbacks,
+        plugins=[SafeCheckpointIO()],
+        enable_checkpointing=True,
+        enable_progress_bar=job.progress,
+        enable_model_summary=False,
+        deterministic=settings.deterministic,
+        use_distributed_sampler=False,
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's and torch's tips out of the terminal; its warnings about loaders do not apply here."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,273 @@
+"""What a training leaves behind, and that its settings do what they say."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import multifocal
+from multifocal import recipes
+from multifocal.cohorts import fingerprint
+from multifocal.errors import UserError
+from multifocal.inference import load_model
+from multifocal.metrics import evaluate_case, summarize
+from multifocal.training import Parts, fit
+from multifocal.training.module import SegmentationModule
+from multifocal.weights import read_tree, read_weights
+
+LAST = ("training.monitor=null",)
+
+
+def same(one, other) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def weights(run):
+    return read_weights(run / "weights.safetensors")
+
+
+def last(run):
+    """The network after the last epoch."""
+    state = read_tree(run / "resume.safetensors")["state_dict"]
+    return {key.removeprefix("network."): value for key, value in state.items()}
+
+
+def initial(recipe):
+    """The network as it is before the first step."""
+    return SegmentationModule(recipe).network
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The norm of the gradient at each step of the optimizer, and the learning rate."""
+    found = []
+    step = torch.optim.AdamW.step
+
+    def spy(self, closure=None):
+        result = step(self, closure)
+        squares = [p.grad.double().square().sum() for group in self.param_groups for p in group["params"]]
+        found.append((float(torch.stack(squares).sum().sqrt()), self.param_groups[0]["lr"]))
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    return found
+
+
+def test_a_run_folder_says_everything_needed_to_repeat_it(train, cohort, log):
+    run = train("training.seed=3")
+    kept = {path.name for path in run.iterdir()}
+    assert kept == {
+        "recipe.yaml", "run.json", "log.csv", "tensorboard", "best.safetensors", "resume.safetensors",
+        "weights.safetensors",
+    }  # fmt: skip
+    about = json.loads((run / "run.json").read_text())
+    names = [case.name for case in cohort]
+    assert about["parts"] == {"train": names[:4], "validation": names[4:], "test": []}
+    assert about["cohort"] == {"name": "small", "layout": "bonbid-hie", "fingerprint": fingerprint(cohort)}
+    assert about["seed"] == 3 and about["recipe"] == "small" and about["processes"] == 1 and about["threads"] == 1
+    assert about["versions"]["torch"] == torch.__version__ and about["versions"]["multifocal"] == multifocal.__version__
+    assert recipes.load(run / "recipe.yaml").training.seed == 3
+    rows = log(run)
+    assert list(rows[0]) == [
+        "epoch", "lr", "seconds", "val/dice", "val/masd", "val/nsd", "train/dice", "train/focal", "train/loss",
+    ]  # fmt: skip
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert all(0 < float(row["seconds"]) < 60 for row in rows)
+    events = list((run / "tensorboard").glob("events.out.tfevents.*"))
+    assert len(events) == 1 and b"val/dice" in events[0].read_bytes() and b"train/focal" in events[0].read_bytes()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, log):
+    first, again, other = train(out="a"), train(out="b"), train("training.seed=1", out="c")
+    assert same(weights(first), weights(again)) and not same(weights(first), weights(other))
+    assert [row | {"seconds": ""} for row in log(first)] == [row | {"seconds": ""} for row in log(again)]
+
+
+@pytest.mark.parametrize(("monitor", "best_of"), [("dice", max), ("masd", min)])
+def test_the_best_epoch_is_kept(train, log, monitor, best_of):
+    for seed in range(10):  # the first whose best epoch is neither the first nor the last
+        settings = (f"training.seed={seed}", f"training.monitor={monitor}")
+        run = train(*settings, "training.epochs=6", out=f"run{seed}")
+        scores = [float(row[f"val/{monitor}"]) for row in log(run)]
+        best = scores.index(best_of(scores))
+        if 0 < best < 5:
+            break
+    assert 0 < best < 5
+    assert same(weights(run), weights(train(*settings, f"training.epochs={best + 1}", *LAST, out="shorter")))
+    assert same(weights(train(*settings, "training.epochs=6", *LAST, out="last")), last(run))
+
+
+def test_validation_scores_are_those_of_the_finished_model_in_native_space(train, cohort, log):
+    run = train("training.epochs=4", "inference.threshold=0.4", "inference.flips=[0, 2]")
+    model = load_model(run, device="cpu")
+    rows = []
+    for case in cohort.subset([case.name for case in cohort][4:]):
+        label = case.label.read()
+        scores = evaluate_case(model.predict(case).mask.array, label.array, spacing=label.geometry.spacing)
+        diagonal = sum((n * s) ** 2 for n, s in zip(label.geometry.size, label.geometry.spacing, strict=True)) ** 0.5
+        rows.append({"case": case.name, "stratum": "<1 %", "diagonal_mm": diagonal, **scores})
+    expected = summarize(rows, undefined="diagonal")["overall"]["metrics"]
+    best = max(log(run), key=lambda row: float(row["val/dice"]))
+    for name in ("dice", "masd", "nsd"):
+        assert float(best[f"val/{name}"]) == pytest.approx(expected[name]["mean"], rel=1e-6)
+
+
+def test_validation_every_other_epoch_leaves_the_others_blank(train, log):
+    run = train("training.epochs=5", "training.validate_every=2")
+    blank = [row["val/dice"] == "" for row in log(run)]
+    assert blank == [True, False, True, False, True]
+    kept = max((row for row in log(run) if row["val/dice"]), key=lambda row: float(row["val/dice"]))
+    shorter = train(f"training.epochs={int(kept['epoch']) + 1}", *LAST, out="shorter")
+    assert same(weights(run), weights(shorter))
+
+
+def test_without_validation_cases_the_last_epoch_is_kept(train, log):
+    run = train(*LAST, validation=0)
+    assert "val/dice" not in log(run)[0] and not (run / "best.safetensors").exists()
+    assert same(weights(run), last(run))
+
+
+def test_training_stops_after_patience(train, log):
+    free = [float(row["val/dice"]) for row in log(train("training.epochs=12", out="free"))]
+    best, expected = -1.0, None
+    for epoch, value in enumerate(free):
+        if value > best:
+            best, found = value, epoch
+        if epoch - found >= 2:
+            expected = epoch + 1
+            break
+    assert expected is not None and expected < 12
+    run = train("training.epochs=12", "training.patience=2")
+    assert [float(row["val/dice"]) for row in log(run)] == free[:expected]
+
+
+def test_the_plateau_schedule_goes_by_the_scores(train, log):
+    rows = log(train("training.epochs=7", "schedule={name: plateau, factor: 0.5, patience: 0}"))
+    rates, rate, best = [], 3e-2, -1.0
+    for row in rows:
+        rates.append(rate)
+        rate = rate if float(row["val/dice"]) > best else rate / 2
+        best = max(best, float(row["val/dice"]))
+    assert [float(row["lr"]) for row in rows] == pytest.approx(rates)
+    assert len(set(rates)) > 1
+
+
+def test_the_learning_rate_of_an_epoch_is_the_one_its_steps_take(train, steps, log):
+    run = train("schedule={name: exponential, gamma: 0.5}")
+    assert [rate for _, rate in steps] == pytest.approx([3e-2] * 2 + [1.5e-2] * 2 + [0.75e-2] * 2)
+    assert [float(row["lr"]) for row in log(run)] == pytest.approx([3e-2, 1.5e-2, 0.75e-2])
+
+
+def test_accumulation_steps_less_often_and_once_at_the_end_of_an_epoch(train, steps):
+    train("training.batch_size=1", "training.accumulate=3", "training.epochs=2", *LAST)
+    assert len(steps) == 2 * 2  # four batches an epoch: one step after three, one after the fourth
+
+
+def test_accumulated_batches_are_one_large_batch(train, steps):
+    """Without batch statistics, dropout and augmentation, two batches of one are one of two."""
+    plain = (
+        "network.options={features: [2, 4], dropout: [0.0, 0.0], norm: instance}", "augmentation={}",
+        "training.epochs=1", *LAST,
+    )  # fmt: skip
+    one = weights(train(*plain, "training.batch_size=2", out="one", cases=2, validation=0))
+    two = weights(train(*plain, "training.batch_size=1", "training.accumulate=2", out="two", cases=2, validation=0))
+    assert len(steps) == 2 and steps[0][0] == pytest.approx(steps[1][0], rel=1e-4)
+    for name in one:  # within a thirtieth of the step that Adam takes
+        torch.testing.assert_close(one[name], two[name], atol=1e-3, rtol=0)
+
+
+def test_the_gradient_is_clipped(train, steps):
+    train(*LAST, out="free")
+    free = [norm for norm, _ in steps]
+    limit = min(free) / 2
+    steps.clear()
+    train(*LAST, f"optimizer.clip={limit}")
+    assert [norm for norm, _ in steps] == pytest.approx([limit] * len(free), rel=1e-4)
+
+
+def test_l1_enters_the_loss_and_its_gradient(train, log, small_recipe):
+    still = ("optimizer.lr=1e-12", "training.epochs=1", *LAST)
+    row = log(train(*still, "optimizer.l1=0.01", validation=0))[0]
+    network = initial(recipes.load(small_recipe))
+    penalty = 0.01 * sum(float(weight.detach().abs().sum()) for weight in network.parameters())
+    terms = float(row["train/dice"]) + float(row["train/focal"])
+    assert penalty > 0.1 and float(row["train/loss"]) == pytest.approx(terms + penalty, rel=1e-5)
+    heavy = weights(train("optimizer.l1=10", "optimizer.lr=1e-2", *LAST, out="heavy"))
+    light = weights(train("optimizer.lr=1e-2", *LAST, out="light"))
+    key = next(name for name in heavy if name.endswith("0.0.weight"))
+    assert heavy[key].abs().sum() < light[key].abs().sum()
+
+
+def test_weighted_terms_add_up_to_the_loss_and_the_ramp_moves(train, log):
+    """TLHF weighs its focal term by 2 in the first epoch and by 4 in the last."""
+    rows = log(train("loss={name: tlhf}", "training.epochs=3", *LAST, validation=0))
+    for row, focal in zip(rows, (2, 3, 4), strict=True):
+        weights = {"train/tversky": 1.5, "train/log-hausdorff-dt": 2, "train/focal": focal}
+        expected = sum(weight * float(row[name]) for name, weight in weights.items())
+        assert float(row["train/loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_xavier_initialisation(small_recipe):
+    network = initial(recipes.load(small_recipe, overrides=["network.init=xavier"]))
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d)]
+    plain = [m for m in initial(recipes.load(small_recipe)).modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d)]
+    assert layers
+    for layer, other in zip(layers, plain, strict=True):
+        window = layer.weight[0, 0].numel()
+        bound = (6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * window)) ** 0.5
+        assert 0.5 * bound < float(layer.weight.detach().abs().max()) <= bound
+        assert layer.bias is None or not layer.bias.any()
+        assert not torch.equal(layer.weight, other.weight)
+
+
+def test_precisions(train):
+    run = {kind: weights(train(f"training.precision={kind}", *LAST, out=kind)) for kind in ("32", "bf16")}
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in run["bf16"].values())
+    key = next(name for name in run["32"] if name.endswith("0.0.weight"))
+    assert not torch.equal(run["32"][key], run["bf16"][key])
+    torch.testing.assert_close(run["32"][key], run["bf16"][key], atol=0.1, rtol=0.5)
+
+
+def test_half_precision_needs_a_gpu(train, tmp_path):
+    with pytest.raises(UserError, match="training.precision=16 trains on GPUs only; use bf16 or 32"):
+        train("training.precision=16", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_progress_bar_changes_nothing(train, capsys):
+    assert same(weights(train(out="bar", progress=True)), weights(train(out="none")))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(train, tmp_path):
+    with pytest.raises(UserError, match=r"run: the loss of epoch \d is nan; .* lower optimizer.lr"):
+        train("optimizer.lr=1e30")
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:7"])
+def test_an_unknown_device_is_refused_before_anything_is_written(train, tmp_path, device):
+    with pytest.raises(UserError, match=f"device '{device}': choose from auto, cpu, cuda"):
+        train(device=device)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_refused_before_anything_is_written(train, tmp_path):
+    with pytest.raises(UserError, match="device cuda: 1 processes need as many GPUs, found 0; use --device cpu"):
+        train(device="cuda")
+    assert not (tmp_path / "run").exists()
+
+
+def test_cases_that_cannot_be_trained_on(cohort, small_recipe, tmp_path):
+    recipe, names = recipes.load(small_recipe), tuple(case.name for case in cohort)
+    options = {"out": tmp_path / "run", "progress": False}
+    with pytest.raises(UserError, match="cohort small: no case to train on"):
+        fit(recipe, cohort, parts=Parts((), names, ()), **options)
+    with pytest.raises(UserError, match="needs validation cases: .*--set training.monitor=null"):
+        fit(recipe, cohort, parts=Parts(names, (), ()), **options)
+    bare = replace(cohort, cases=tuple(replace(case, label=None) for case in cohort))
+    with pytest.raises(UserError, match=f"case {names[0]}: has no label"):
+        fit(recipe, bare, parts=Parts(names[:4], names[4:], ()), **options)
+    assert not (tmp_path / "run").exists()

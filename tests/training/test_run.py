@@ -1,0 +1,98 @@
+"""Claiming a run folder, and telling one run from another."""
+
+import json
+import shutil
+
+import pytest
+
+from multifocal.errors import UserError
+from multifocal.pipeline.prepare import prepare
+
+
+def listing(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_a_folder_that_holds_a_run_is_left_as_it_is(train, tmp_path):
+    train("training.epochs=1")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="run: already holds a run; --resume continues it, or choose another folder"):
+        train("training.epochs=1")
+    with pytest.raises(UserError, match="run: this run is finished; predict with it, or choose another folder"):
+        train("training.epochs=1", resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(train, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(UserError, match="run: is not empty and holds no run; choose another folder"):
+            train(resume=resume)
+    assert listing(tmp_path / "run") == ["recipe.yaml"] and (tmp_path / "run" / "recipe.yaml").read_text() == "mine"
+
+
+def test_a_file_in_the_place_of_the_folder(train, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(UserError, match="run: cannot write: a file stands where a folder should be"):
+        train()
+
+
+def test_resume_begins_a_run_where_there_is_none(train):
+    assert (train("training.epochs=1", resume=True) / "weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "options", "message"),
+    [
+        (("optimizer.lr=1e-3",), {}, r"was begun with other settings \(see recipe.yaml\)"),
+        ((), {"validation": 3}, "was begun with other cases"),
+        ((), {"processes": 2}, "was begun with --processes 1"),
+    ],
+)
+def test_only_the_same_run_is_resumed(train, tmp_path, overrides, options, message):
+    run = train("training.epochs=1")
+    (run / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match=f"run: {message}.*; choose another folder"):
+        train("training.epochs=1", *overrides, resume=True, **options)
+
+
+def test_a_run_is_not_resumed_on_files_that_changed(train, tmp_path):
+    run = train("training.epochs=1")
+    (run / "weights.safetensors").unlink()
+    about = json.loads((run / "run.json").read_text())
+    about["cohort"]["fingerprint"] = "0" * 64
+    (run / "run.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"was begun with other data \(the files' contents differ\)"):
+        train("training.epochs=1", resume=True)
+
+
+def test_a_case_that_cannot_be_prepared_does_not_claim_the_folder(train, tmp_path, monkeypatch):
+    def broken(case, settings, **options):
+        if case.name.startswith("S_2"):
+            raise UserError(f"case {case.name}: broken")
+        return prepare(case, settings, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("multifocal.pipeline.cache.prepare", broken)
+        with pytest.raises(UserError, match="case S_2-VISIT_01: broken"):
+            train(cache=None)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["cache"]
+    assert (train("training.epochs=1", cache=None) / "weights.safetensors").is_file()
+
+
+def test_what_a_killed_write_left_is_cleared_up(train, tmp_path):
+    (tmp_path / "run" / ".writing-x").mkdir(parents=True)
+    (tmp_path / "run" / ".writing-x" / "run.json").write_text("{")
+    run = train("training.epochs=1")
+    assert not list(run.glob(".writing*"))
+
+
+def test_a_state_that_is_not_one_is_named(train, tmp_path):
+    run = train("training.epochs=1")
+    shutil.move(run / "weights.safetensors", run / "resume.safetensors")
+    with pytest.raises(UserError, match="resume.safetensors: does not hold the state of a training run"):
+        train("training.epochs=1", resume=True)
+    (run / "resume.safetensors").write_bytes(b"\x80\x04")
+    with pytest.raises(UserError, match="resume.safetensors: is not a whole safetensors file"):
+        train("training.epochs=1", resume=True)
