@@ -2,23 +2,22 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import multifocal
 from multifocal.cohorts import Case, case_fingerprint
 from multifocal.errors import UserError
-from multifocal.files import write_error
+from multifocal.files import atomic
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import Preprocessing
 from multifocal.volumes import Geometry
 
-FORMAT = 1  # raise it when `prepare` changes what it makes
+FORMAT = 2  # raise it when `prepare` changes what it makes, or the cache how it is kept
 ARRAYS = ("images", "target", "instances", "inside", "native_brain", "label")
 
 
@@ -41,60 +40,52 @@ class Cache:
     def __init__(self, folder: Path, settings: Preprocessing) -> None:
         self.folder = Path(folder)
         self.settings = settings
-        self._keys: dict[str, str] = {}
+        self._entries: dict[Case, Path] = {}
 
     def get(self, case: Case) -> Prepared:
-        """Return the prepared case, making its entry first when there is none."""
-        entry = self.folder / self._key(case)
-        if not (entry / "entry.json").is_file():
-            self._make(case, entry)
-        return _load(entry, case.name)
+        """Return the prepared case, making its entry first when there is none.
+
+        Raises:
+            UserError: the case cannot be prepared, the entry cannot be written, or it is damaged.
+        """
+        # Files are hashed once a run: a scan that changes under a running training is not looked for.
+        if case not in self._entries:
+            entry = self.folder / self._key(case)
+            if not entry.is_dir():
+                self._make(case, entry)
+            self._entries[case] = entry
+        return _open(self._entries[case], case.name)
 
     def _key(self, case: Case) -> str:
-        # Files are hashed once a process: a scan that changes under a running training is not looked for.
-        if case.name not in self._keys:
-            parts = [FORMAT, multifocal.__version__, case_fingerprint(case), self.settings.model_dump(mode="json")]
-            self._keys[case.name] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-        return self._keys[case.name]
+        parts = [FORMAT, multifocal.__version__, case_fingerprint(case), self.settings.model_dump(mode="json")]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _make(self, case: Case, entry: Path) -> None:
         prepared = prepare(case, self.settings)
-        temporary = None
+        arrays = {name: getattr(prepared, name) for name in ARRAYS if getattr(prepared, name) is not None}
+        about = {"geometry": asdict(prepared.geometry), "native": asdict(prepared.native), "arrays": list(arrays)}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
-            for name in ARRAYS:
-                array = getattr(prepared, name)
-                if array is not None:
-                    np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-            grids = {"geometry": asdict(prepared.geometry), "native": asdict(prepared.native)}
-            (temporary / "entry.json").write_text(json.dumps(grids))
-            temporary.chmod(0o777 & ~_umask())  # a temporary folder is private, a cache may be shared
-            temporary.rename(entry)
-        except OSError as error:
-            # Another process was first: its entry is the same, byte for byte.
-            if not (entry / "entry.json").is_file():
-                raise write_error(entry, error) from error
-        finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
+            with atomic(entry) as folder:
+                folder.mkdir()
+                for name, array in arrays.items():
+                    np.save(folder / f"{name}.npy", array, allow_pickle=False)
+                (folder / "entry.json").write_text(json.dumps(about))
+        except UserError:
+            # Another process may have been first: its entry is the same, byte for byte.
+            if not entry.is_dir():
+                raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _load(entry: Path, name: str) -> Prepared:
+@lru_cache(maxsize=4096)  # stays far below the number of memory maps that a process may have
+def _open(entry: Path, name: str) -> Prepared:
     try:
-        grids = json.loads((entry / "entry.json").read_text())
-        arrays = {
+        about = json.loads((entry / "entry.json").read_text())
+        arrays: dict[str, Any] = {
             array: np.load(entry / f"{array}.npy", mmap_mode="r", allow_pickle=False)
-            if (entry / f"{array}.npy").is_file()
+            if array in about["arrays"]
             else None
             for array in ARRAYS
         }
-        return Prepared(name=name, geometry=Geometry(**grids["geometry"]), native=Geometry(**grids["native"]), **arrays)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Prepared(name=name, geometry=Geometry(**about["geometry"]), native=Geometry(**about["native"]), **arrays)
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{entry}: damaged cache entry ({error}); delete this folder and run again") from error

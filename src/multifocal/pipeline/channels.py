@@ -13,16 +13,12 @@ def make_channel(values: np.ndarray, inside: np.ndarray | None, settings: Channe
         values: the map on the prepared grid, `(*spatial)`.
         inside: brain mask on the same grid, or None when the recipe names no brain.
         settings: what to do.
-        where: the case's name, for messages.
+        where: the map's file, for messages.
 
     Raises:
-        UserError: the map is constant and cannot be normalised, or holds NaN or inf.
+        UserError: the map is constant and cannot be normalised.
     """
     values = values.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise UserError(
-            f"{where}: map {settings.map} holds NaN or inf; repair the file (`multifocal data check` shows more)"
-        )
     if settings.below is not None:
         prior = values < settings.below
         return (prior if inside is None else prior & inside).astype(np.float32)
@@ -33,7 +29,7 @@ def make_channel(values: np.ndarray, inside: np.ndarray | None, settings: Channe
         values = (values - low) / (high - low)
     if settings.zscore is not None:
         within = inside if settings.zscore == "brain" else None
-        values = _zscore(values, within, where=f"{where}: map {settings.map}")
+        values = _zscore(values, within, where=where)
     return np.ascontiguousarray(values, np.float32)
 
 
@@ -42,9 +38,9 @@ def _zscore(values: np.ndarray, inside: np.ndarray | None, *, where: str) -> np.
     sample = (values if inside is None else values[inside]).astype(np.float64)
     mean, std = sample.mean(), sample.std()
     # The spread of a constant image is rounding noise, which must not be blown up to unit variance.
-    if std <= 1e-6 * max(1.0, abs(mean)):
+    if std <= 1e-6 * abs(mean):
         raise UserError(
-            f"{where} is constant ({mean:g}) and cannot be normalised; check that the file is the right one"
+            f"{where}: is constant ({mean:g}) and cannot be normalised; check that the file is the right one"
         )
     scaled = ((values - mean) / std).astype(np.float32)
     return scaled if inside is None else np.where(inside, scaled, np.float32(0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -115,12 +116,12 @@ class EpochBatches(Sampler[list[Item]]):
         order = [i for s in range(0, len(order), span) for i in sorted(order[s : s + span], key=self.sizes.__getitem__)]
         batches = [order[s : s + self.batch_size] for s in range(0, len(order), self.batch_size)]
         shuffled = [batches[i] for i in generator.permutation(len(batches))]
-        shuffled += shuffled[: len(self) * self.world - len(shuffled)]
-        yield from ([(self.epoch, i) for i in batch] for batch in shuffled[self.rank :: self.world])
+        shared = islice(cycle(shuffled), self.rank, len(self) * self.world, self.world)
+        yield from ([(self.epoch, i) for i in batch] for batch in shared)
 
 
 def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack samples, zero-padded at the far end, into `(B, C, *spatial)` images and `(B, 1, *spatial)` float targets."""
+    """Stack samples, zero-padded at the far end: images `(B, C, *spatial)` and float targets `(B, 1, *spatial)`."""
     size = np.max([sample.target.shape for sample in samples], axis=0)
 
     def padded(tensor: torch.Tensor) -> torch.Tensor:

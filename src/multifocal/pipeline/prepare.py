@@ -6,12 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from multifocal.cohorts import Case
+from multifocal.cohorts import Case, ImageFile
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.pipeline.channels import make_channel
 from multifocal.pipeline.settings import BrainBox, Preprocessing
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, resized, respaced, restore
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +24,8 @@ class Prepared:
         name: the case's name.
         images: float32 `(C, *spatial)`.
         target: uint8 0/1 `(*spatial)`, or None without a label.
-        instances: int32 `(*spatial)`: the lesions numbered from 1: the label's own numbers where it has them (touching
-            nuclei), its connected components where it is a mask; None without a label.
+        instances: int32 `(*spatial)`: the lesions numbered from 1: the label's own numbers where it has several
+            (touching nuclei), its connected components where it is a mask; None without a label.
         inside: bool `(*spatial)`: the brain (everything, when the recipe names none).
         geometry: where these voxels lie; `volumes.restore` finds the way home from it.
         native_brain: bool, the brain on the source's own grid.
@@ -51,7 +53,7 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
     """
     maps = _read_maps(case, settings)
     first = next(iter(maps.values()))
-    label = _read_label(case, first.geometry) if with_label and case.label is not None else None
+    label = _read_label(case.label, first.geometry) if with_label and case.label is not None else None
     brain = _brain(case, maps, settings)
     oriented = {name: orient(volume, axes=settings.axes) for name, volume in maps.items()}
     inside = orient(Volume(brain.view(np.uint8), first.geometry), axes=settings.axes)
@@ -64,13 +66,14 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
     inside_array = place(inside, "nearest").astype(bool)
     masked = inside_array if settings.brain is not None else None
     channels = [
-        make_channel(place(oriented[c.map], "linear"), masked, c, where=f"case {case.name}") for c in settings.channels
+        make_channel(place(oriented[c.map], "linear"), masked, c, where=str(case.images[c.map].path))
+        for c in settings.channels
     ]
     target = instances = mask = None
     if label is not None:
         placed = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
         target, mask = (placed > 0).astype(np.uint8), (label > 0).astype(np.uint8)
-        instances = placed if label.max() > 1 else components(target)[0]
+        instances = placed if _is_numbered(label) else components(target)[0]
     return Prepared(case.name, np.stack(channels), target, instances, inside_array, grid, brain, first.geometry, mask)
 
 
@@ -105,6 +108,11 @@ def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
                 f"case {case.name}: has no map '{name}', which the recipe needs; it has {', '.join(case.images)}"
             )
         maps[name] = case.images[name].read()
+        if not (np.abs(maps[name].array) <= LARGEST).all():  # which NaN is not either
+            raise UserError(
+                f"{case.images[name].path}: holds NaN, inf or numbers beyond 32 bits; repair the file "
+                "(`multifocal data check` shows more)"
+            )
         first = next(iter(maps))
         different = maps[name].geometry.differences(maps[first].geometry)
         if different:
@@ -115,14 +123,23 @@ def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
     return maps
 
 
-def _read_label(case: Case, native: Geometry) -> np.ndarray:
-    label = case.label.read()  # type: ignore[union-attr]
+def _read_label(file: ImageFile, native: Geometry) -> np.ndarray:
+    label = file.read()
     different = label.geometry.differences(native)
     if different:
-        raise UserError(f"{case.label.path}: lies on another grid than the images: {'; '.join(different)}")  # type: ignore[union-attr]
-    if not np.isfinite(label.array).all() or (label.array < 0).any() or (label.array % 1 != 0).any():
-        raise UserError(f"{case.label.path}: is not a mask: expected whole numbers, 0 for background")  # type: ignore[union-attr]
-    return label.array.astype(np.int32)
+        raise UserError(
+            f"{file.path}: lies on another grid than the images: {'; '.join(different)}; resample it onto theirs"
+        )
+    whole = label.array.astype(np.int32) if (np.abs(label.array) < 2**31).all() else None
+    if whole is None or (whole < 0).any() or (whole != label.array).any():
+        raise UserError(f"{file.path}: is not a mask; write whole numbers, 0 for background")
+    return whole
+
+
+def _is_numbered(label: np.ndarray) -> bool:
+    """Whether different numbers mark different lesions; a mask may be written as 0 and 1, or 0 and 255."""
+    marked = label[label > 0]
+    return bool(marked.size) and marked.min() != marked.max()
 
 
 def _brain(case: Case, maps: Mapping[str, Volume], settings: Preprocessing) -> np.ndarray:

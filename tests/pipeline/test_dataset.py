@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from multifocal.errors import UserError
+from multifocal.pipeline.augment import Augmentation
+from multifocal.pipeline.cache import Cache
+from multifocal.pipeline.dataset import EpochBatches, Sample, TrainingSet, collate, mix
+from multifocal.pipeline.settings import BrainBox, Channel, Resize
+from multifocal.volumes import Geometry
+
+CHANNELS = (Channel(map="adc", zscore="brain"), Channel(map="zadc", below=-2))
+BOX = BrainBox(kind="brain-box", brain="adc", channels=CHANNELS)
+SLICES = Resize(kind="resize", brain="adc", size=(16, 16, None), channels=CHANNELS)
+STILL = Augmentation()
+LIVELY = Augmentation.model_validate(
+    {"noise": {"p": 1, "std": [0.1, 0.2]}, "affine": {"p": 1}, "flip": {"p": 0.5}, "gamma": {"p": 0.5}}
+)
+
+
+def make(cases, folder, *, preprocessing=BOX, augmentation=STILL, dimensions=3, seed=0):
+    cache = Cache(folder / "cache", preprocessing)
+    return TrainingSet(cases, cache, augmentation=augmentation, dimensions=dimensions, seed=seed)
+
+
+def same(one: Sample, other: Sample) -> bool:
+    return torch.equal(one.images, other.images) and torch.equal(one.target, other.target)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def cases(case_in, folder):
+    sizes = ((13, 16, 9), (10, 12, 14), (17, 9, 9))
+    grids = [Geometry(size, (2.0, 1.5, 4.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1)) for size in sizes]
+    return [case_in(folder, grid, name=f"S_{number}", seed=number) for number, grid in enumerate(grids)]
+
+
+# Samples
+
+
+def test_without_augmentation_a_sample_is_the_prepared_case(cases, folder):
+    found = make(cases, folder)
+    assert len(found) == 3
+    for number, case in enumerate(cases):
+        prepared = found.cache.get(case)
+        (sample,) = found[[(0, number)]]
+        assert sample.images.dtype == torch.float32 and sample.target.dtype == torch.uint8
+        assert np.array_equal(sample.images, prepared.images) and np.array_equal(sample.target, prepared.target)
+        assert found.sizes[number] == prepared.target.shape
+
+
+def test_a_2d_network_sees_the_slices_that_hold_brain(cases, folder):
+    found = make(cases, folder, preprocessing=SLICES, dimensions=2)
+    expected = []
+    for case in cases:
+        prepared = found.cache.get(case)
+        slices = [z for z in range(prepared.inside.shape[2]) if prepared.inside[..., z].any()]
+        assert 0 < len(slices) < prepared.inside.shape[2]
+        expected += [(prepared.images[..., z], prepared.target[..., z]) for z in slices]
+    assert len(found) == len(found.sizes) == len(expected)
+    assert set(found.sizes) == {(16, 16)}
+    for (images, target), sample in zip(expected, found[[(0, i) for i in range(len(found))]], strict=True):
+        assert np.array_equal(sample.images, images) and np.array_equal(sample.target, target)
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_alone(cases, folder):
+    first, second = (make(cases, folder, augmentation=LIVELY) for _ in range(2))
+    items = [(epoch, index) for epoch in range(3) for index in range(3)]
+    samples = first[items]
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002
+    for item, sample in zip(items[::-1], samples[::-1], strict=True):
+        assert same(second[[item]][0], sample)
+    for index in range(3):
+        assert not same(samples[index], samples[index + 3]), "another epoch"
+    (other,) = make(cases, folder, augmentation=LIVELY, seed=1)[[(0, 0)]]
+    assert not same(other, samples[0])
+
+
+def test_twins_are_augmented_differently(cases, folder):
+    twins = make([cases[0], cases[0]], folder, augmentation=LIVELY)
+    assert not same(*twins[[(0, 0), (0, 1)]])
+
+
+def test_priors_stay_binary_and_the_cache_stays_as_it_was(cases, folder):
+    lively, still = make(cases, folder, augmentation=LIVELY), make(cases, folder)
+    before = still[[(0, 0)]][0]
+    for sample in lively[[(epoch, 0) for epoch in range(5)]]:
+        assert set(sample.images[1].unique().tolist()) <= {0.0, 1.0}
+        assert set(sample.target.unique().tolist()) <= {0, 1}
+    assert same(still[[(0, 0)]][0], before)
+
+
+def test_a_worker_process_draws_the_same_samples(cases, folder):
+    dataset = make(cases, folder, augmentation=LIVELY)
+    batches = EpochBatches(dataset.sizes, batch_size=2, seed=0)
+    options = {"sampler": batches, "batch_size": None, "collate_fn": collate}
+    here = list(DataLoader(dataset, **options))
+    there = list(DataLoader(dataset, **options, num_workers=1, multiprocessing_context="spawn"))
+    assert len(here) == 2
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+def test_cases_that_cannot_be_trained_on(case_in, cases, folder, tmp_path):
+    unlabelled = case_in(tmp_path, name="none", replace={"label": None})
+    flat = case_in(tmp_path, Geometry((10, 12), (1, 1), (0, 0), (1, 0, 0, 1)), name="flat")
+    with pytest.raises(UserError, match="case none: has no label to train on; leave it out"):
+        make([*cases, unlabelled], folder)
+    with pytest.raises(UserError, match="case flat: is 2D, but the network is 3D"):
+        make([flat], folder)
+    assert make([flat], folder, dimensions=2)[[(0, 0)]][0].target.ndim == 2
+
+
+# Batches
+
+SIZES = st.lists(st.tuples(*[st.integers(1, 90)] * 3), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=SIZES, batch_size=st.integers(1, 7), world=st.integers(1, 5), epoch=st.integers(0, 3))
+def test_every_sample_comes_once_an_epoch_and_every_process_gets_as_many_batches(sizes, batch_size, world, epoch):
+    ranks = [EpochBatches(sizes, batch_size=batch_size, seed=3, rank=rank, world=world) for rank in range(world)]
+    shares = []
+    for sampler in ranks:
+        sampler.set_epoch(epoch)
+        shares.append(list(sampler))
+        assert len(shares[-1]) == len(sampler) == len(shares[0])
+    batches = [batch for share in shares for batch in share]
+    assert all(1 <= len(batch) <= batch_size and {e for e, _ in batch} == {epoch} for batch in batches)
+    seen = [index for _, index in sum(batches, [])]
+    assert set(seen) == set(range(len(sizes)))
+    distinct = {tuple(batch) for batch in batches}
+    assert sum(map(len, distinct)) == len(sizes)
+    assert len(distinct) == -(-len(sizes) // batch_size)
+    if world == 1:
+        assert sorted(seen) == list(range(len(sizes)))
+
+
+def test_more_processes_than_batches():
+    for rank in range(5):
+        assert list(EpochBatches([(4, 4)] * 2, batch_size=2, seed=0, rank=rank, world=5)) in (
+            [[(0, 0), (0, 1)]],
+            [[(0, 1), (0, 0)]],
+        )
+
+
+def order(sizes, *, epoch=0, seed=0):
+    sampler = EpochBatches(sizes, batch_size=4, seed=seed)
+    sampler.set_epoch(epoch)
+    return [[index for _, index in batch] for batch in sampler]
+
+
+def test_the_order_is_that_of_seed_and_epoch():
+    sizes = [(n, 5, 5) for n in range(30)]
+    assert order(sizes) == order(sizes)
+    assert order(sizes) != order(sizes, epoch=1) != order(sizes, epoch=2)
+    assert order(sizes) != order(sizes, seed=1)
+    together = [{frozenset(batch) for batch in order(sizes, epoch=epoch)} for epoch in range(5)]
+    assert len(frozenset.intersection(*map(frozenset, together))) == 0, "always the same batches"
+
+
+def test_like_sizes_travel_together():
+    rng = np.random.default_rng(0)
+    sizes = [tuple(rng.integers(20, 90, 3)) for _ in range(64)]
+
+    def padded(batches):
+        return sum(len(batch) * np.prod(np.max([sizes[i] for i in batch], axis=0)) for batch in batches)
+
+    ours = np.mean([padded(order(sizes, epoch=epoch)) for epoch in range(20)])
+    random = np.mean([padded(rng.permutation(64).reshape(-1, 4)) for _ in range(20)])
+    assert ours < 0.9 * random
+
+
+# Collating
+
+
+@pytest.mark.parametrize("sizes", [[(3, 5, 2), (4, 1, 7)], [(2, 6), (5, 3), (1, 1)], [(3, 3, 3)]])
+def test_samples_are_stacked_with_zeros_at_the_far_end(sizes):
+    samples = [Sample(torch.rand(2, *size) + 1, torch.randint(0, 2, size, dtype=torch.uint8)) for size in sizes]
+    images, target = collate(samples)
+    largest = tuple(np.max(sizes, axis=0))
+    assert images.shape == (len(sizes), 2, *largest) and target.shape == (len(sizes), 1, *largest)
+    assert images.dtype == target.dtype == torch.float32
+    for sample, image, mask, size in zip(samples, images, target, sizes, strict=True):
+        own = (..., *(slice(length) for length in size))
+        assert torch.equal(image[own], sample.images)
+        assert torch.equal(mask[0][own[1:]], sample.target.float())
+        assert image.count_nonzero() == sample.images.numel()
+        assert mask.sum() == sample.target.sum()
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
+def test_mixed_seeds_are_what_torch_takes(numbers):
+    seed = mix(*numbers)
+    assert 0 <= seed < 2**63
+    torch.Generator().manual_seed(seed)
+    assert seed != mix(*numbers, 1)
+
+
+def test_mixed_seeds_of_neighbours_differ():
+    assert len({mix(0, epoch, index) for epoch in range(40) for index in range(50)}) == 2000
