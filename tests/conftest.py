@@ -4,12 +4,16 @@ import multiprocessing
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from multifocal.volumes import Geometry, Volume, write
 
 sys.path.append(str(Path(__file__).parent))  # processes of their own import `children`
+# No test is timed: a busy machine must not fail one. Draws are the same on every machine and in every run.
+hypothesis.settings.register_profile("multifocal", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("multifocal")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
