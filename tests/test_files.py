@@ -126,6 +126,15 @@ def test_a_part_of_an_array_is_a_full_disk_too(tmp_path, full_disk):
     assert _names(tmp_path) == []
 
 
+def test_an_error_without_a_number_has_a_cure_too(tmp_path):
+    """What NumPy raises when fewer bytes were written than it asked for."""
+    with (
+        pytest.raises(UserError, match="a.npy: cannot write: only part .* free some space"),
+        atomic(tmp_path / "a.npy"),
+    ):
+        raise OSError("1000 requested and 10 written")
+
+
 @pytest.mark.parametrize(
     ("number", "cure"),
     [
