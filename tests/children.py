@@ -4,11 +4,14 @@ import importlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
 
+from multifocal import training
 from multifocal.cli import run
+from multifocal.errors import UserError
 
 
 def command(arguments: list[str], output: Path, die: tuple[str, int] | None = None) -> None:
@@ -42,3 +45,22 @@ def _die_at(name: str, count: int) -> None:
         return function(*arguments, **options)
 
     setattr(owner, last, replacement)
+
+
+def fail(rank: int, folder: Path, how: str) -> None:
+    """A data-parallel process: the second fails, or never ends, and the first waits for it."""
+    (folder / f"{rank}-{os.environ['WORLD_SIZE']}").write_text(str(os.getpid()))
+    while rank == 0 or how == "never":
+        time.sleep(0.05)
+    if how == "user":
+        raise UserError("scan.mha: too dark; light it up")
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "bug":
+        raise RuntimeError("a bug")
+
+
+def fail_in_processes(folder: Path, how: str) -> None:
+    """The same, in a process that can be interrupted."""
+    training.processes.START = "fork"
+    training.processes.run_in_processes(fail, folder, how, processes=2)

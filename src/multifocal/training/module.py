@@ -83,10 +83,6 @@ class SegmentationModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Make the model that predicts as users will."""
-        if self.trainer.world_size > 1:
-            # Each process has its own running means since the last step; those of the first are kept.
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, src=0)
         self._rows = []
         self._model = NetworkModel(self.recipe, self.network)
 

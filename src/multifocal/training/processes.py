@@ -4,13 +4,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch import multiprocessing
 from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, ProcessRaisedException
 
 from multifocal.errors import UserError
 
+START: Literal["spawn", "fork"] = "spawn"  # a forked process could not use a GPU
 PATIENCE = 10.0  # seconds that a process has to put down what it is writing
 
 
@@ -21,9 +22,9 @@ def run_in_processes(target: Callable[..., None], *arguments: Any, processes: in
         UserError: what the first process to fail raised; or one was killed.
         KeyboardInterrupt: Ctrl-C; all processes have ended.
     """
-    told = multiprocessing.get_context("spawn").SimpleQueue()
+    told = multiprocessing.get_context(START).SimpleQueue()
     given = (told, _free_port(), processes, target, arguments)
-    started = multiprocessing.start_processes(_run, given, nprocs=processes, join=False, start_method="spawn")
+    started = multiprocessing.start_processes(_run, given, nprocs=processes, join=False, start_method=START)
     try:
         while not started.join():
             pass
