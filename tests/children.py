@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -14,16 +15,18 @@ from multifocal.cli import run
 from multifocal.errors import UserError
 
 
-def command(arguments: list[str], output: Path, die: tuple[str, int] | None = None) -> None:
+def command(arguments: list[str], output: Path, die: tuple[str, int] | None = None, largest: int | None = None) -> None:
     """Run `multifocal` with stdout and stderr in the files output.out and output.err.
 
     `die` names a function (`module:Class.method`) and a number n: at its n-th call the process is killed as by
-    `kill -9`, before the function does anything.
+    `kill -9`, before the function does anything. No file can grow beyond `largest` bytes: writes fail, as on a full disk.
     """
     torch.set_num_threads(1)
     for stream, suffix in ((sys.stdout, ".out"), (sys.stderr, ".err")):
         file = os.open(output.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, stream.fileno())
+    if largest is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     if die:
         _die_at(*die)
     run(arguments)

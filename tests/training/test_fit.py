@@ -1,5 +1,6 @@
 """What a training leaves behind, and that its settings do what they say."""
 
+import errno
 import json
 from dataclasses import replace
 
@@ -218,7 +219,7 @@ def test_xavier_initialisation(small_recipe):
         window = layer.weight[0, 0].numel()
         bound = (6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * window)) ** 0.5
         assert 0.5 * bound < float(layer.weight.detach().abs().max()) <= bound
-        assert layer.bias is None or not layer.bias.any()
+        assert layer.bias is None or torch.equal(layer.bias, other.bias)
         assert not torch.equal(layer.weight, other.weight)
 
 
@@ -271,3 +272,22 @@ def test_cases_that_cannot_be_trained_on(cohort, small_recipe, tmp_path):
     with pytest.raises(UserError, match=f"case {names[0]}: has no label"):
         fit(recipe, bare, parts=Parts(names[:4], names[4:], ()), **options)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("moment", ["write", "flush"])
+@pytest.mark.parametrize("records", [0, 5])
+def test_a_full_disk_under_tensorboard(train, tmp_path, monkeypatch, capfd, moment, records):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    function, calls = getattr(RecordWriter, moment), []
+
+    def full(self, *arguments):
+        calls.append(moment)
+        if len(calls) > records:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return function(self, *arguments)
+
+    monkeypatch.setattr(RecordWriter, moment, full)
+    with pytest.raises(UserError, match="run/tensorboard: cannot write: the disk is full; free some space"):
+        train()
+    assert capfd.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from multifocal.cohorts import Case
+from multifocal.files import CURES, write_error
 from multifocal.inference import autocast_type
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
@@ -25,6 +27,7 @@ from multifocal.training.keeper import Keeper, SafeCheckpointIO
 from multifocal.training.module import SegmentationModule
 
 PRECISIONS = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
+EVENTS = "tensorboard"
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn")
 
 
@@ -77,6 +80,7 @@ def train(rank: int, job: Job) -> None:
     """Train to the end, as process `rank` of `job.processes`.
 
     Raises:
+        UserError: a file cannot be written, or the loss is no longer a finite number.
         KeyboardInterrupt: Ctrl-C.
     """
     with quiet(), _threads(job.threads):
@@ -87,6 +91,10 @@ def train(rank: int, job: Job) -> None:
         except SystemExit as error:  # so Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
+        except OSError as error:  # of TensorBoard: what is written here says so itself
+            if error.errno not in CURES:
+                raise
+            raise write_error(job.out / EVENTS, error) from error
 
 
 def _training_loader(job: Job, rank: int) -> DataLoader:
@@ -134,7 +142,7 @@ def _trainer(job: Job) -> lightning.Trainer:
         check_val_every_n_epoch=settings.validate_every,
         limit_val_batches=1.0 if len(job.validation) else 0,
         num_sanity_val_steps=0,
-        logger=TensorBoardLogger(job.out, name="tensorboard", version=""),
+        logger=TensorBoardLogger(job.out, name=EVENTS, version=""),
         log_every_n_steps=1,
         callbacks=callbacks,
         plugins=[SafeCheckpointIO()],
@@ -148,9 +156,10 @@ def _trainer(job: Job) -> lightning.Trainer:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning's and torch's tips out of the terminal; its warnings about loaders do not apply here."""
+    """Keep Lightning's and torch's tips out of the terminal, and what TensorBoard's thread says before it is asked."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
+    levels, told = [logger.level for logger in loggers], threading.excepthook
+    threading.excepthook = lambda raised: None if issubclass(raised.exc_type, OSError) else told(raised)
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
@@ -160,6 +169,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13
             yield
     finally:
+        threading.excepthook = told
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
