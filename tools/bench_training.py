@@ -23,7 +23,8 @@ from multifocal.inference.forward import MEMORY_FORMATS
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
 
-HEADER = "| recipe | batch | load + augment | network | loss | step | outside the network | peak memory |\n" + "|---" * 8 + "|"
+COLUMNS = ("recipe", "batch", "load + augment", "network", "loss", "step", "outside the network", "peak memory")
+HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 def profile(recipe: recipes.Recipe, cohort_path: Path, cache: Path, *, steps: int) -> str:

@@ -14,7 +14,8 @@ LAST_TOLERANT = "torchvision==0.16.2"
 
 def imports() -> bool:
     """Return whether a fresh interpreter can import torchvision."""
-    return subprocess.run([sys.executable, "-W", "ignore", "-c", "import torchvision"], capture_output=True).returncode == 0
+    command = [sys.executable, "-W", "ignore", "-c", "import torchvision"]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Draw docs/overview.png from the outcome of `make demo`: synthetic scans with true and predicted lesions.
 
-    make demo && .venv/bin/python tools/make_overview.py demo docs/overview.png
+make demo && .venv/bin/python tools/make_overview.py demo docs/overview.png
 """
 
 import sys

@@ -200,11 +200,11 @@ def test_samples_are_stacked_with_zeros_at_the_far_end(sizes):
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
 def test_mixed_seeds_are_what_torch_takes(numbers):
-    seed = mix(*numbers)
+    seed = mix("sample", *numbers)
     assert 0 <= seed < 2**63
     torch.Generator().manual_seed(seed)
-    assert seed != mix(*numbers, 1)
+    assert seed not in (mix("sample", *numbers, 0), mix("weights", *numbers))
 
 
 def test_mixed_seeds_of_neighbours_differ():
-    assert len({mix(0, epoch, index) for epoch in range(40) for index in range(50)}) == 2000
+    assert len({mix("sample", 0, epoch, index) for epoch in range(40) for index in range(50)}) == 2000

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from multifocal.errors import UserError
 
+EXTRAS = {"lightning": "train", "monai": "train", "tensorboard": "train"}
 INTERRUPTED = 130  # which Typer exits with, too
 
 
@@ -21,6 +22,12 @@ def run(arguments: list[str] | None = None) -> None:
         from multifocal.cli.main import app
 
         app(arguments, standalone_mode=True)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        screen.print(f"error: this needs {error.name}: pip install 'multifocal[{extra}]'", style="red")
+        sys.exit(2)
     except UserError as error:
         screen.print(f"error: {' '.join(str(error).splitlines())}", style="red")
         sys.exit(2)

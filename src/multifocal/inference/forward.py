@@ -1,6 +1,7 @@
 """From prepared images to probabilities: whole volumes, sliding windows, or slices re-stacked."""
 
 from itertools import chain, combinations
+from typing import cast
 
 import numpy as np
 import torch
@@ -74,6 +75,7 @@ def _forward(network: nn.Module, batch: torch.Tensor, settings: InferenceSetting
         return network(batch)
     from monai.inferers import sliding_window_inference
 
-    return sliding_window_inference(
+    logits = sliding_window_inference(
         batch, settings.window, settings.batch_size, network, overlap=settings.overlap, mode="gaussian"
     )
+    return cast(torch.Tensor, logits)  # MONAI gives a tensor for a network that gives one

@@ -46,7 +46,12 @@ class NetworkModel:
         return self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
 
     def predict_prepared(self, prepared: Prepared) -> Prediction:
-        """Return the mask of an already prepared case on its source's own grid."""
+        """Return the mask of a prepared case on its source's own grid."""
+        if prepared.inside.ndim < self.dimensions:
+            raise UserError(
+                f"case {prepared.name}: is {prepared.inside.ndim}D, but the network {self.recipe.network.name} "
+                f"is {self.dimensions}D"
+            )
         device = next(self.network.parameters()).device
         found = probabilities(
             self.network,

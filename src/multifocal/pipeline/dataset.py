@@ -1,5 +1,6 @@
 """Training samples: prepared cases, or their slices, augmented by a draw from seed, epoch and index alone."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -72,7 +73,7 @@ class TrainingSet(Dataset[list[Sample]]):
         where = (...,) if z is None else (..., z)
         images = torch.from_numpy(np.array(prepared.images[where]))
         target = torch.from_numpy(np.array(prepared.target[where]))  # type: ignore[index]
-        generator = torch.Generator().manual_seed(mix(self.seed, epoch, index))
+        generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
         spacing = prepared.geometry.spacing[: target.ndim]
         return Sample(
             *augment(images, target, settings=self.augmentation, generator=generator, spacing=spacing, prior=self.prior)
@@ -105,6 +106,10 @@ class EpochBatches(Sampler[list[Item]]):
         """Choose the epoch whose order comes next (Lightning calls this)."""
         self.epoch = epoch
 
+    def _flatness(self, index: int) -> tuple[int, ...]:
+        # The number of slices varies most, so it is sorted by first.
+        return self.sizes[index][::-1]
+
     def __len__(self) -> int:
         batches = -(-len(self.sizes) // self.batch_size)
         return -(-batches // self.world)
@@ -113,7 +118,7 @@ class EpochBatches(Sampler[list[Item]]):
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(len(self.sizes)).tolist()
         span = self.GROUP * self.batch_size
-        order = [i for s in range(0, len(order), span) for i in sorted(order[s : s + span], key=self.sizes.__getitem__)]
+        order = [i for s in range(0, len(order), span) for i in sorted(order[s : s + span], key=self._flatness)]
         batches = [order[s : s + self.batch_size] for s in range(0, len(order), self.batch_size)]
         shuffled = [batches[i] for i in generator.permutation(len(batches))]
         shared = islice(cycle(shuffled), self.rank, len(self) * self.world, self.world)
@@ -136,11 +141,11 @@ def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
     return images, target[:, None].float()
 
 
-def mix(*numbers: int) -> int:
-    """Return one well-mixed 63-bit seed from several numbers.
+def mix(purpose: str, *numbers: int) -> int:
+    """Return a 63-bit seed for one purpose from several numbers; no two purposes or lists of numbers share one.
 
     Example:
-        >>> mix(0, 1, 2) == mix(0, 1, 2), mix(0, 1, 2) == mix(0, 2, 1)
+        >>> mix("sample", 0, 1) == mix("sample", 0, 1), mix("sample", 0, 1) == mix("sample", 0, 1, 0)
         (True, False)
     """
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int.from_bytes(hashlib.sha256(repr((purpose, *numbers)).encode()).digest()[:8]) >> 1

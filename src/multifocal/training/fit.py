@@ -12,6 +12,7 @@ from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
 from multifocal.training.keeper import BEST, RESUME, Keeper
 from multifocal.training.loop import Job, ValidationSet, quiet, train
+from multifocal.training.module import SegmentationModule
 from multifocal.training.processes import run_in_processes
 from multifocal.training.run import CACHE, WEIGHTS, Parts, begin_run, check_run, describe
 from multifocal.weights import read_tree, read_weights, write_weights
@@ -52,6 +53,7 @@ def fit(
     accelerator = _accelerator(recipe, device, processes)
     about = describe(recipe, cohort, parts, processes=processes)
     resuming = check_run(out, about=about, recipe=recipe, resume=resume)
+    SegmentationModule(recipe)  # options that no network can have should fail before cases are prepared
     prepared = Cache(cache or out / CACHE, recipe.preprocessing)
     training = TrainingSet(
         [cohort.case(name) for name in parts.train],

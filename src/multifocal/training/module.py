@@ -31,7 +31,7 @@ class SegmentationModule(lightning.LightningModule):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.recipe = recipe
-        torch.manual_seed(mix(recipe.training.seed))
+        torch.manual_seed(mix("weights", recipe.training.seed))
         channels = len(recipe.preprocessing.channels)
         network = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options)
         if recipe.network.init == "xavier":
@@ -54,7 +54,7 @@ class SegmentationModule(lightning.LightningModule):
         if batch_idx:
             return
         training = self.recipe.training
-        torch.manual_seed(mix(training.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(mix("dropout", training.seed, self.current_epoch, self.global_rank))
         self.loss.progress = self.current_epoch / max(1, training.epochs - 1)
         change = factor(self.recipe.schedule, epoch=self.current_epoch, epochs=training.epochs, scores=self.scores)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
@@ -136,6 +136,4 @@ class SegmentationModule(lightning.LightningModule):
 
 def _xavier(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(module.weight)  # biases stay: the head's may hold the network's prior
