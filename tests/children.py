@@ -19,7 +19,8 @@ def command(arguments: list[str], output: Path, die: tuple[str, int] | None = No
     """Run `multifocal` with stdout and stderr in the files output.out and output.err.
 
     `die` names a function (`module:Class.method`) and a number n: at its n-th call the process is killed as by
-    `kill -9`, before the function does anything. No file can grow beyond `largest` bytes: writes fail, as on a full disk.
+    `kill -9`, before the function does anything. No file can grow beyond `largest` bytes: then writes fail, as on a
+    full disk.
     """
     torch.set_num_threads(1)
     for stream, suffix in ((sys.stdout, ".out"), (sys.stderr, ".err")):

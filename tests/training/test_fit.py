@@ -218,7 +218,8 @@ def test_xavier_initialisation(small_recipe):
     for layer, other in zip(layers, plain, strict=True):
         window = layer.weight[0, 0].numel()
         bound = (6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * window)) ** 0.5
-        assert 0.5 * bound < float(layer.weight.detach().abs().max()) <= bound
+        largest = float(layer.weight.detach().abs().max())
+        assert largest <= bound and (largest > 0.8 * bound or layer.weight.numel() < 30)
         assert layer.bias is None or torch.equal(layer.bias, other.bias)
         assert not torch.equal(layer.weight, other.weight)
 
