@@ -14,7 +14,7 @@ from multifocal.inference.precision import autocast_type
 from multifocal.networks import Padded
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import BrainBox, Channel
-from multifocal.recipes import InferenceSettings, Recipe, ThresholdRecipe
+from multifocal.recipes import Recipe, ThresholdRecipe
 from multifocal.volumes import Volume, restore
 from multifocal.weights import read_weights
 
@@ -33,11 +33,10 @@ class NetworkModel:
     Args:
         recipe: what it was trained by.
         network: with its weights.
-        settings: inference settings, when they differ from the recipe's.
     """
 
-    def __init__(self, recipe: Recipe, network: Padded, *, settings: InferenceSettings | None = None) -> None:
-        self.recipe, self.settings = recipe, settings or recipe.inference
+    def __init__(self, recipe: Recipe, network: Padded) -> None:
+        self.recipe, self.settings = recipe, recipe.inference
         self.dimensions = networks.dimensions(recipe.network.name)
         self.network = network.to(memory_format=MEMORY_FORMATS[self.dimensions]).eval()  # type: ignore[call-overload]
 
@@ -135,7 +134,7 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
+        torch.zeros(1, device=chosen).cpu()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from error
     return chosen
