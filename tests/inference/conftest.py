@@ -45,12 +45,13 @@ def prior(images):
 
 
 @pytest.fixture
-def recipe(tmp_path):
+def recipe(tmp_path_factory):
     """The recipe above with values replaced."""
 
     def make(*overrides, dimensions=3):
-        (tmp_path / "fake.yaml").write_text(RECIPE.replace("unet3d", {2: "unetpp", 3: "unet3d"}[dimensions]))
-        return recipes.load(tmp_path / "fake.yaml", overrides=overrides)
+        file = tmp_path_factory.mktemp("recipes") / "fake.yaml"
+        file.write_text(RECIPE.replace("unet3d", {2: "unetpp", 3: "unet3d"}[dimensions]))
+        return recipes.load(file, overrides=overrides)
 
     return make
 

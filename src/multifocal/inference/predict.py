@@ -25,29 +25,39 @@ def predict_cohort(
         cohort: the cases; labels are not looked at.
         out: the folder; files of other cases in it stay.
         probabilities: also write probabilities.
-        overwrite: replace masks that exist.
+        overwrite: replace files that exist.
         progress: called after every case.
 
     Raises:
-        UserError: a mask exists already, a case cannot be read or prepared, or the model has no probabilities.
+        UserError: a file exists already (or is one of the cohort's), a case cannot be read or prepared, a file cannot
+            be written, or the model has no probabilities.
     """
     if probabilities and isinstance(model, ThresholdModel):
         raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
-    targets = {case.name: out / f"{case.name}_lesion{_extension(case)}" for case in cohort}
-    existing = [path for path in targets.values() if path.exists()]
-    if existing and not overwrite:
-        raise UserError(
-            f"{out}: already holds {len(existing)} of the {len(targets)} masks ({existing[0].name}, …); "
-            "choose another folder, or --overwrite to replace them"
-        )
+    masks = {case.name: out / f"{case.name}_lesion{_extension(case)}" for case in cohort}
+    maps = {case.name: out / f"{case.name}_probability{_probability_extension(case)}" for case in cohort}
+    targets = [*masks.values(), *(maps.values() if probabilities else ())]
+    _check_free(out, targets, cohort, overwrite=overwrite)
     for case in cohort:
         prediction = model.predict(case)
         if probabilities and prediction.probability is not None:
-            write(out / f"{case.name}_probability{_probability_extension(case)}", prediction.probability)
-        write(targets[case.name], prediction.mask)
+            write(maps[case.name], prediction.probability)
+        write(masks[case.name], prediction.mask)
         if progress:
             progress(case)
-    return list(targets.values())
+    return list(masks.values())
+
+
+def _check_free(out: Path, targets: list[Path], cohort: Cohort, *, overwrite: bool) -> None:
+    own = {file.path.resolve() for case in cohort for file in (*case.images.values(), case.label) if file}
+    if lost := [path for path in targets if path.resolve() in own]:
+        raise UserError(f"{lost[0]}: is a file of the cohort itself; choose another folder for the predictions")
+    existing = [path for path in targets if path.exists()]
+    if existing and not overwrite:
+        raise UserError(
+            f"{out}: already holds {len(existing)} of the {len(targets)} files ({existing[0].name}, …); "
+            "choose another folder, or --overwrite to replace them"
+        )
 
 
 def _extension(case: Case) -> str:
