@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from multifocal.cli.options import CohortPath, Layout
+from multifocal.cli.options import CohortPath, Fold, FoldFile, Layout
 
 
 class Undefined(StrEnum):
@@ -20,6 +20,8 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="A folder of `<case>_lesion.<ext>`.")],
     cohort: CohortPath,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where cases.csv and summary.json go.")],
+    folds: FoldFile = None,
+    fold: Fold = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score cases without a prediction as empty masks.")
     ] = False,
@@ -31,20 +33,22 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an evaluation in DIR.")] = False,
     layout: Layout = "auto",
 ) -> None:
-    """Score predictions case by case, in native space.
+    """Score predictions case by case, in native space; with a fold file, only the test cases of fold K.
 
     Example: `multifocal evaluate masks BONBID2023_Train --out scores`
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    from multifocal.cohorts import open_cohort
+    from multifocal.cohorts import open_cohort, read_fold
     from multifocal.errors import UserError
     from multifocal.metrics import evaluate_cohort, summary_table, write_results
 
     if (out / "cases.csv").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
     cases = open_cohort(cohort, layout=layout)
+    if chosen := read_fold(cases, folds=folds, fold=fold):
+        cases = cases.subset(chosen.test)
     console = Console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("scoring", total=len(cases))

@@ -31,16 +31,13 @@ def predict(
     from rich.console import Console
     from rich.progress import Progress
 
-    from multifocal.cohorts import Folds, open_cohort
-    from multifocal.errors import UserError
+    from multifocal.cohorts import open_cohort, read_fold
     from multifocal.inference import load_model, predict_cohort
 
-    if (folds is None) != (fold is None):
-        raise UserError("--folds FILE and --fold K belong together")
     model = load_model(run, overrides=tuple(set_ or ()), device=device)
     cases = open_cohort(cohort, layout=layout)
-    if folds is not None and fold is not None:
-        cases = cases.subset(Folds.load(folds).fold(fold, cases).test)
+    if chosen := read_fold(cases, folds=folds, fold=fold):
+        cases = cases.subset(chosen.test)
     console = Console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("predicting", total=len(cases))

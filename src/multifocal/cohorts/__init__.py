@@ -4,7 +4,7 @@ from multifocal.cohorts.case import Case, Cohort, ImageFile
 from multifocal.cohorts.check import CaseReport, check_case, check_cohort
 from multifocal.cohorts.fetch import fetch_bonbid
 from multifocal.cohorts.fingerprint import case_fingerprint, fingerprint
-from multifocal.cohorts.folds import Fold, Folds, dataset_folds, make_folds
+from multifocal.cohorts.folds import Fold, Folds, dataset_folds, make_folds, read_fold
 from multifocal.cohorts.layouts import layout_names
 from multifocal.cohorts.opening import Survey, open_cohort, survey
 from multifocal.cohorts.problems import Problem
@@ -32,6 +32,7 @@ __all__ = [
     "lesion_shares",
     "make_folds",
     "open_cohort",
+    "read_fold",
     "stratum",
     "survey",
 ]

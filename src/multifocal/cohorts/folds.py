@@ -99,6 +99,17 @@ class Folds(BaseModel):
         return fold
 
 
+def read_fold(cohort: Cohort, *, folds: str | Path | None, fold: int | None) -> Fold | None:
+    """Return one fold of a fold file, or None when neither is named.
+
+    Raises:
+        UserError: only one of file and number is given, the file cannot be read or belongs to another cohort.
+    """
+    if (folds is None) != (fold is None):
+        raise UserError("--folds FILE and --fold K belong together")
+    return Folds.load(folds).fold(fold, cohort) if folds is not None and fold is not None else None
+
+
 def make_folds(
     cohort: Cohort,
     shares: Mapping[str, float],

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from multifocal.cohorts import Cohort, Folds, lesion_shares, make_folds
+from multifocal.cohorts import Cohort, lesion_shares, make_folds, read_fold
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
 from multifocal.training.run import Parts
@@ -17,10 +17,7 @@ def choose_parts(cohort: Cohort, recipe: Recipe, *, folds: Path | None, fold: in
     Raises:
         UserError: only one of `folds` and `fold` is given, or the file belongs to another cohort.
     """
-    if (folds is None) != (fold is None):
-        raise UserError("--folds FILE and --fold K belong together")
-    if folds is not None and fold is not None:
-        chosen = Folds.load(folds).fold(fold, cohort)
+    if chosen := read_fold(cohort, folds=folds, fold=fold):
         return Parts(chosen.train, chosen.validation, chosen.test)
     labelled = cohort.subset([case.name for case in cohort if case.label is not None])
     if not len(labelled):
@@ -33,5 +30,5 @@ def choose_parts(cohort: Cohort, recipe: Recipe, *, folds: Path | None, fold: in
     left = tuple(case.name for case in labelled if case.split == "test")
     if recipe.training.monitor is None:
         return Parts(tuple(case.name for case in usable), (), left)
-    chosen = make_folds(usable, lesion_shares(usable), k=5, seed=recipe.training.seed).folds[0]
-    return Parts(chosen.train, chosen.test, left)
+    drawn = make_folds(usable, lesion_shares(usable), k=5, seed=recipe.training.seed).folds[0]
+    return Parts(drawn.train, drawn.test, left)
