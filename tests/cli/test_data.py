@@ -165,3 +165,12 @@ def test_the_real_cases(bonbid, tmp_path):
     result = run("check", bonbid)
     assert result.exit_code == 0 and "usable: 0 errors, 6 warnings" in result.stdout
     assert "40 cases of 40 subjects; no lesion: 3, <1 %: 23" in result.stdout
+
+
+def test_phantom_writes_a_cohort_that_check_accepts(tmp_path):
+    result = run("phantom", tmp_path / "phantoms", "--cases", 2, "--seed", 3)
+    assert result.exit_code == 0 and "2 cases" in result.stdout
+    result = run("check", tmp_path / "phantoms")
+    assert result.exit_code == 0 and "usable: 0 errors" in result.stdout
+    with pytest.raises(UserError, match="not empty"):
+        run("phantom", tmp_path / "phantoms")

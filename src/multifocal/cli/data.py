@@ -1,4 +1,4 @@
-"""`multifocal data`: look at a cohort, deal its folds, fetch the public one."""
+"""`multifocal data`: look at a cohort, deal its folds, fetch the public one, make a synthetic one."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ from multifocal.files import write_csv
 if TYPE_CHECKING:
     from multifocal.cohorts import CaseReport, Problem, Survey
 
-app = typer.Typer(no_args_is_help=True, help="Check cohorts, deal folds, fetch data.")
+app = typer.Typer(no_args_is_help=True, help="Check cohorts, deal folds, fetch or make data.")
 
 _SCHEMES = ("kfold", "nested", "dataset")
 _PARTS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
@@ -99,6 +99,24 @@ def folds(
         rows.append(row | ({f"Test {name}": strata[name] for name in cohorts.STRATA} if shares else {}))
     _print_table(console, f"{scheme} folds of {made.cohort}", rows)
     console.print(f"written: {out}", soft_wrap=True)
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
+    cases: Annotated[int, typer.Option(min=1, help="How many scans.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+) -> None:
+    """Write a synthetic neonatal cohort in the layout of BONBID-HIE: ADC, Z-ADC, lesion labels.
+
+    Example: multifocal data phantom phantoms --cases 40 --seed 0
+    """
+    from multifocal.cohorts.phantom import write_phantom
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Writing", total=cases)
+        write_phantom(out, cases=cases, seed=seed, progress=lambda done, _: bar.update(task, completed=done))
+    _console().print(f"written: {cases} cases in {out}", soft_wrap=True)
 
 
 @app.command()
