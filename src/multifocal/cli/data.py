@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from multifocal.cli.options import CohortPath, Layout
+from multifocal.cli.screen import progress, screen
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import write_csv
 
 if TYPE_CHECKING:
     from multifocal.cohorts import CaseReport, Problem, Survey
 
-app = typer.Typer(no_args_is_help=True, help="Check cohorts, deal folds, fetch or make data.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check cohorts, deal folds, fetch or make data.\n\nExample: `multifocal data check BONBID2023_Train`",
+)
 
 _SCHEMES = ("kfold", "nested", "dataset")
 _PARTS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
@@ -36,12 +40,12 @@ def check(
     from multifocal import cohorts
 
     found = cohorts.survey(cohort, layout=layout)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with progress() as bar:
         task = bar.add_task("Reading", total=len(found.cases))
         reports = cohorts.check_cohort(found, workers=workers, done=lambda _: bar.advance(task))
     problems = [*found.problems, *(problem for report in reports for problem in report.problems)]
     counts = Counter(problem.case for problem in problems)
-    console = _console()
+    console = screen()
     rows = [_row(report, counts[report.name]) for report in reports]
     if rows:
         _print_table(console, f"{found.name} ({found.layout})", rows)
@@ -91,7 +95,7 @@ def folds(
     if out.exists() and not overwrite and cohorts.Folds.load(out) != made:
         raise UserError(f"{out}: holds other folds; choose another file or add --overwrite")
     made.save(out)
-    console = _console()
+    console = screen()
     rows = []
     for number, fold in enumerate(made.folds):
         strata = Counter(cohorts.stratum(shares[name]) for name in fold.test) if shares else Counter()
@@ -113,10 +117,10 @@ def phantom(
     """
     from multifocal.cohorts.phantom import write_phantom
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with progress() as bar:
         task = bar.add_task("Writing", total=cases)
         write_phantom(out, cases=cases, seed=seed, progress=lambda done, _: bar.update(task, completed=done))
-    _console().print(f"written: {cases} cases in {out}", soft_wrap=True)
+    screen().print(f"written: {cases} cases in {out}", soft_wrap=True)
 
 
 @app.command()
@@ -141,15 +145,15 @@ def fetch(
     for name in parts:
         if name not in _PARTS:
             raise unknown_name("part", name, _PARTS)
-    console = _console()
+    console = screen()
     console.print(source.LICENCE, source.CITATION, sep="\n", soft_wrap=True)
     if not accept_licence:
         _ask()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress(*columns) as bar:
 
-        def progress(name: str, done: int, total: int | None) -> None:
+        def show(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(name)
             bar.update(tasks[name], completed=done, total=total)
@@ -158,7 +162,7 @@ def fetch(
             out,
             parts=parts,  # type: ignore[arg-type]
             base_url=base_url or source.ZENODO,
-            progress=progress,
+            progress=show,
         )
     for folder in folders:
         console.print(f"ready: {folder}", soft_wrap=True)
@@ -171,12 +175,6 @@ def _ask() -> None:
         accepted = False
     if not accepted:
         raise UserError("the licence was not accepted, nothing was downloaded; answer y or add --accept-licence")
-
-
-def _console() -> Console:
-    console = Console(markup=False, emoji=False, highlight=False)
-    # A file or a pipe has no width; rows should not break there.
-    return console if console.is_terminal else Console(markup=False, emoji=False, highlight=False, width=140)
 
 
 def _print_table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from multifocal.cli.screen import screen
+
 CASES = 24
 SETTINGS = ("training.epochs=30", "network.options.features=[8,16,32,64]")
 
@@ -20,8 +22,6 @@ def demo(
 
     Example: `multifocal demo --out demo`
     """
-    from rich.console import Console
-
     from multifocal import recipes
     from multifocal.cohorts import lesion_shares, make_folds, open_cohort
     from multifocal.cohorts.phantom import write_phantom
@@ -30,10 +30,10 @@ def demo(
     from multifocal.metrics import evaluate_cohort, summary_table, write_results
     from multifocal.training import Parts, fit
 
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty; choose another folder with --out, or remove it")
-    console = Console(soft_wrap=True)
-    console.print(f"[bold]1/4[/bold] {cases} synthetic scans → {out / 'cohort'}")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out}: is not an empty folder; choose another one with --out, or remove it")
+    console = screen()
+    console.print(f"1/4 {cases} synthetic scans → {out / 'cohort'}", soft_wrap=True)
     write_phantom(out / "cohort", cases=cases, seed=seed)
     cohort = open_cohort(out / "cohort")
     folds = make_folds(cohort, lesion_shares(cohort), k=5, seed=seed)
@@ -44,7 +44,7 @@ def demo(
     recipe = recipes.load("default", overrides=shorter)
     if not isinstance(recipe, recipes.Recipe):
         raise TypeError("the default recipe is one that is trained")
-    console.print(f"[bold]2/4[/bold] train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})")
+    console.print(f"2/4 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
     parts = Parts(fold.train, fold.validation, fold.test)
     fit(recipe, cohort, parts=parts, out=out / "run", progress=console.is_terminal)
 
@@ -52,8 +52,8 @@ def demo(
     for step, (name, model) in enumerate(
         (("default", str(out / "run")), ("zadc-threshold", "zadc-threshold")), start=3
     ):
-        console.print(f"[bold]{step}/4[/bold] predict and score the other {len(test)} with {name}")
+        console.print(f"{step}/4 predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")
         rows = evaluate_cohort(out / f"masks-{name}", test, workers=1)
         console.print(summary_table(write_results(rows, out / f"scores-{name}")))
-    console.print(f"done: masks and scores are in {out}{os.sep}")
+    console.print(f"done: masks and scores are in {out}{os.sep}", soft_wrap=True)

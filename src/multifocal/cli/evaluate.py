@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from multifocal.cli.options import CohortPath, Fold, FoldFile, Layout
+from multifocal.cli.screen import progress, screen
 
 
 class Undefined(StrEnum):
@@ -37,9 +38,6 @@ def evaluate(
 
     Example: `multifocal evaluate masks BONBID2023_Train --out scores`
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.errors import UserError
     from multifocal.metrics import evaluate_cohort, summary_table, write_results
@@ -49,8 +47,7 @@ def evaluate(
     cases = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
-    console = Console()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with progress() as bar:
         task = bar.add_task("scoring", total=len(cases))
         rows = evaluate_cohort(
             predictions,
@@ -62,5 +59,6 @@ def evaluate(
         )
     settings = {"tolerance_mm": tolerance, "convention": "surfel", "allow_missing": allow_missing}
     summary = write_results(rows, out, undefined=undefined.value, settings=settings)
+    console = screen()
     console.print(summary_table(summary))
     console.print(f"written: {out / 'cases.csv'}, {out / 'summary.json'}", soft_wrap=True)

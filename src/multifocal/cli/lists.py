@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from multifocal.cli.screen import screen
 
 
 def recipes(
@@ -51,5 +53,5 @@ def _list(kind: str, names: Iterable[str], describe: Callable[[str], str]) -> No
 def _print(left: str, right: str, rows: Iterable[tuple[str, str]]) -> None:
     table = Table(left, right, box=None, pad_edge=False)
     for name, text in rows:
-        table.add_row(f"[bold]{name}[/bold]", text.replace("[", r"\["))
-    Console().print(table)
+        table.add_row(Text(name, "bold"), text)
+    screen().print(table)

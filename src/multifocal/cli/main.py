@@ -9,7 +9,6 @@ from multifocal.cli import data, demo, evaluate, lists, predict, train
 
 app = typer.Typer(
     name="multifocal",
-    help="Segment small, scattered brain lesions, and find out which loss does it best.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -29,7 +28,10 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Segment small, scattered brain lesions, and find out which loss does it best."""
+    """Segment small, scattered brain lesions, and find out which loss does it best.
+
+    Example: `multifocal demo` does the whole job on synthetic scans; `multifocal train --help` tells of your own.
+    """
 
 
 app.add_typer(data.app, name="data")

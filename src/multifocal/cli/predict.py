@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides
+from multifocal.cli.screen import progress, screen
 
 
 def predict(
@@ -28,9 +29,6 @@ def predict(
 
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.inference import load_model, predict_cohort
 
@@ -38,8 +36,7 @@ def predict(
     cases = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
-    console = Console()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))
         written = predict_cohort(
             model,
@@ -49,4 +46,4 @@ def predict(
             overwrite=overwrite,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
-    console.print(f"{len(written)} masks in {out}", soft_wrap=True)
+    screen().print(f"{len(written)} masks in {out}", soft_wrap=True)

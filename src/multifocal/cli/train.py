@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides
+from multifocal.cli.screen import screen
 
 
 def train(
@@ -30,8 +31,6 @@ def train(
 
     Example: `multifocal train default BONBID2023_Train --out runs/fold0 --folds folds.json --fold 0`
     """
-    from rich.console import Console
-
     from multifocal import recipes
     from multifocal.cohorts import open_cohort
     from multifocal.errors import UserError
@@ -42,7 +41,7 @@ def train(
         raise UserError(f"recipe {settings.name} needs no training; run `multifocal predict {recipe} COHORT --out DIR`")
     cases = open_cohort(cohort, layout=layout)
     parts = choose_parts(cases, settings, folds=folds, fold=fold)
-    console = Console()
+    console = screen()
     console.print(
         f"{settings.name}: {len(parts.train)} cases to train on, {len(parts.validation)} to validate, "
         f"{len(parts.test)} left for testing"

@@ -1,0 +1,19 @@
+"""The screen: results on stdout, progress on stderr."""
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn
+
+WIDTH = 140  # of a file or a pipe, which have none: rows should not break there
+
+
+def screen() -> Console:
+    """Return stdout for text that is shown as it is: names and paths may look like Rich's markup."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def progress(*columns: ProgressColumn) -> Progress:
+    """Return progress bars that leave nothing behind."""
+    return Progress(*columns, console=Console(stderr=True), transient=True)
