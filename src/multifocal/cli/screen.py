@@ -15,5 +15,6 @@ def screen() -> Console:
 
 
 def progress(*columns: ProgressColumn) -> Progress:
-    """Return progress bars that leave nothing behind."""
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    """Return progress bars that leave nothing behind, and nothing at all in files and pipes."""
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

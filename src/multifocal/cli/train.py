@@ -34,12 +34,13 @@ def train(
     from multifocal import recipes
     from multifocal.cohorts import open_cohort
     from multifocal.errors import UserError
-    from multifocal.training import choose_parts, fit
 
     settings = recipes.load(recipe, overrides=set_ or ())
     if not isinstance(settings, recipes.Recipe):
         raise UserError(f"recipe {settings.name} needs no training; run `multifocal predict {recipe} COHORT --out DIR`")
     cases = open_cohort(cohort, layout=layout)
+    from multifocal.training import choose_parts, fit  # seconds, which a mistake need not wait for
+
     parts = choose_parts(cases, settings, folds=folds, fold=fold)
     console = screen()
     console.print(

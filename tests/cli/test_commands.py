@@ -1,0 +1,133 @@
+"""Help, exit codes, and lists."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from multifocal import cli, losses, networks, recipes
+from multifocal.errors import UserError
+
+COMMANDS = (
+    (), ("demo",), ("train",), ("predict",), ("evaluate",), ("recipes",), ("networks",), ("losses",),
+    ("data",), ("data", "check"), ("data", "folds"), ("data", "fetch"), ("data", "phantom"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_help_of_every_command_has_an_example(multifocal, command):
+    ended = multifocal(*command, "--help")
+    assert ended.code == 0 and ended.err == ""
+    assert "Example: multifocal" in ended.out
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command])
+def test_every_command_is_named_by_the_one_above_it(multifocal, command):
+    assert f"│ {command[-1]} " in multifocal(*command[:-1], "--help").out
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from multifocal import cli; import multifocal.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_version(multifocal):
+    import multifocal as package
+
+    assert multifocal("--version").out == f"{package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("trian",), ("train",), ("train", "default"), ("evaluate", "m", "c"), ("demo", "--cases", "3"), ("demo", "--wat")],
+)
+def test_wrong_usage_is_exit_code_2(multifocal, arguments):
+    ended = multifocal(*arguments)
+    assert ended.code == 2 and "Error" in ended.err and ended.out == ""
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (UserError("a.mha: broken;\ncopy it again"), 2, "error: a.mha: broken; copy it again\n"),
+        (UserError("[red]a[/red].mha: x" + " long" * 60), 2, "error: [red]a[/red].mha: x" + " long" * 60 + "\n"),
+        (KeyboardInterrupt(), 130, "interrupted; what was finished is kept, and train goes on with --resume\n"),
+        (
+            ModuleNotFoundError(name="monai.losses"),
+            2,
+            "error: this needs monai.losses: pip install 'multifocal[train]'\n",
+        ),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line(multifocal, monkeypatch, raised, code, line):
+    def fail():
+        raise raised
+
+    monkeypatch.setattr("multifocal.networks.names", fail)
+    ended = multifocal("networks")
+    assert (ended.code, ended.out, ended.err) == (code, "", line)
+
+
+def test_a_bug_shows_its_traceback(monkeypatch):
+    def fail():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("multifocal.networks.names", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["networks"])
+
+
+def test_a_missing_package_of_no_extra_is_a_bug(monkeypatch):
+    def fail():
+        raise ModuleNotFoundError(name="numpy")
+
+    monkeypatch.setattr("multifocal.networks.names", fail)
+    with pytest.raises(ModuleNotFoundError):
+        cli.run(["networks"])
+
+
+def test_lists_name_everything_and_say_what_it_is(multifocal):
+    for command, names in (("recipes", recipes.names()), ("networks", networks.names()), ("losses", losses.names())):
+        lines = multifocal(command).out.splitlines()
+        for name in names:
+            (line,) = [line for line in lines if line.split()[:1] == [name]]
+            assert len(line.split()) > 3
+
+
+def test_a_recipe_is_printed_as_it_can_be_used_again(multifocal, tmp_path):
+    for name in recipes.names():
+        (tmp_path / "mine.yaml").write_text(multifocal("recipes", name).out)
+        assert recipes.load(tmp_path / "mine.yaml") == recipes.load(name)
+        assert yaml.safe_load((tmp_path / "mine.yaml").read_text())["name"] == name
+
+
+def test_an_unknown_recipe_is_told_the_nearest(multifocal):
+    ended = multifocal("recipes", "defualt")
+    assert ended.code == 2 and ended.err.startswith("error: unknown recipe 'defualt'; did you mean 'default'?")
+
+
+def test_the_module_is_the_command():
+    ended = subprocess.run([sys.executable, "-m", "multifocal", "losses"], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0 and "tversky" in ended.stdout and ended.stderr == ""
+
+
+def test_an_error_of_the_installed_command_is_one_line():
+    command = [
+        sys.executable,
+        "-m",
+        "multifocal",
+        "train",
+        "default",
+        "nowhere",
+        "--out",
+        "run",
+        "--set",
+        "training.epoch=3",
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert ended.stderr == (
+        "error: default: training: unknown key 'epoch'; did you mean 'epochs'? Choose from: accumulate, batch_size, "
+        "deterministic, epochs, monitor, patience, precision, seed, validate_every, workers\n"
+    )

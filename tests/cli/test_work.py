@@ -1,0 +1,193 @@
+"""Train, predict and evaluate, as a user would one after the other."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from multifocal.cohorts import Folds, open_cohort
+from multifocal.metrics import METRICS
+from multifocal.volumes import Geometry, Volume, read, write
+
+NAMES = [f"S_{number}-VISIT_01" for number in range(6)]
+
+
+def masks(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "cases.csv").open()))
+
+
+def test_folds_train_predict_evaluate(multifocal, cohort, small_recipe, tmp_path):
+    folds, run, out = tmp_path / "folds.json", tmp_path / "run", tmp_path / "masks"
+    assert multifocal("data", "folds", cohort, "--out", folds, "--k", 3, "--scheme", "nested").code == 0
+    fold = Folds.load(folds).folds[1]
+    ended = multifocal("train", small_recipe, cohort, "--out", run, "--folds", folds, "--fold", 1, "--device", "cpu")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        f"small: 2 cases to train on, 2 to validate, 2 left for testing\nweights: {run / 'weights.safetensors'}\n"
+    )
+    assert json.loads((run / "run.json").read_text())["parts"]["test"] == list(fold.test)
+
+    ended = multifocal("predict", run, cohort, "--out", out, "--folds", folds, "--fold", 1, "--probabilities")
+    assert (ended.code, ended.err, ended.out) == (0, "", f"2 masks in {out}\n")
+    assert masks(out) == sorted(f"{name}_{kind}.mha" for name in fold.test for kind in ("lesion", "probability"))
+
+    ended = multifocal("evaluate", out, cohort, "--out", tmp_path / "scores", "--folds", folds, "--fold", 1)
+    assert (ended.code, ended.err) == (0, "")
+    assert [row["case"] for row in rows(tmp_path / "scores")] == list(fold.test)
+    whole = multifocal("evaluate", out, cohort, "--out", tmp_path / "whole")
+    assert whole.code == 2 and whole.err.startswith(f"error: {out}: no prediction for ") and whole.err.count("\n") == 1
+    assert not (tmp_path / "whole").exists()
+
+
+@pytest.mark.parametrize("below", ["-1.5", "-2.5"])
+def test_the_threshold_with_another_value(multifocal, cohort, tmp_path, below):
+    ended = multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "out", "--set", f"below={below}")
+    assert (ended.code, ended.err, ended.out) == (0, "", f"6 masks in {tmp_path / 'out'}\n")
+    for case in open_cohort(cohort):
+        expected = (case.images["zadc"].read().array < float(below)) & (case.images["adc"].read().array != 0)
+        found = read(tmp_path / "out" / f"{case.name}_lesion.mha")
+        np.testing.assert_array_equal(found.array, expected)
+        assert found.geometry == case.images["adc"].geometry()
+
+
+def test_existing_masks_and_scores_are_replaced_only_when_told(multifocal, cohort, tmp_path):
+    predict = ("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    evaluate = ("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores")
+    assert multifocal(*predict).code == multifocal(*evaluate).code == 0
+    before = (tmp_path / "scores" / "cases.csv").read_text()
+    for command in (predict, evaluate):
+        ended = multifocal(*command)
+        assert ended.code == 2 and ended.err.count("\n") == 1 and "--overwrite" in ended.err
+    assert (
+        multifocal(*predict, "--set", "below=-1", "--overwrite").code == multifocal(*evaluate, "--overwrite").code == 0
+    )
+    assert (tmp_path / "scores" / "cases.csv").read_text() != before
+
+
+def test_evaluation_writes_every_metric_of_every_case_and_shows_the_means(multifocal, cohort, tmp_path):
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores", "--tolerance", 3)
+    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["cases.csv", "summary.json"]
+    found = rows(tmp_path / "scores")
+    assert [row["case"] for row in found] == NAMES
+    assert list(found[0]) == ["case", *METRICS, "stratum", "share_of_brain", "diagonal_mm"]
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert summary["settings"] == {"tolerance_mm": 3.0, "convention": "surfel", "allow_missing": False}
+    mean = np.mean([float(row["dice"]) for row in found])
+    assert summary["overall"]["metrics"]["dice"]["mean"] == pytest.approx(mean)
+    assert f"{mean:.3f}" in ended.out and "no lesion" in ended.out and "MASD (mm)" in ended.out
+    assert ended.out.endswith(f"written: {tmp_path / 'scores' / 'cases.csv'}, {tmp_path / 'scores' / 'summary.json'}\n")
+
+
+def test_undefined_distances_can_count_as_the_diagonal(multifocal, cohort, tmp_path):
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    means = {}
+    for rule in ("skip", "diagonal"):
+        multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / rule, "--undefined", rule)
+        summary = json.loads((tmp_path / rule / "summary.json").read_text())["overall"]["metrics"]["masd"]
+        means[rule] = summary["mean"]
+        assert summary["undefined"] == 1  # the case without lesion
+    assert means["diagonal"] > means["skip"]
+
+
+def test_missing_predictions_are_named_or_scored_as_empty(multifocal, cohort, tmp_path):
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    (tmp_path / "masks" / f"{NAMES[2]}_lesion.mha").unlink()
+    evaluate = ("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores")
+    ended = multifocal(*evaluate)
+    assert ended.code == 2 and ended.err.count("\n") == 1 and f"no prediction for {NAMES[2]}" in ended.err
+    assert not (tmp_path / "scores").exists()
+    assert multifocal(*evaluate, "--allow-missing").code == 0
+    scored = {row["case"]: row for row in rows(tmp_path / "scores")}
+    assert len(scored) == 6 and float(scored[NAMES[2]]["dice"]) == 0 and float(scored[NAMES[2]]["predicted_ml"]) == 0
+
+
+def test_surplus_predictions_are_named(multifocal, cohort, tmp_path):
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    (tmp_path / "masks" / f"{NAMES[2]}_lesion.mha").rename(tmp_path / "masks" / "S_77_lesion.mha")
+    ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores", "--allow-missing")
+    assert ended.code == 2 and ended.err.count("\n") == 1 and "S_77" in ended.err
+
+
+def test_a_prediction_on_another_grid_is_named(multifocal, cohort, tmp_path):
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    path = tmp_path / "masks" / f"{NAMES[4]}_lesion.mha"
+    mask = read(path)
+    grid = Geometry(mask.geometry.size, (2.0, 2.0, 4.0), mask.geometry.origin, mask.geometry.direction)
+    write(path, Volume(mask.array, grid))
+    ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores")
+    assert ended.code == 2 and ended.err.count("\n") == 1
+    assert f"case {NAMES[4]}" in ended.err and "spacing 2×2×4 instead of 2×2×3" in ended.err
+    assert not (tmp_path / "scores").exists()
+
+
+def test_a_prediction_that_is_no_mask_is_named(multifocal, cohort, tmp_path):
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    path = tmp_path / "masks" / f"{NAMES[4]}_lesion.mha"
+    mask = read(path)
+    write(path, Volume(mask.array.astype(np.float32) * 0.5, mask.geometry))
+    ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores")
+    assert ended.code == 2 and ended.err.count("\n") == 1 and path.name in ended.err
+    assert not (tmp_path / "scores").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
+@pytest.mark.parametrize(("option", "value"), [("--folds", "folds.json"), ("--fold", "0")])
+def test_fold_and_file_belong_together(multifocal, cohort, finished_run, tmp_path, command, option, value):
+    first = {"train": "default", "predict": finished_run, "evaluate": tmp_path}[command]
+    ended = multifocal(command, first, cohort, "--out", tmp_path / "out", option, value)
+    assert ended.code == 2 and ended.err == "error: --folds FILE and --fold K belong together\n"
+
+
+def test_folds_of_another_cohort(multifocal, cohort, finished_run, tmp_path):
+    multifocal("data", "folds", cohort, "--out", tmp_path / "folds.json", "--k", 2)
+    for file in cohort.rglob(f"*{NAMES[0]}*"):
+        file.unlink()
+    for command, first in (("train", "default"), ("predict", finished_run), ("evaluate", tmp_path)):
+        ended = multifocal(
+            command, first, cohort, "--out", tmp_path / "o", "--folds", tmp_path / "folds.json", "--fold", 0
+        )
+        assert ended.code == 2 and ended.err.count("\n") == 1 and f"missing from the cohort: {NAMES[0]}" in ended.err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_recipe_without_training_is_not_trained(multifocal, cohort, tmp_path):
+    ended = multifocal("train", "zadc-threshold", cohort, "--out", tmp_path / "run")
+    assert ended.code == 2 and not (tmp_path / "run").exists()
+    assert ended.err == (
+        "error: recipe zadc-threshold needs no training; run `multifocal predict zadc-threshold COHORT --out DIR`\n"
+    )
+
+
+def test_names_and_paths_may_look_like_markup(multifocal, cohort, tmp_path):
+    out = tmp_path / "[bold]masks[/bold]" / "[red]"
+    assert multifocal("predict", "zadc-threshold", cohort, "--out", out).out == f"6 masks in {out}\n"
+    ended = multifocal("evaluate", out, cohort, "--out", tmp_path / "[b]")
+    assert ended.out.endswith(f"written: {tmp_path / '[b]' / 'cases.csv'}, {tmp_path / '[b]' / 'summary.json'}\n")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.epoch=3", "training: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("trainning.epochs=3", "unknown key 'trainning'; did you mean 'training'?"),
+        ("loss.name=dice-focall", "unknown loss 'dice-focall'; did you mean 'dice-focal'?"),
+        ("network.name=unet3", "unknown network 'unet3'; did you mean 'unet3d'?"),
+        ("network.options.feature=[2, 4]", "unknown key 'feature'; did you mean 'features'?"),
+        ("preprocessing.channels.0.zscor=brain", "unknown key 'zscor'; did you mean 'zscore'?"),
+        ("schedule={name: cosin}", "schedule"),
+        ("training.epochs=none", "training.epochs"),
+        ("training.epochs", "expected key=value"),
+        ("training.epochs=[", "not valid YAML"),
+    ],
+)
+def test_settings_are_checked_before_any_work(multifocal, tmp_path, setting, message):
+    """The cohort is not even there."""
+    ended = multifocal("train", "default", tmp_path / "nowhere", "--out", tmp_path / "run", "--set", setting)
+    assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert message in ended.err and not (tmp_path / "run").exists()
