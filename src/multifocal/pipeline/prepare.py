@@ -1,6 +1,7 @@
 """From a case's files to what a network sees, with the grid that leads back."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,13 +102,14 @@ def _grid(inside: Volume, settings: Preprocessing, *, where: str) -> tuple[Geome
 
 def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
     names = dict.fromkeys([channel.map for channel in settings.channels] + ([settings.brain] if settings.brain else []))
-    maps: dict[str, Volume] = {}
     for name in names:
         if name not in case.images:
             raise UserError(
                 f"case {case.name}: has no map '{name}', which the recipe needs; it has {', '.join(case.images)}"
             )
-        maps[name] = case.images[name].read()
+    with ThreadPoolExecutor(len(names)) as pool:  # inflating files leaves Python free to read the others
+        maps = dict(zip(names, pool.map(lambda name: case.images[name].read(), names), strict=True))
+    for name in names:
         if not (np.abs(maps[name].array) <= LARGEST).all():  # which NaN is not either
             raise UserError(
                 f"{case.images[name].path}: holds NaN, inf or numbers beyond 32 bits; repair the file "

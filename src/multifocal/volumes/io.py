@@ -144,10 +144,9 @@ def write(path: str | Path, volume: Volume) -> None:
             raise UserError(
                 f"{path}: cannot write all of it (is the disk full?); free some space, run again"
             ) from error
-        for file in temporary.parent.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
         if extension == ".mhd":
+            with stored.path.open("rb") as voxels:
+                os.fsync(voxels.fileno())  # `atomic` sees to the header alone
             # Between these steps there is no header, so never one with another image's voxels.
             path.unlink(missing_ok=True)
             stored.path.replace(path.parent / stored.path.name)
