@@ -3,6 +3,7 @@
 import csv
 import itertools
 import random
+import time
 
 import children
 import pytest
@@ -117,10 +118,14 @@ def test_killed_in_the_middle_of_things(run, whole, tmp_path, name, count):
 
 def test_killed_again_and_again_at_any_time(start, run, whole, tmp_path):
     settings = (*EVERYTHING, "training.seed=0", "training.epochs=12", "training.patience=12")
+    whole(*settings)
+    began = time.monotonic()
+    assert run(tmp_path / "timed", *settings) == 0
+    duration = time.monotonic() - began
     chance, kills = random.Random(0), 0
     for _ in range(10):
         process = start(tmp_path / "run", *settings, resume=True)
-        process.join(chance.uniform(0.1, 0.8))
+        process.join(chance.uniform(0.2, 0.7) * duration)
         process.kill()
         process.join()
         if process.exitcode != KILLED:

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from multifocal.errors import UserError
 from multifocal.files import write_csv
 from multifocal.recipes.schema import TrainingSettings
+from multifocal.training.events import EventLog
 from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, write_tree, write_weights
 
@@ -50,6 +51,7 @@ class Keeper(Checkpoint):
         self.best = -math.inf
         self.best_epoch = -1
         self._started = time.monotonic()
+        self._events = EventLog(folder)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -78,6 +80,7 @@ class Keeper(Checkpoint):
         if trainer.is_global_zero:
             names = dict.fromkeys(name for row in self.rows for name in row)
             write_csv(self.folder / LOG, self.rows, columns=list(names))
+            self._events.append(self.rows[-1])
         trainer.should_stop = trainer.should_stop or self.is_done(training)
         trainer.save_checkpoint(self.folder / RESUME)
 

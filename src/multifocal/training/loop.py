@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,9 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from multifocal.cohorts import Case
-from multifocal.files import CURES, write_error
 from multifocal.inference import autocast_type
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
@@ -27,7 +24,6 @@ from multifocal.training.keeper import Keeper, SafeCheckpointIO
 from multifocal.training.module import SegmentationModule
 
 PRECISIONS = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
-EVENTS = "tensorboard"
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn")
 
 
@@ -91,10 +87,6 @@ def train(rank: int, job: Job) -> None:
         except SystemExit as error:  # so Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
-        except OSError as error:  # of TensorBoard: what is written here says so itself
-            if error.errno not in CURES:
-                raise
-            raise write_error(job.out / EVENTS, error) from error
 
 
 def _training_loader(job: Job, rank: int) -> DataLoader:
@@ -142,8 +134,7 @@ def _trainer(job: Job) -> lightning.Trainer:
         check_val_every_n_epoch=settings.validate_every,
         limit_val_batches=1.0 if len(job.validation) else 0,
         num_sanity_val_steps=0,
-        logger=TensorBoardLogger(job.out, name=EVENTS, version=""),
-        log_every_n_steps=1,
+        logger=False,
         callbacks=callbacks,
         plugins=[SafeCheckpointIO()],
         enable_checkpointing=True,
@@ -156,10 +147,9 @@ def _trainer(job: Job) -> lightning.Trainer:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning's and torch's tips out of the terminal, and what TensorBoard's thread says before it is asked."""
+    """Keep Lightning's and torch's tips out of the terminal; its warnings about loaders do not apply here."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels, told = [logger.level for logger in loggers], threading.excepthook
-    threading.excepthook = lambda raised: None if issubclass(raised.exc_type, OSError) else told(raised)
+    levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
@@ -169,7 +159,6 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13
             yield
     finally:
-        threading.excepthook = told
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
