@@ -44,6 +44,28 @@ def test_folds_train_predict_evaluate(multifocal, cohort, small_recipe, tmp_path
     assert not (tmp_path / "whole").exists()
 
 
+SMALLER = {
+    "default": ("network.options={features: [2, 4], dropout: [0, 0.1]}",),
+    "hie-unet3d-2025": (
+        "network.options={features: [2, 4], dropout: [0, 0.1]}", "preprocessing.size=[24, 24, 8]",
+    ),
+    "hie-sparseg-2025": (
+        "network.options={encoder: resnet18, attention: scse, depth: 3}", "preprocessing.size=[32, 32, null]",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", SMALLER)
+def test_every_recipe_trains_and_predicts(multifocal, cohort, tmp_path, recipe):
+    settings = [part for setting in (*SMALLER[recipe], "training.epochs=2") for part in ("--set", setting)]
+    ended = multifocal("train", recipe, cohort, "--out", tmp_path / "run", "--device", "cpu", *settings)
+    assert (ended.code, ended.err) == (0, "")
+    ended = multifocal("predict", tmp_path / "run", cohort, "--out", tmp_path / "masks", "--device", "cpu")
+    assert (ended.code, ended.err) == (0, "")
+    for case in open_cohort(cohort):
+        assert read(tmp_path / "masks" / f"{case.name}_lesion.mha").geometry == case.images["adc"].geometry()
+
+
 @pytest.mark.parametrize("below", ["-1.5", "-2.5"])
 def test_the_threshold_with_another_value(multifocal, cohort, tmp_path, below):
     ended = multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "out", "--set", f"below={below}")

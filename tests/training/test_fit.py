@@ -122,6 +122,11 @@ def test_validation_every_other_epoch_leaves_the_others_blank(train, log):
     assert same(weights(run), weights(shorter))
 
 
+def test_a_monitored_run_is_validated_at_least_once(train, tmp_path):
+    with pytest.raises(UserError, match="training: validate_every is longer than epochs"):
+        train("training.epochs=3", "training.validate_every=4")
+
+
 def test_without_validation_cases_the_last_epoch_is_kept(train, log):
     run = train(*LAST, validation=0)
     assert "val/dice" not in log(run)[0] and not (run / "best.safetensors").exists()
@@ -228,6 +233,12 @@ def test_precisions(train):
     key = next(name for name in run["32"] if name.endswith("0.0.weight"))
     assert not torch.equal(run["32"][key], run["bf16"][key])
     torch.testing.assert_close(run["32"][key], run["bf16"][key], atol=0.1, rtol=0.5)
+
+
+def test_deterministic_mode_changes_nothing_on_the_cpu_nor_in_the_caller(train):
+    run = train("training.deterministic=true", out="deterministic")
+    assert same(weights(run), weights(train(out="free")))
+    assert not torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == 1
 
 
 def test_half_precision_needs_a_gpu(train, tmp_path):

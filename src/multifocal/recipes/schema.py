@@ -105,6 +105,8 @@ class TrainingSettings(Config):
     def _check(self) -> "TrainingSettings":
         if self.patience is not None and self.monitor is None:
             raise ValueError("patience needs a monitor: set training.monitor, or patience to null")
+        if self.monitor is not None and self.validate_every > self.epochs:
+            raise ValueError("validate_every is longer than epochs: nothing would be validated, and no epoch best")
         if self.patience is not None and self.patience < self.validate_every:
             raise ValueError(
                 "patience is shorter than validate_every: training would stop before it is validated twice"

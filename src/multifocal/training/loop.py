@@ -79,7 +79,8 @@ def train(rank: int, job: Job) -> None:
         UserError: a file cannot be written, or the loss is no longer a finite number.
         KeyboardInterrupt: Ctrl-C.
     """
-    with quiet(), _threads(job.threads):
+    with quiet(), _settings_restored():
+        torch.set_num_threads(job.threads)
         trainer = _trainer(job)
         loaders = _training_loader(job, rank), _validation_loader(job, rank)
         try:
@@ -164,10 +165,10 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def _settings_restored() -> Iterator[None]:
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
