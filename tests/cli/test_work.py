@@ -213,3 +213,49 @@ def test_settings_are_checked_before_any_work(multifocal, tmp_path, setting, mes
     ended = multifocal("train", "default", tmp_path / "nowhere", "--out", tmp_path / "run", "--set", setting)
     assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert message in ended.err and not (tmp_path / "run").exists()
+
+
+def test_scans_without_labels_are_predicted_but_neither_trained_on_nor_scored(
+    multifocal, cohort, small_recipe, finished_run, tmp_path
+):
+    for file in (cohort / "3LABEL").iterdir():
+        file.unlink()
+    (cohort / "3LABEL").rmdir()
+    assert multifocal("predict", finished_run, cohort, "--out", tmp_path / "masks", "--device", "cpu").code == 0
+    assert len(masks(tmp_path / "masks")) == 6
+    for command, first in (("train", small_recipe), ("evaluate", tmp_path / "masks")):
+        ended = multifocal(command, first, cohort, "--out", tmp_path / "out")
+        assert ended.code == 2 and ended.err.count("\n") == 1 and "label" in ended.err
+        assert not (tmp_path / "out").exists()
+
+
+def test_2d_images_from_training_to_scores(multifocal, tmp_path):
+    grid = Geometry((30, 26), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    for number in range(5):
+        chance = np.random.default_rng(number)
+        nuclei = np.zeros(grid.size, np.uint8)
+        for instance in range(1, 5):
+            x, y = chance.integers(0, 24), chance.integers(0, 20)
+            nuclei[x : x + 5, y : y + 5] = instance
+        image = np.where(nuclei > 0, 180, 60) + chance.integers(-20, 20, grid.size)
+        write(tmp_path / "cells" / "images" / f"c{number}.png", Volume(image.astype(np.uint8), grid))
+        write(tmp_path / "cells" / "masks" / f"c{number}.png", Volume(nuclei, grid))
+    (tmp_path / "cells.yaml").write_text("""
+name: cells
+description: nuclei
+source: tests
+preprocessing: {kind: resize, size: [null, null], channels: [{map: image, range: [0, 255]}]}
+augmentation: {flip: {p: 0.5}}
+network: {name: unetpp, options: {encoder: resnet18, depth: 3}}
+loss: {name: dice}
+optimizer: {lr: 1e-3}
+training: {epochs: 2, batch_size: 2, monitor: dice, precision: 32}
+""")
+    run, out = tmp_path / "run", tmp_path / "masks"
+    ended = multifocal("train", tmp_path / "cells.yaml", tmp_path / "cells", "--out", run, "--device", "cpu")
+    assert (ended.code, ended.err) == (0, "")
+    ended = multifocal("predict", run, tmp_path / "cells", "--out", out, "--device", "cpu", "--probabilities")
+    assert (ended.code, ended.err) == (0, "")
+    assert masks(out) == sorted(f"c{n}_{kind}" for n in range(5) for kind in ("lesion.png", "probability.nrrd"))
+    ended = multifocal("evaluate", out, tmp_path / "cells", "--out", tmp_path / "scores")
+    assert (ended.code, ended.err) == (0, "") and len(rows(tmp_path / "scores")) == 5
