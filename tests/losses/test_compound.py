@@ -1,24 +1,76 @@
 import pytest
 import torch
-from torch import nn
 
-from multifocal.losses import WeightedSum
+from multifocal import losses
+from multifocal.losses import Dice, Focal, Linear, LogHausdorff, Steps, Tversky
 
 
-def test_the_sum_the_ramp_and_the_gradient():
-    loss = WeightedSum({"l1": nn.L1Loss(), "l2": nn.MSELoss()}, {"l1": 1, "l2": (2.0, 4.0)})
-    prediction = torch.full((3,), 2.0, requires_grad=True)
-    for progress, value in ((0.0, 10.0), (0.25, 12.0), (1.0, 18.0)):
+def test_sums_in_python(batch):
+    loss = (0.9 * Tversky(alpha=0.3, beta=0.7) + 0.1 * LogHausdorff()).build()
+    assert loss.weights == {"tversky": 0.9, "log-hausdorff-dt": 0.1}
+    assert loss(*batch).item() == pytest.approx(losses.build("tversky-hausdorff")(*batch).item())
+    doubled = (2 * (Dice() + 0.5 * Focal()) * 3).build()
+    assert doubled.weights == {"dice": 6.0, "focal": 3.0}
+    assert Dice()(*batch).item() == pytest.approx(losses.build("dice")(*batch).item())
+
+
+def test_schedules(batch):
+    steps = Steps(starts=(0.0, 0.5), values=(0.0, 1.0))
+    loss = (Linear(2.0, 4.0) * Dice() + 2 * (steps * Focal())).build()
+    terms = {name: value.item() for name, value in loss.terms(*batch).items()}
+    for progress, dice, focal in ((0.0, 2.0, 0.0), (0.25, 2.5, 0.0), (0.5, 3.0, 2.0), (1.0, 4.0, 2.0)):
         loss.progress = progress
-        assert loss(prediction, torch.zeros(3)).item() == pytest.approx(value)
-    loss(prediction, torch.zeros(3)).backward()
-    assert prediction.grad.tolist() == pytest.approx([(1 + 4 * 2 * 2) / 3] * 3)
+        expected = dice * terms["dice"] + focal * terms["focal"]
+        assert loss(*batch).item() == pytest.approx(expected)
 
 
-def test_terms_are_unweighted():
-    loss = WeightedSum({"l1": nn.L1Loss()}, {"l1": 7.0})
-    assert loss.terms(torch.ones(2), torch.zeros(2)) == {"l1": torch.tensor(1.0)}
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: "a" * Dice(), "expected a number, a pair"),
+        (lambda: Linear(1.0, 2.0) * (Linear(1.0, 2.0) * Dice()), "one schedule for each term"),
+        (lambda: Steps(starts=(0.1,), values=(1.0,)), "starts rising from 0"),
+        (lambda: Steps(starts=(0.0, 0.0), values=(1.0, 1.0)), "starts rising from 0"),
+        (lambda: Dice().over("blob"), "unknown partition 'blob'; did you mean 'blobs'"),
+        (lambda: Dice().over("instances", pool="slice"), "pool"),
+        (lambda: losses.Mix("mix", ((LogHausdorff(), 1.0),)), "LogHausdorff"),
+        (lambda: losses.Center(side=4), "odd"),
+        (lambda: losses.Center(criterion=Focal()), "overlap"),
+        (lambda: losses.Proximity(combine="product"), "difference"),
+    ],
+)
+def test_what_cannot_be(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
 
 
-def test_parameters_of_terms_are_found():
-    assert len(list(WeightedSum({"a": nn.Linear(1, 1)}, {"a": 1.0}).parameters())) == 2
+def test_two_terms_of_one_name():
+    loss = (Focal(gamma=1.0) + Focal(gamma=2.0)).build()
+    assert list(loss.weights) == ["focal", "focal'"]
+
+
+def test_the_module_says_what_it_is():
+    assert "0.9 tversky + 0.1 log-hausdorff-dt" in repr(losses.build("tversky-hausdorff"))
+
+
+def test_terms_are_unweighted(batch):
+    assert (7 * Dice()).build().terms(*batch)["dice"].item() == pytest.approx(Dice()(*batch).item())
+
+
+def test_batched_dice_is_reached_from_python(batch):
+    logits, target = batch
+    whole = Dice().over("image", batch=True)(logits, target)
+    assert whole.item() == pytest.approx(losses.build("dice", batch=True)(logits, target).item())
+
+
+def test_compiled(batch):
+    torch._dynamo.reset()
+    for name in ("gdf", "ici"):
+        loss = losses.build(name)
+        compiled = torch.compile(loss, backend="eager")
+        left, right = (batch[0].clone().requires_grad_() for _ in range(2))
+        found, expected = compiled(left, batch[1]), loss(right, batch[1])
+        assert found.item() == pytest.approx(expected.item())
+        found.backward()
+        expected.backward()
+        torch.testing.assert_close(left.grad, right.grad)

@@ -7,30 +7,39 @@ from torch.nn import functional
 from multifocal import losses
 from multifocal.errors import UserError
 
-monai = pytest.importorskip("monai.losses", reason="the extra train is not installed")
-
 COMPOUND = {
     "dice-ce": {"dice", "ce"},
     "dice-focal": {"dice", "focal"},
+    "inverse-weighted-dice": {"dice over inverse-weighted"},
     "dice-focal-hausdorff": {"dice", "focal", "log-hausdorff-dt"},
     "tversky-hausdorff": {"tversky", "log-hausdorff-dt"},
     "tlhf": {"tversky", "log-hausdorff-dt", "focal"},
+    "bce-msssim-jaccard": {"ce", "ms-ssim", "jaccard"},
+    "blob-dice": {"dice", "dice over blobs"},
+    "blob-gdf": {"gdf", "gdf over blobs"},
+    "ici": {"gdf", "dice over instances", "center"},
+    "false": {"gdf", "missed", "false"},
+    "proximity": {"gdf", "proximity"},
+    "cc-dice": {"dice over cells"},
+    "cc-dice-ce": {"dice-ce over cells"},
+    "bicc-dice-ce": {"dice-ce over cells", "dice-ce over prediction-cells"},
+}
+WEIGHTS = {
+    "blob-gdf": {"gdf": 2.0, "gdf over blobs": 1.0},
+    "ici": {"gdf": 0.25, "dice over instances": 0.5, "center": 0.25},
+    "false": {"gdf": 1.0, "missed": 1.0, "false": 1.0},
+    "proximity": {"gdf": 1.0, "proximity": 0.1},
+    "tlhf": {"tversky": 1.5, "log-hausdorff-dt": 2.0, "focal": (2.0, 4.0)},
+    "tversky-hausdorff": {"tversky": 0.9, "log-hausdorff-dt": 0.1},
 }
 
 
-@pytest.fixture(params=[(2, 1, 12, 10), (2, 1, 9, 8, 7)], ids=["2D", "3D"])
-def batch(request):
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(request.param, generator=generator)
-    target = (torch.rand(request.param, generator=generator) < 0.2).float()
-    return logits, target
-
-
 def test_names_and_descriptions():
+    assert len(losses.names()) == 23
     assert set(COMPOUND) < set(losses.names())
     for name in losses.names():
-        assert losses.describe(name).startswith("`")
-    with pytest.raises(UserError, match="unknown loss 'dise'; did you mean 'dice'"):
+        assert losses.describe(name)
+    with pytest.raises(UserError, match="unknown loss 'dise'; did you mean 'dice'.*tlhf"):
         losses.build("dise")
 
 
@@ -39,8 +48,10 @@ def test_names_and_descriptions():
     [
         ("tversky", {"alfa": 0.3}, "options of loss tversky: unknown key 'alfa'; did you mean 'alpha'"),
         ("tversky", {"alpha": "a"}, "options of loss tversky: alpha: Input should be a valid number, found 'a'"),
-        ("tlhf", {"gamma": 3}, "options of loss tlhf: unknown key 'gamma'; there are none"),
+        ("tlhf", {"gamma": 3}, "unknown key 'gamma'; choose from: activation, connectivity, spacing, threshold"),
         ("dice", {"batch": 1}, "batch: Input should be a valid boolean, found 1"),
+        ("gdf", {"activation": "relu"}, "activation: Input should be 'sigmoid', 'softmax' or 'none'"),
+        ("ici", {"side": "3"}, "side: Input should be a valid integer"),
     ],
 )
 def test_options_are_checked(name, options, message):
@@ -55,17 +66,12 @@ def test_a_loss_is_the_weighted_sum_of_its_terms(name, batch):
     loss = losses.build(name)
     terms = loss.terms(*batch)
     assert set(terms) == COMPOUND.get(name, {name})
-    assert loss(*batch).item() == pytest.approx(loss.combine(terms).item())
     assert all(term.ndim == 0 for term in terms.values())
-
-
-@pytest.mark.parametrize("name", losses.names())
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_empty_and_full_targets_give_finite_losses_and_gradients(name, value, batch):
-    logits = batch[0].clone().requires_grad_()
-    loss = losses.build(name)(logits, torch.full_like(batch[1], value))
-    loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+    if name in WEIGHTS:
+        assert loss.weights == WEIGHTS[name]
+    first = {key: weight[0] if isinstance(weight, tuple) else weight for key, weight in loss.weights.items()}
+    expected = sum(first[key] * value.item() for key, value in terms.items())
+    assert loss(*batch).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", losses.names())
@@ -76,22 +82,15 @@ def test_the_right_answer_costs_less_than_the_wrong_one(name, batch):
     assert loss(right, target) < 0.01 < loss(wrong, target)
 
 
-def test_the_plain_ones_against_their_formulas(batch):
-    logits, target = batch
-    p = torch.sigmoid(logits)
-    axes = tuple(range(1, p.ndim))
-    inter, predicted, true = (p * target).sum(axes), p.sum(axes), target.sum(axes)
-    expected = {
-        "dice": (1 - 2 * inter / (predicted + true)).mean(),
-        "tversky": (1 - inter / (inter + 0.3 * (predicted - inter) + 0.7 * (true - inter))).mean(),
-        "focal": (-((1 - _right(p, target)) ** 2) * _right(p, target).log()).mean(),
-    }
-    expected["dice-focal"] = expected["dice"] + expected["focal"]
-    expected["dice-ce"] = expected["dice"] + functional.binary_cross_entropy(p, target)
-    for name, value in expected.items():
-        assert losses.build(name)(logits, target).item() == pytest.approx(value.item(), rel=1e-4), name
-    focal3 = (-((1 - _right(p, target)) ** 3) * _right(p, target).log()).mean()
-    assert losses.build("focal", gamma=3.0)(logits, target).item() == pytest.approx(focal3.item(), rel=1e-4)
+@pytest.mark.parametrize("name", losses.names())
+def test_a_step_down_the_gradient_costs_less(name, batch):
+    logits, target = (tensor.double() for tensor in batch)
+    logits.requires_grad_()
+    loss = losses.build(name) if name not in ("ici", "false", "proximity") else losses.build(name, relaxed=False)
+    before = loss(logits, target)
+    before.backward()
+    after = loss(logits - 1e-6 / logits.grad.norm() * logits.grad, target)
+    assert (before - after).item() == pytest.approx(1e-6 * logits.grad.norm().item(), rel=1e-2)
 
 
 def test_over_the_batch(batch):
@@ -102,29 +101,20 @@ def test_over_the_batch(batch):
     assert losses.build("dice")(logits, target).item() != pytest.approx(expected.item(), rel=1e-5)
 
 
-def _right(p, target):
-    return torch.where(target > 0, p, 1 - p)
-
-
-def test_the_hausdorff_terms(batch):
-    logits, target = batch
-    plain = monai.HausdorffDTLoss(sigmoid=True, include_background=True)(logits, target).item()
-    assert losses.build("hausdorff-dt")(logits, target).item() == pytest.approx(plain)
-    assert losses.build("log-hausdorff-dt")(logits, target).item() == pytest.approx(math.log(1 + plain), rel=1e-5)
-
-
 def test_the_compounds_of_the_papers(batch):
-    dice, focal = monai.DiceLoss(sigmoid=True)(*batch), monai.FocalLoss(gamma=2.0)(*batch)
-    tversky = monai.TverskyLoss(sigmoid=True, alpha=0.3, beta=0.7)(*batch)
-    distance = torch.log(1 + monai.HausdorffDTLoss(sigmoid=True, include_background=True)(*batch))
-    expected = {
-        "dice-focal-hausdorff": 0.9 * (0.5 * dice + 0.5 * focal) + 0.1 * distance,
-        "tversky-hausdorff": 0.9 * tversky + 0.1 * distance,
-    }
-    for name, value in expected.items():
-        assert losses.build(name)(*batch).item() == pytest.approx(value.item(), rel=1e-5)
-    assert losses.build("dice-focal", balance=0.5)(*batch).item() == pytest.approx(0.5 * (dice + focal).item())
-    assert losses.build("dice-focal", balance=0.8)(*batch).item() == pytest.approx((0.2 * dice + 0.8 * focal).item())
+    def one(name, **options):
+        return losses.build(name, **options)(*batch).item()
+
+    distance = math.log(1 + one("hausdorff-dt"))
+    assert one("log-hausdorff-dt") == pytest.approx(distance)
+    dice, focal, tversky = one("dice"), one("focal"), one("tversky")
+    assert one("dice-focal-hausdorff") == pytest.approx(0.9 * (0.5 * dice + 0.5 * focal) + 0.1 * distance)
+    assert one("tversky-hausdorff") == pytest.approx(0.9 * tversky + 0.1 * distance)
+    assert one("dice-focal") == pytest.approx(dice + focal)
+    assert one("dice-focal", balance=0.8) == pytest.approx(0.2 * dice + 0.8 * focal)
+    assert one("gdf") == pytest.approx(one("generalized-dice") + focal)
+    assert one("dice-ce") == pytest.approx(dice + functional.binary_cross_entropy_with_logits(*batch).item())
+    assert one("blob-gdf", image=0.0) == pytest.approx(losses.build("blob-gdf").terms(*batch)["gdf over blobs"].item())
 
 
 @pytest.mark.parametrize(("progress", "weight"), [(0.0, 2.0), (0.5, 3.0), (1.0, 4.0)])
@@ -134,4 +124,3 @@ def test_the_focal_weight_of_tlhf_rises_over_training(progress, weight, batch):
     terms = loss.terms(*batch)
     expected = 1.5 * terms["tversky"] + 2 * terms["log-hausdorff-dt"] + weight * terms["focal"]
     assert loss(*batch).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert terms["focal"].item() == pytest.approx(monai.FocalLoss(gamma=3.0)(*batch).item())

@@ -32,7 +32,7 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         (["network.options={feature: [8, 8]}"], "unknown key 'feature'; did you mean 'features'?"),
         (["network.options.features=[8, many]"], "features.1: Input should be a valid integer, found 'many'"),
         (["loss.name=dise"], "loss: unknown loss 'dise'; did you mean 'dice'?"),
-        (["loss={name: tlhf, options: {gamma: 1}}"], "options of loss tlhf: unknown key 'gamma'; there are none"),
+        (["loss={name: tlhf, options: {gamma: 1}}"], "options of loss tlhf: unknown key 'gamma'; choose from"),
         (["loss={name: tversky, options: {alpha: big}}"], "alpha: Input should be a valid number, found 'big'"),
         (
             [

@@ -1,145 +1,190 @@
-"""The losses by name, on MONAI's terms: sigmoid inside, batches of `(B, C, *spatial)`.
+"""The published losses, one definition each.
 
 Seeds 000 and 002 print `(1 - DiceLoss)` and `log(1 / (1 + HD))`, which reward errors when minimised. As in the authors'
 library, the sums here are of the losses themselves and of `log(1 + HDT)`.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
-import torch
-from torch import nn
+from multifocal.losses.algebra import Expression
+from multifocal.losses.criteria import (
+    Criterion,
+    CrossEntropy,
+    Dice,
+    Focal,
+    GeneralizedDice,
+    Hausdorff,
+    Jaccard,
+    LogHausdorff,
+    Mix,
+    Tversky,
+)
+from multifocal.losses.detection import Center, FalseRate, MissedRate, Proximity
+from multifocal.losses.partitions import Image, Instances, Over
+from multifocal.losses.registry import named
+from multifocal.losses.schedules import Linear
+from multifocal.losses.structure import MultiScaleSimilarity
 
-from multifocal.config import check_arguments
-from multifocal.errors import unknown_name
-from multifocal.losses.compound import WeightedSum
-
-_BUILDERS: dict[str, Callable[..., nn.Module]] = {}
-
-
-def _named(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
-    def add(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        _BUILDERS[name] = builder
-        return builder
-
-    return add
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all losses."""
-    return tuple(_BUILDERS)
+Weighting = Literal["monai", "normalized"]
+Empty = Literal["diagonal", "zero"]
 
 
-def describe(name: str) -> str:
-    """Return the one-line definition of a loss."""
-    return (inspect.getdoc(_builder(name)) or "").splitlines()[0]
-
-
-def check_options(name: str, options: dict[str, Any]) -> None:
-    """Raise `UserError` for an option that the loss does not have, or a value that it cannot be."""
-    check_arguments(_builder(name), options, where=f"options of loss {name}")
-
-
-def build(name: str, **options: Any) -> WeightedSum:
-    """Return the named loss: `loss(logits, target)` is a scalar, `loss.terms(logits, target)` its unweighted terms.
-
-    Raises:
-        UserError: the name or an option is unknown.
-
-    Example:
-        >>> loss = build("tversky", alpha=0.3, beta=0.7)
-        >>> round(float(loss(torch.full((1, 1, 8, 8), 9.0), torch.ones(1, 1, 8, 8))), 3)
-        0.0
-    """
-    check_options(name, options)
-    built = _builder(name)(**options)
-    return built if isinstance(built, WeightedSum) else WeightedSum({name: built}, {name: 1.0})
-
-
-@_named("dice")
-def dice(*, batch: bool = False) -> nn.Module:
+@named("dice")
+def dice(*, batch: bool = False) -> Expression:
     """`1 - 2Σpy / (Σp + Σy)`, per image, or over the batch with `batch: true`."""
-    from monai.losses import DiceLoss
-
-    return DiceLoss(sigmoid=True, batch=batch)
+    return Over(Dice(), Image(batch=batch))
 
 
-@_named("focal")
-def focal(*, gamma: float = 2.0) -> nn.Module:
-    """`-(1 - p_t)^γ log p_t`, mean over voxels."""
-    from monai.losses import FocalLoss
-
-    return FocalLoss(gamma=gamma)
-
-
-@_named("dice-ce")
-def dice_ce(*, batch: bool = False) -> nn.Module:
+@named("dice-ce")
+def dice_ce(*, batch: bool = False) -> Expression:
     """`Dice + cross-entropy`."""
-    return WeightedSum({"dice": dice(batch=batch), "ce": _BinaryCrossEntropy()}, {"dice": 1.0, "ce": 1.0})
+    return Over(Dice(), Image(batch=batch)) + CrossEntropy()
 
 
-@_named("dice-focal")
-def dice_focal(*, gamma: float = 2.0, balance: float | None = None, batch: bool = False) -> nn.Module:
+@named("generalized-dice")
+def generalized_dice(*, weighting: Weighting = "monai", batch: bool = False) -> Expression:
+    """`1 - 2 Σ_c w_c Σpy / Σ_c w_c (Σp + Σy)`, `w_c = 1/(Σy)²` (Sudre 2017)."""
+    return Over(GeneralizedDice(weighting=weighting), Image(batch=batch))
+
+
+@named("focal")
+def focal(*, gamma: float = 2.0, alpha: float | None = None) -> Expression:
+    """`-(1 - p_t)^γ log p_t`, mean over voxels (Lin 2017)."""
+    return Focal(gamma=gamma, alpha=alpha)
+
+
+@named("tversky")
+def tversky(*, alpha: float = 0.3, beta: float = 0.7, batch: bool = False) -> Expression:
+    """`1 - Σpy / (Σpy + α Σp(1-y) + β Σ(1-p)y)`: α weighs false positives, β false negatives."""
+    return Over(Tversky(alpha=alpha, beta=beta), Image(batch=batch))
+
+
+@named("jaccard")
+def jaccard(*, batch: bool = False) -> Expression:
+    """`1 - Σpy / (Σp + Σy - Σpy)`."""
+    return Over(Jaccard(), Image(batch=batch))
+
+
+@named("dice-focal")
+def dice_focal(*, gamma: float = 2.0, balance: float | None = None, batch: bool = False) -> Expression:
     """`Dice + focal(γ)` as MONAI sums them; `balance: α` gives the paper's `(1-α) Dice + α focal`."""
     weights = (1.0, 1.0) if balance is None else (1.0 - balance, balance)
-    return WeightedSum(
-        {"dice": dice(batch=batch), "focal": focal(gamma=gamma)}, {"dice": weights[0], "focal": weights[1]}
-    )
+    return weights[0] * Over(Dice(), Image(batch=batch)) + weights[1] * Focal(gamma=gamma)
 
 
-@_named("tversky")
-def tversky(*, alpha: float = 0.3, beta: float = 0.7, batch: bool = False) -> nn.Module:
-    """`1 - Σpy / (Σpy + α Σp(1-y) + β Σ(1-p)y)`: α weighs false positives, β false negatives."""
-    from monai.losses import TverskyLoss
-
-    return TverskyLoss(sigmoid=True, alpha=alpha, beta=beta, batch=batch)
+@named("gdf")
+def gdf(*, gamma: float = 2.0, weighting: Weighting = "monai") -> Expression:
+    """`generalized Dice + focal(γ)`."""
+    return _gdf(gamma, weighting)
 
 
-@_named("hausdorff-dt")
-def hausdorff_dt(*, alpha: float = 2.0) -> nn.Module:
-    """`mean (p - y)² (d_p^α + d_y^α)` with distance transforms in voxels (Karimi & Salcudean 2019)."""
-    from monai.losses import HausdorffDTLoss
-
-    return HausdorffDTLoss(sigmoid=True, include_background=True, alpha=alpha)
+@named("inverse-weighted-dice")
+def inverse_weighted_dice() -> Expression:
+    """Dice of voxels weighted by the inverse size of their component (Shirokikh 2020)."""
+    return Dice().over("inverse-weighted")
 
 
-@_named("log-hausdorff-dt")
-def log_hausdorff_dt(*, alpha: float = 2.0) -> nn.Module:
+@named("hausdorff-dt")
+def hausdorff_dt(*, alpha: float = 2.0, empty: Empty = "diagonal") -> Expression:
+    """`mean (p - y)² (d_p^α + d_y^α)` with distances to the border of each side (Karimi & Salcudean 2019)."""
+    return Hausdorff(alpha=alpha, empty=empty)
+
+
+@named("log-hausdorff-dt")
+def log_hausdorff_dt(*, alpha: float = 2.0, empty: Empty = "diagonal") -> Expression:
     """`log(1 + HDT)`."""
-    from monai.losses import LogHausdorffDTLoss
-
-    return LogHausdorffDTLoss(sigmoid=True, include_background=True, alpha=alpha)
+    return LogHausdorff(alpha=alpha, empty=empty)
 
 
-@_named("dice-focal-hausdorff")
-def dice_focal_hausdorff() -> nn.Module:
+@named("dice-focal-hausdorff")
+def dice_focal_hausdorff() -> Expression:
     """`0.9 (0.5 Dice + 0.5 focal) + 0.1 log(1 + HDT)` (seed 000, eq. 5)."""
-    terms = {"dice": dice(), "focal": focal(), "log-hausdorff-dt": log_hausdorff_dt()}
-    return WeightedSum(terms, {"dice": 0.45, "focal": 0.45, "log-hausdorff-dt": 0.1})
+    return 0.45 * Dice() + 0.45 * Focal() + 0.1 * LogHausdorff()
 
 
-@_named("tversky-hausdorff")
-def tversky_hausdorff() -> nn.Module:
+@named("tversky-hausdorff")
+def tversky_hausdorff() -> Expression:
     """`0.9 Tversky(0.3, 0.7) + 0.1 log(1 + HDT)` (seed 000, eq. 6)."""
-    return WeightedSum(
-        {"tversky": tversky(), "log-hausdorff-dt": log_hausdorff_dt()}, {"tversky": 0.9, "log-hausdorff-dt": 0.1}
-    )
+    return 0.9 * Tversky(alpha=0.3, beta=0.7) + 0.1 * LogHausdorff()
 
 
-@_named("tlhf")
-def tlhf() -> nn.Module:
+@named("tlhf")
+def tlhf() -> Expression:
     """`1.5 Tversky(0.3, 0.7) + 2 log(1 + HDT) + γ_F focal(γ=3)`, γ_F from 2 to 4 over training (seed 001, eq. 4)."""
-    terms = {"tversky": tversky(), "log-hausdorff-dt": log_hausdorff_dt(), "focal": focal(gamma=3.0)}
-    return WeightedSum(terms, {"tversky": 1.5, "log-hausdorff-dt": 2.0, "focal": (2.0, 4.0)})
+    return 1.5 * Tversky(alpha=0.3, beta=0.7) + 2 * LogHausdorff() + Linear(2.0, 4.0) * Focal(gamma=3.0)
 
 
-class _BinaryCrossEntropy(nn.Module):
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(logits, target)
+@named("bce-msssim-jaccard")
+def bce_msssim_jaccard() -> Expression:
+    """`BCE + (1 - MS-SSIM) + Jaccard` (Koirala et al.)."""
+    return CrossEntropy() + MultiScaleSimilarity() + Jaccard()
 
 
-def _builder(name: str) -> Callable[..., nn.Module]:
-    if name not in _BUILDERS:
-        raise unknown_name("loss", name, names())
-    return _BUILDERS[name]
+@named("blob-dice")
+def blob_dice(*, image: float = 2.0, blobs: float = 1.0) -> Expression:
+    """`2 Dice(image) + 1 Dice(blobs)` (Kofler 2023)."""
+    return image * Dice() + blobs * Dice().over("blobs")
+
+
+@named("blob-gdf")
+def blob_gdf(
+    *, image: float = 2.0, blobs: float = 1.0, gamma: float = 2.0, weighting: Weighting = "monai"
+) -> Expression:
+    """`2 GDF(image) + 1 GDF(blobs)` (Kofler 2023)."""
+    criterion = _gdf(gamma, weighting)
+    return image * criterion + blobs * criterion.over("blobs")
+
+
+@named("ici")
+def ici(*, criterion: Literal["dice", "gdf"] = "dice", side: int = 3, relaxed: bool = True) -> Expression:
+    """`0.25 GDF + 0.5 Dice over instances + 0.25 center` (Rachmadi 2024, eq. 12)."""
+    instances = Over(_instance(criterion), Instances(relaxed=relaxed))
+    return 0.25 * _gdf(2.0, "monai") + 0.5 * instances + 0.25 * Center(side=side, relaxed=relaxed)
+
+
+@named("false")
+def false(*, relaxed: bool = True) -> Expression:
+    """`GDF + false rate + missed rate` (Rachmadi 2024, eq. 13)."""
+    return _gdf(2.0, "monai") + FalseRate(relaxed=relaxed) + MissedRate(relaxed=relaxed)
+
+
+@named("proximity")
+def proximity(
+    *,
+    criterion: Literal["dice", "gdf"] = "dice",
+    combine: Literal["difference", "sum"] = "difference",
+    relaxed: bool = True,
+) -> Expression:
+    """`GDF + 0.1 proximity` (Rachmadi 2024, eq. 14)."""
+    near = Proximity(criterion=_instance(criterion), combine=combine, relaxed=relaxed)
+    return _gdf(2.0, "monai") + 0.1 * near
+
+
+@named("cc-dice")
+def cc_dice() -> Expression:
+    """Dice over the lesions' Voronoi cells (CC-Dice)."""
+    return Dice().over("cells")
+
+
+@named("cc-dice-ce")
+def cc_dice_ce() -> Expression:
+    """`Dice + cross-entropy` over the lesions' Voronoi cells (CC-DiceCE)."""
+    return _dice_ce().over("cells")
+
+
+@named("bicc-dice-ce")
+def bicc_dice_ce() -> Expression:
+    """`Dice + cross-entropy` over the cells of the lesions, plus the same over those of the predicted components."""
+    return _dice_ce().over("cells") + _dice_ce().over("prediction-cells")
+
+
+def _gdf(gamma: float, weighting: Weighting) -> Criterion:
+    return Mix("gdf", ((GeneralizedDice(weighting=weighting), 1.0), (Focal(gamma=gamma), 1.0)))
+
+
+def _dice_ce() -> Criterion:
+    return Mix("dice-ce", ((Dice(), 1.0), (CrossEntropy(), 1.0)))
+
+
+def _instance(criterion: str) -> Criterion:
+    return Dice() if criterion == "dice" else _gdf(2.0, "monai")

@@ -1,0 +1,240 @@
+"""A batch as the criteria see it: sums by image, by lesion and by pair, each computed once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from multifocal.distance import border_field
+from multifocal.instances import Instances, Pairs, cells, given, label, pairs
+from multifocal.losses.door import Options, check, foreground, like_target, probabilities
+from multifocal.losses.quantities import HausdorffOf, Quantity
+from multifocal.losses.split import Plan, above, split
+
+
+@dataclass(frozen=True, eq=False)
+class Precomputed:
+    """What depends on the target alone and need not be computed at every step; each of the target's shape.
+
+    Args:
+        instances: integer labels of the lesions, 0 for background.
+        distances: distances to the target's border (`multifocal.losses.target_distances`).
+    """
+
+    instances: torch.Tensor | None = None
+    distances: torch.Tensor | None = None
+
+
+class Scene:
+    """One batch, its quantities and its components.
+
+    Args:
+        logits: (B, C, *spatial).
+        target: 0/1, of the same shape.
+        options: how to read them.
+        quantities: all that will be asked for.
+        predicted: whether predicted components will be.
+        precomputed: of the target.
+    """
+
+    def __init__(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        *,
+        options: Options,
+        quantities: Iterable[Quantity],
+        predicted: bool,
+        precomputed: Precomputed,
+    ) -> None:
+        check(logits, target, options)
+        self.options, self.precomputed = options, precomputed
+        self.x, self.source = probabilities(logits, options)
+        self.batch, self.channels = logits.shape[:2]
+        self.shape = tuple(logits.shape[2:])
+        self.images, self.size = self.x.shape
+        self.ones = foreground(target)
+        self.quantities = tuple(dict.fromkeys(quantities))
+        self._predicted = predicted
+        for name in ("instances", "distances"):
+            value = getattr(precomputed, name)
+            if value is not None:
+                like_target(name, value, target.shape)
+        self._tensors: dict[str, torch.Tensor] = {}
+        self._values: dict[Quantity, torch.Tensor] = {}
+        self._sums: dict[tuple[str, Quantity], torch.Tensor] = {}
+        self._fields: dict[Quantity, torch.Tensor] = {}
+
+    # What there is: components of both sides.
+
+    @cached_property
+    def true_mask(self) -> np.ndarray:
+        """The target as a boolean array (images, *spatial)."""
+        mask = np.zeros(self.images * self.size, bool)
+        mask[self.ones] = True
+        return mask.reshape(self.images, *self.shape)
+
+    @cached_property
+    def true(self) -> Instances:
+        """The lesions."""
+        if self.precomputed.instances is None:
+            return label(self.true_mask, connectivity=self.options.connectivity)
+        found = given(self.precomputed.instances.reshape(self.images, *self.shape))
+        if not np.array_equal(found.voxels, self.ones):
+            raise ValueError("instances is not 0 exactly where target is; expected labels of the target's lesions")
+        return found
+
+    @cached_property
+    def predicted(self) -> Instances:
+        """The components of p >= threshold."""
+        return label(self._above(self.options.threshold, closed=True), connectivity=self.options.connectivity)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Which components touch."""
+        return pairs(self.predicted, self.true)
+
+    def _above(self, threshold: float, *, closed: bool) -> np.ndarray:
+        """Return where the probability is above the threshold, (images, *spatial)."""
+        mask = above(self.x, self.source, threshold, closed=closed)
+        return mask.cpu().numpy().reshape(self.images, *self.shape)
+
+    # What is measured: the foreground's voxels first, then those of predicted components in the background.
+
+    @cached_property
+    def _extra(self) -> np.ndarray:
+        """Where in `pairs.voxels` the background's voxels are."""
+        return np.flatnonzero(self.pairs.target[self.pairs.pair] == 0)
+
+    @cached_property
+    def voxels(self) -> np.ndarray:
+        """The voxels that `values` are of."""
+        return np.concatenate([self.ones, self.pairs.voxels[self._extra]]) if self._predicted else self.ones
+
+    @cached_property
+    def _parts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        fields = tuple(self.field(quantity) for quantity in self.quantities)
+        plan = Plan(self.source, self.quantities, fields, self.tensor("ones"), self.tensor("voxels"), None, self.images)
+        return split(self.x, plan)
+
+    def background(self, quantity: Quantity) -> torch.Tensor:
+        """Sum over the target's background, (images,)."""
+        return self._parts[0][self.quantities.index(quantity)]
+
+    def values(self, quantity: Quantity) -> torch.Tensor:
+        """Return the quantity at the foreground's voxels, then at those of predicted components outside, in 64 bits."""
+        if quantity not in self._values:
+            x = self._parts[1]
+            count = len(self.ones)
+            field = self.field(quantity)
+            near = None if field is None else field.view(-1)[self.tensor("voxels")]
+            p, q, c = self.source.inside(x[:count])
+            values = quantity.foreground(p, q, c, None if near is None else near[:count])
+            if self._predicted:
+                p, c = self.source.outside(x[count:])
+                rest = quantity.background(p, c, None if near is None else near[count:])
+                values = torch.cat([values, rest])
+            self._values[quantity] = values.double()
+        return self._values[quantity]
+
+    def by_image(self, quantity: Quantity) -> torch.Tensor:
+        """Sum over the foreground, (images,)."""
+        return self._once("image", quantity, "_image_of_one", self.images)
+
+    def by_lesion(self, quantity: Quantity) -> torch.Tensor:
+        """Sum over each lesion, (N,)."""
+        return self._once("lesion", quantity, "_lesion_of_one", self.true.total)
+
+    def by_pair(self, quantity: Quantity) -> torch.Tensor:
+        """Sum over each pair's voxels, (pairs,)."""
+        return self._once("pair", quantity, "pair_of_voxel", len(self.pairs.target))
+
+    def _once(self, by: str, quantity: Quantity, groups: str, count: int) -> torch.Tensor:
+        if (by, quantity) not in self._sums:
+            owner = self.tensor(groups)
+            self._sums[by, quantity] = self.summed(self.values(quantity)[: len(owner)], owner, count)
+        return self._sums[by, quantity]
+
+    def summed(self, values: torch.Tensor, groups: torch.Tensor, count: int) -> torch.Tensor:
+        """Sum values by group."""
+        total = torch.zeros(count, dtype=values.dtype, device=values.device).index_add(0, groups, values)
+        return total.to(self.x.dtype)
+
+    @cached_property
+    def counts(self) -> torch.Tensor:
+        """Foreground voxels of each image."""
+        return self.number(np.bincount(self._image_of_one, minlength=self.images))
+
+    @cached_property
+    def _image_of_one(self) -> np.ndarray:
+        return self.ones // self.size
+
+    @cached_property
+    def _lesion_of_one(self) -> np.ndarray:
+        return self.true.labels.astype(np.int64) - 1
+
+    @cached_property
+    def pair_of_voxel(self) -> np.ndarray:
+        """For each of `voxels` its pair."""
+        inside = np.flatnonzero(self.pairs.target[self.pairs.pair] > 0)
+        return self.pairs.pair[np.concatenate([inside, self._extra])]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return an index array of this object as a tensor on the device."""
+        if name not in self._tensors:
+            self._tensors[name] = self.index(getattr(self, name))
+        return self._tensors[name]
+
+    def index(self, array: np.ndarray) -> torch.Tensor:
+        """Return an index array as a tensor on the device."""
+        return torch.from_numpy(np.ascontiguousarray(array, np.int64)).to(self.x.device)
+
+    def number(self, array: np.ndarray) -> torch.Tensor:
+        """Return numbers as a tensor of the output's type on the device."""
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.x.device, self.x.dtype)
+
+    # Voronoi cells and distances.
+
+    def cells(self, side: str) -> tuple[torch.Tensor, np.ndarray]:
+        """Return the cells of one side's components, int64 (images, voxels), and their number in each image."""
+        found, counts = cells(self.true if side == "target" else self.predicted, spacing=self.options.spacing)
+        return torch.from_numpy(found.reshape(self.images, self.size)).to(self.x.device), counts
+
+    def split_by(self, groups: torch.Tensor, count: int, quantities: tuple[Quantity, ...]) -> torch.Tensor:
+        """Sum quantities over the background of each group of voxels, (quantities, groups)."""
+        fields = tuple(self.field(quantity) for quantity in quantities)
+        ones = self.tensor("ones")
+        return split(self.x, Plan(self.source, quantities, fields, ones, ones[:0], groups, count))[0]
+
+    def field(self, quantity: Quantity) -> torch.Tensor | None:
+        """Return the distances that a quantity needs, (images, voxels)."""
+        if not isinstance(quantity, HausdorffOf):
+            return None
+        if quantity not in self._fields:
+            with torch.no_grad():
+                self._fields[quantity] = self._distances(quantity)
+        return self._fields[quantity]
+
+    def _distances(self, quantity: HausdorffOf) -> torch.Tensor:
+        total = torch.zeros(self.images, *self.shape, dtype=self.x.dtype)
+        sides = [self._above(0.5, closed=False)]
+        if self.precomputed.distances is None:
+            sides.append(self.true_mask)
+        else:
+            total += self.precomputed.distances.detach().to("cpu", self.x.dtype).view(total.shape) ** quantity.alpha
+        for side in sides:
+            for image, mask in zip(total, side, strict=True):
+                field = border_field(
+                    mask, spacing=self.options.spacing, power=quantity.alpha, threads=torch.get_num_threads()
+                )
+                if field is not None:
+                    image += torch.from_numpy(field)
+        if quantity.empty == "diagonal":
+            steps = self.options.spacing or (1.0,) * len(self.shape)
+            diagonal = sum((n * s) ** 2 for n, s in zip(self.shape, steps, strict=True)) ** (quantity.alpha / 2)
+            counts = np.bincount(self._image_of_one, minlength=self.images)
+            for image in np.flatnonzero((counts == 0) | (counts == self.size)):
+                total[image] += diagonal
+        return total.view(self.images, self.size).to(self.x.device)
