@@ -144,7 +144,10 @@ class _Split(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         plan = ctx.plan
         if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
-            return torch.autograd.grad(_plain(x, plan), x, (of_sums, of_voxels), create_graph=True)[0], None
+            # Sums of no quantity depend on nothing.
+            first = 0 if plan.quantities else 1
+            outputs, weights = _plain(x, plan)[first:], (of_sums, of_voxels)[first:]
+            return torch.autograd.grad(outputs, x, weights, create_graph=True)[0], None
         if plan.quantities:
             gradient = torch.empty_like(x)
             _shared(_pieces(x, plan), lambda pieces: _pass_back(x, plan, pieces, of_sums, gradient))

@@ -1,0 +1,182 @@
+import pytest
+import torch
+
+from multifocal import losses
+from multifocal.instances import label
+
+NAN = float("nan")
+
+
+def pair(*shape):
+    return torch.zeros(shape), torch.zeros(shape)
+
+
+@pytest.mark.parametrize(
+    ("logits", "target", "message"),
+    [
+        (
+            torch.zeros(1, 1, 4, 4),
+            torch.zeros(1, 1, 4, 5),
+            r"target has shape \(1, 1, 4, 5\); expected .*\(1, 1, 4, 4\)",
+        ),
+        (torch.zeros(4, 4), torch.zeros(4, 4), r"logits has shape \(4, 4\); expected \(B, C, X, Y\)"),
+        (torch.zeros(1, 1, 4, 4, 4, 4), torch.zeros(1, 1, 4, 4, 4, 4), r"expected \(B, C, X, Y\)"),
+        (torch.zeros(1, 0, 4, 4), torch.zeros(1, 0, 4, 4), "at least one voxel"),
+        (torch.zeros(1, 1, 4, 4, dtype=torch.int64), torch.zeros(1, 1, 4, 4), "logits has dtype torch.int64"),
+        (torch.full((1, 1, 4, 4), NAN), torch.zeros(1, 1, 4, 4), "logits holds NaN"),
+        (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), NAN), "target holds nan"),
+        (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5), "target holds 0.5; expected only 0 and 1"),
+        (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 2), "target holds 2"),
+        (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), -1, dtype=torch.int16), "target holds -1"),
+        (torch.zeros(1, 1, 4, 4).numpy(), torch.zeros(1, 1, 4, 4), "logits is a ndarray"),
+    ],
+)
+def test_what_does_not_fit(logits, target, message):
+    with pytest.raises(ValueError, match=message):
+        losses.build("dice")(logits, target)
+
+
+@pytest.mark.parametrize(
+    ("options", "call", "message"),
+    [
+        ({"activation": "none"}, {}, "expected probabilities"),
+        ({"activation": "softmax"}, {}, "expected 2 or more"),
+        ({"spacing": (1.0, 1.0, 1.0)}, {}, "expected 2 numbers"),
+        ({}, {"instances": torch.zeros(1, 1, 4, 5, dtype=torch.int32)}, "instances has shape"),
+        ({}, {"instances": torch.zeros(1, 1, 4, 4)}, "instances has dtype"),
+        ({}, {"instances": torch.ones(1, 1, 4, 4, dtype=torch.int32)}, "instances is not 0 exactly where target is"),
+        ({}, {"instances": -torch.ones(1, 1, 4, 4, dtype=torch.int32)}, "label -1"),
+        ({}, {"distances": torch.zeros(1, 1, 4)}, "distances has shape"),
+    ],
+)
+def test_options_that_do_not_fit(options, call, message):
+    logits, target = torch.full((1, 1, 4, 4), 3.0), torch.zeros(1, 1, 4, 4)
+    with pytest.raises(ValueError, match=message):
+        losses.build("ici", **options)(logits, target, **call)
+
+
+@pytest.mark.parametrize("options", [{"spacing": (0.0, 1.0)}, {"threshold": 0.0}, {"threshold": 1.0}])
+def test_options_that_cannot_be(options):
+    with pytest.raises(ValueError, match="expected"):
+        losses.build("ici", **options)
+
+
+@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize("shape", [(2, 1, 12, 12), (1, 2, 6, 5, 4)], ids=str)
+def test_empty_sides(name, shape):
+    """Finite in every combination; on an empty target no voxel is pushed up, and predicted ones are pushed down."""
+    spot = torch.full(shape, -4.0)
+    spot[:, :, 2:5, 2:4] = 4.0
+    for logits in (spot, torch.full(shape, -4.0), torch.full(shape, 4.0)):
+        for target in (torch.zeros(shape), torch.ones(shape), (spot > 0).float()):
+            x = logits.clone().requires_grad_()
+            value = losses.build(name)(x, target)
+            value.backward()
+            assert torch.isfinite(value) and torch.isfinite(x.grad).all()
+            if not target.any() and (logits > 0).any():
+                assert (x.grad[logits > 0] > 0).all()
+                if name != "bce-msssim-jaccard":  # structure has no sign voxel by voxel
+                    assert (x.grad >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["gdf", "blob-gdf", "false", "cc-dice-ce", "log-hausdorff-dt"])
+def test_half_precision(name, dtype, random_batch):
+    logits, target = random_batch((2, 1, 64, 64))
+    x = logits.to(dtype).requires_grad_()
+    wide = x.detach().float().requires_grad_()
+    loss = losses.build(name)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(x, target.to(dtype))
+    expected = loss(wide, target)
+    assert value.dtype == torch.float32 and value.item() == expected.item()
+    value.backward()
+    expected.backward()
+    assert x.grad.dtype == dtype
+    torch.testing.assert_close(x.grad.float(), wide.grad, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int64, torch.float64])
+def test_target_types_and_layouts(kind, random_batch):
+    logits, target = random_batch((2, 3, 9, 8))
+    loss = losses.build("blob-gdf")
+    strided = logits.to(memory_format=torch.channels_last)
+    assert loss(strided, target.to(kind)).item() == loss(logits, target).item()
+
+
+def test_instances_given(random_batch):
+    """Precomputed labels give the same loss, and may say that touching lesions are two."""
+    logits, target = random_batch((2, 1, 16, 16))
+    found = torch.from_numpy(label(target[:, 0].bool().numpy()).dense())[:, None]
+    loss = losses.build("blob-gdf")
+    assert loss(logits, target, instances=3 * found).item() == loss(logits, target).item()
+    joined = torch.zeros(1, 1, 8, 8)
+    joined[..., 2:4, 1:7] = 1
+    ids = joined.int()
+    ids[..., 4:] *= 9
+    p = 0.9 * joined
+    p[..., 4:] = 0
+    one, two = (losses.instance_terms(p, joined, instances=i)["missed"].item() for i in (joined.int(), ids))
+    assert (one, two) == (0.0, 0.5)
+
+
+def test_connectivity_and_threshold():
+    target = torch.zeros(1, 1, 6, 6)
+    target[..., 1, 1] = target[..., 2, 2] = 1
+    p = 0.4 * target
+    p[..., 1, 1] = 0.8
+    full, face = (losses.instance_terms(p, target, connectivity=c)["missed"].item() for c in ("full", "face"))
+    assert (full, face) == (0.0, 0.5)
+    assert losses.instance_terms(p, target, connectivity="face", threshold=0.3)["missed"].item() == 0
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_flips_transposes_and_the_order_of_the_batch(name, random_batch):
+    logits, target = random_batch((3, 1, 8, 9, 7), share=0.05)
+    if "cc-" in name:  # two of each, in between which no voxel is as far from one as from the other
+        logits, target = -logits.abs(), torch.zeros_like(target)
+        target[:, :, 0, 2:4, 1:3] = target[:, :, 5, 6:8, 2] = 1
+        logits[:, :, 1, 4, 3:5] = logits[:, :, 6, 4, 3:5] = 2.0
+    loss = losses.build(name, spacing=(1.0, 1.0317, 1.0771))
+    value = loss(logits, target).item()
+    for change in (lambda x: x.flip(2), lambda x: x.flip(3, 4), lambda x: x[[2, 0, 1]]):
+        if name == "ici" or name.startswith("prox"):
+            continue  # cubes round to a voxel, and the middle one of an even side is the upper
+        assert loss(change(logits), change(target)).item() == pytest.approx(value, rel=1e-5)
+    turned = losses.build(name, spacing=(1.0771, 1.0, 1.0317))
+    moved = [side.permute(0, 1, 4, 2, 3) for side in (logits, target)]
+    assert turned(*moved).item() == pytest.approx(value, rel=1e-5)
+
+
+MEANS = ["dice", "focal", "gdf", "jaccard", "cc-dice-ce", "hausdorff-dt", "inverse-weighted-dice", "bicc-dice-ce"]
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_batch_is_the_mean_of_its_images(name, random_batch):
+    logits, target = random_batch((3, 1, 9, 8), share=0.1)
+    loss = losses.build(name)
+    each = [loss(logits[i : i + 1], target[i : i + 1]).item() for i in range(3)]
+    assert loss(logits, target).item() == pytest.approx(sum(each) / 3, rel=1e-5)
+
+
+def test_a_batch_pools_its_instances(random_batch):
+    logits, target = random_batch((3, 1, 12, 12), share=0.1)
+    counts = [
+        [label(side[:, 0].numpy()).total for side in (target[i : i + 1] > 0, logits[i : i + 1] > 0)] for i in range(3)
+    ]
+    whole = losses.instance_terms(logits, target, activation="sigmoid")
+    each = [losses.instance_terms(logits[i : i + 1], target[i : i + 1], activation="sigmoid") for i in range(3)]
+    for name, side in (("instance_gt", 0), ("missed", 0), ("instance_pred", 1), ("false", 1)):
+        expected = sum(each[i][name].item() * counts[i][side] for i in range(3)) / sum(c[side] for c in counts)
+        assert whole[name].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_shapes_count_the_same_anywhere():
+    """Two lesions, one found: it does not matter which."""
+    target = torch.zeros(1, 1, 20, 20)
+    target[..., 0:3, 0:3] = target[..., 9:12, 14:17] = 1
+    first, second = target.clone(), target.clone()
+    first[..., 9:, :], second[..., :9, :] = 0, 0
+    for name in ("blob-dice", "blob-gdf", "ici", "false"):
+        loss = losses.build(name, activation="none")
+        assert loss(0.9 * first, target).item() == pytest.approx(loss(0.9 * second, target).item(), rel=1e-6)
