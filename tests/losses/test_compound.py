@@ -44,6 +44,31 @@ def test_what_cannot_be(make, message):
         make()
 
 
+def test_sums_as_data(batch):
+    terms = [
+        {"term": "tversky", "weight": 0.9, "options": {"alpha": 0.3, "beta": 0.7}},
+        {"term": "dice", "over": "blobs", "weight": {"first": 2.0, "last": 4.0}},
+        {"term": "focal", "weight": {"starts": [0.0, 0.5], "values": [1.0, 0.0]}},
+        {"term": "missed"},
+    ]
+    loss = losses.build("compound", terms=terms, threshold=0.4)
+    assert list(loss.weights) == ["tversky", "dice over blobs", "focal", "missed"]
+    assert loss.weights["dice over blobs"] == (2.0, 4.0) and loss.options.threshold == 0.4
+    values = {name: value.item() for name, value in loss.terms(*batch).items()}
+    expected = 0.9 * values["tversky"] + 2 * values["dice over blobs"] + values["focal"] + values["missed"]
+    assert loss(*batch).item() == pytest.approx(expected)
+    for wrong, message in (
+        ([], "at least 1 item"),
+        ([{"term": "dise"}], "unknown term 'dise'; did you mean 'dice'"),
+        ([{"term": "dice", "weigth": 1}], "unknown key 'weigth'"),
+        ([{"term": "dice", "over": "blob"}], "unknown partition 'blob'"),
+        ([{"term": "missed", "over": "blobs"}], "expected a criterion"),
+        ([{"term": "focal", "options": {"gama": 1}}], "options of term focal: unknown key 'gama'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            losses.check_options("compound", {"terms": wrong})
+
+
 def test_two_terms_of_one_name():
     loss = (Focal(gamma=1.0) + Focal(gamma=2.0)).build()
     assert list(loss.weights) == ["focal", "focal'"]

@@ -52,6 +52,14 @@ class Term(Expression):
         """The term itself, with weight one."""
         return ((self, schedule(1.0)),)
 
+    def over(self, partition: str, **options: Any) -> "Term":
+        """Return the term over regions of the image, which only a criterion can be.
+
+        Raises:
+            ValueError: the term is no criterion.
+        """
+        raise ValueError(f"over={partition!r}: {self.name} measures images as they are; expected a criterion")
+
     @property
     @abstractmethod
     def needs(self) -> "tuple[tuple[Quantity, ...], bool]":

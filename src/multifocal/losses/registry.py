@@ -10,8 +10,10 @@ from multifocal.errors import unknown_name
 from multifocal.losses.algebra import Expression
 from multifocal.losses.compound import Compound
 from multifocal.losses.door import Options
+from multifocal.losses.written import compound
 
 Builder = Callable[..., Expression]
+COMPOUND = "compound"  # not one loss but the form of any: its terms are options
 BUILDERS: dict[str, Builder] = {}
 _COMMON = tuple(field.name for field in fields(Options))
 
@@ -41,13 +43,15 @@ def describe(name: str) -> str:
 def check_options(name: str, options: dict[str, Any]) -> None:
     """Raise `UserError` for an option that the loss does not have, or a value that it cannot be."""
     check_arguments(_with_common(_builder(name)), options, where=f"options of loss {name}")
+    if name == COMPOUND:
+        compound(terms=options["terms"])
 
 
 def build(name: str, **options: Any) -> Compound:
     """Return the named loss: `loss(logits, target)` is a scalar, `loss.terms(logits, target)` its unweighted terms.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or "compound", whose option `terms` lists any terms and weights.
         options: those of the loss, and of every loss: activation, spacing, connectivity, threshold (see `Options`).
 
     Raises:
@@ -82,6 +86,8 @@ def _with_common(builder: Builder) -> Callable[..., Any]:
 
 
 def _builder(name: str) -> Builder:
+    if name == COMPOUND:
+        return compound
     if name not in BUILDERS:
-        raise unknown_name("loss", str(name), names())
+        raise unknown_name("loss", str(name), (*names(), COMPOUND))
     return BUILDERS[name]

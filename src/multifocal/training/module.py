@@ -65,7 +65,7 @@ class SegmentationModule(lightning.LightningModule):
         images, target = batch
         logits = self.network(images.contiguous(memory_format=self.layout))
         with torch.autocast(self.device.type, enabled=False):  # sums over a volume need 32 bits
-            terms = self.loss.terms(logits.float(), target)
+            terms = self._terms(logits.float(), target)
             total = self.loss.combine(terms)
             for name, value in terms.items():
                 self._log(f"train/{name}", value, len(images))
@@ -74,6 +74,11 @@ class SegmentationModule(lightning.LightningModule):
                 total = total + self.recipe.optimizer.l1 * weights
         self._log("train/loss", total, len(images), progress=True)
         return total
+
+    def _terms(self, logits: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        if logits.isnan().any():  # which losses refuse; the epoch's end says what to do about it
+            return {name: logits.sum() for name in self.loss.weights}
+        return self.loss.terms(logits, target)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave prepared cases where they are: prediction moves what it needs."""
