@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench bench-losses clean
 
 demo: $(VENV)/.ready
 	$(BIN)/multifocal demo --out $(or $(OUT),demo)
@@ -21,6 +21,9 @@ bench: $(VENV)/.ready
 	$(BIN)/python tools/bench_augment.py
 	$(BIN)/python tools/bench_training.py
 	$(BIN)/python tools/bench_prediction.py
+
+bench-losses: $(VENV)/.ready
+	$(BIN)/python tools/bench_losses.py
 
 # The pins keep a CPU machine that has the CPU wheel of torch from fetching the CUDA build, and fetch it on a GPU machine.
 $(VENV)/.ready: pyproject.toml constraints.txt tools/fit_torchvision.py

@@ -38,9 +38,12 @@ def cells(instances: Instances, *, spacing: Sequence[float] | None = None) -> tu
         here = slice(ends[image], ends[image + 1])
         labels = np.zeros(size, np.int32)
         labels[instances.voxels[here] - image * size] = instances.labels[here]
-        labels = labels.reshape(instances.shape)
         nearest = ndimage.distance_transform_edt(
-            labels == 0, sampling=spacing, return_distances=False, return_indices=True
+            (labels == 0).reshape(instances.shape), sampling=spacing, return_distances=False, return_indices=True
         )
-        found[image] = labels[tuple(nearest)] + (first[image] - 1 - instances.offsets[image])
+        place = nearest[0]  # as a flat index, in place: several times faster than one array an axis
+        for axis, side in enumerate(instances.shape[1:], start=1):
+            place *= side
+            place += nearest[axis]
+        np.add(labels.take(place), first[image] - 1 - instances.offsets[image], out=found[image])
     return found, counts

@@ -152,7 +152,7 @@ class Proximity(Term):
         criterion: ℓ.
         combine: "difference" is `(L_P - L_GT)²` as published, zero where one lesion is missed by a shifted copy;
             "sum" is `L_GT / N + L_P / M`.
-        relaxed: as in `Instances`.
+        relaxed: as in `Instances`; of the sum only.
     """
 
     name = "proximity"
@@ -173,7 +173,9 @@ class Proximity(Term):
         """Return the proximity loss of the batch."""
         to_prediction, to_lesion = (scene.number(side) for side in nearest(scene.true, scene.predicted))
         losses = []
-        for partition, distance in ((Instances(relaxed=self.relaxed), to_prediction), (Predictions(), to_lesion)):
+        # In a difference a lesion that costs more makes the loss smaller: pushing it up would need the sum.
+        relaxed = self.relaxed and self.combine == "sum"
+        for partition, distance in ((Instances(relaxed=relaxed), to_prediction), (Predictions(), to_lesion)):
             sums, _ = partition.sums(scene, self.criterion.quantities)
             losses.append((self.criterion.values(sums) * distance).sum())
         if self.combine == "difference":

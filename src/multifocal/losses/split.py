@@ -211,7 +211,11 @@ def _pass_back(
             by_p: torch.Tensor | None = None
             by_c: torch.Tensor | None = None
             for row, (quantity, field) in enumerate(zip(plan.quantities, plan.fields, strict=True)):
-                weight = of_sums[row, image] if plan.groups is None else of_sums[row][plan.groups[image, piece]]
+                weight = (
+                    of_sums[row, image]
+                    if plan.groups is None
+                    else of_sums[row].index_select(0, plan.groups[image, piece])
+                )
                 first, second = quantity.slopes(p, c, None if field is None else field[image, piece])
                 by_p, by_c = _plus(by_p, weight, first), _plus(by_c, weight, second)
             result = plan.source.chain(p, by_p, by_c, out=gradient[image, piece])
