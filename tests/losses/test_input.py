@@ -180,3 +180,52 @@ def test_equal_shapes_count_the_same_anywhere():
     for name in ("blob-dice", "blob-gdf", "ici", "false"):
         loss = losses.build(name, activation="none")
         assert loss(0.9 * first, target).item() == pytest.approx(loss(0.9 * second, target).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_logits_may_lie_anyhow_in_memory(name):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 48, 48, generator=generator)
+    target = torch.zeros(2, 1, 48, 48)
+    target[:, :, 5:9, 6:11] = 1
+    loss = losses.build(name)
+    for view in (logits[:, 1:2], logits.transpose(2, 3)[:, :1], logits[:1, :1].expand(2, -1, -1, -1)):
+        assert not view.is_contiguous()
+        assert torch.equal(loss(view, target), loss(view.contiguous(), target))
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_certainty_in_the_wrong_class_is_pushed_back_with_a_finite_force(name):
+    size = 176 if name == "bce-msssim-jaccard" else 24  # its five scales need room
+    probability = torch.zeros(1, 1, size, size)
+    target = torch.zeros_like(probability)
+    target[..., 4:7, 4:7] = 1  # missed with certainty
+    probability[..., 14:16, 14:16] = 1  # false with certainty
+    probability.requires_grad_()
+    losses.build(name, activation="none")(probability, target).backward()
+    assert probability.grad.isfinite().all()
+
+
+def test_cross_entropy_of_certain_probabilities_is_torch_s():
+    probability = torch.tensor([[[[0.0, 1.0, 0.0, 1.0, 0.3]]]], requires_grad=True)
+    target = torch.tensor([[[[1.0, 0.0, 0.0, 1.0, 1.0]]]])
+    value = losses.CrossEntropy().build(activation="none")(probability, target)
+    expected = torch.nn.functional.binary_cross_entropy(probability, target)
+    assert torch.allclose(value, expected)
+    (gradient,) = torch.autograd.grad(value, probability)
+    assert gradient[..., 0] < 0 < gradient[..., 1] and gradient.isfinite().all()
+
+
+def test_validation_in_inference_mode_with_several_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        logits = torch.randn(2, 1, 64, 64, 64, generator=torch.Generator().manual_seed(0))
+        target = torch.zeros_like(logits)
+        target[:, :, 5:9, 5:9, 5:9] = 1
+        loss = losses.build("ici")
+        expected = loss(logits, target)
+        with torch.inference_mode():
+            assert torch.allclose(loss(logits, target), expected)
+    finally:
+        torch.set_num_threads(before)

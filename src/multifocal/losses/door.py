@@ -82,7 +82,8 @@ def probabilities(logits: torch.Tensor, options: Options) -> tuple[torch.Tensor,
     elif options.activation == "none" and (low < 0 or high > 1):
         raise ValueError(f"logits ranges from {low:.6g} to {high:.6g}; expected probabilities with activation='none'")
     source = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES, "none": PROBABILITIES}[options.activation]
-    return x.reshape(x.shape[0] * x.shape[1], -1), source
+    # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
+    return x.reshape(x.shape[0] * x.shape[1], -1).contiguous(), source
 
 
 def foreground(target: torch.Tensor) -> np.ndarray:

@@ -18,6 +18,7 @@ from multifocal.losses.quantities import LARGEST_COST, Quantity
 # Voxels at a time: half a dozen buffers fit into the second-level cache, and torch starts no threads for so few.
 _PIECE = 1 << 15
 _PIECES_PER_THREAD = 4
+_STEEPEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Source:
             return torch.sigmoid(x), functional.softplus(x)
         if self.name == "log-probabilities":  # softmax: only the target's own class costs
             return x.exp(), torch.zeros_like(x)
-        return x, -(1 - x).log().clamp_min(-LARGEST_COST)
+        return x, _cost(1 - x)
 
     def inside(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return p, `1 - p` and the cost of a target of 1, `-log p`."""
@@ -40,7 +41,7 @@ class Source:
             return torch.sigmoid(x), torch.sigmoid(-x), functional.softplus(-x)
         if self.name == "log-probabilities":
             return x.exp(), -x.expm1(), -x
-        return x, 1 - x, -x.log().clamp_min(-LARGEST_COST)
+        return x, 1 - x, _cost(x)
 
     def chain(
         self, p: torch.Tensor, by_p: torch.Tensor | None, by_c: torch.Tensor | None, *, out: torch.Tensor
@@ -56,9 +57,19 @@ class Source:
         if self.name == "log-probabilities":
             return out.mul_(p)
         if by_c is not None:
-            # Beyond the p whose cost is capped, the cost is flat.
-            out.add_(by_c * torch.where(p < 1, 1 / (1 - p), 0))
+            out.add_(by_c / (1 - p).clamp_min(_STEEPEST))
         return out
+
+
+def _cost(p: torch.Tensor) -> torch.Tensor:
+    """Return `-log p`, at most 100, with the slope `-1 / max(p, 1e-12)`, as in torch's binary cross-entropy.
+
+    So certainty in the wrong class costs something finite and is still pushed back, with a finite force.
+    """
+    certain = p < _STEEPEST
+    held = p.detach()
+    steep = (-held.log()).clamp_max(LARGEST_COST) - (p - held) / _STEEPEST
+    return torch.where(certain, steep, -torch.where(certain, 1, p).log())
 
 
 LOGITS, LOG_PROBABILITIES, PROBABILITIES = Source("logits"), Source("log-probabilities"), Source("probabilities")
@@ -177,9 +188,15 @@ def _shared(pieces: list[Any], work: Callable[[list[Any]], Any]) -> list[Any]:
     threads = min(torch.get_num_threads(), len(pieces) // _PIECES_PER_THREAD)
     if threads < 2:
         return [work(pieces)]
+    inference = torch.is_inference_mode_enabled()  # which other threads would not know
+
+    def alike(run: list[Any]) -> Any:
+        with torch.inference_mode(inference):
+            return work(run)
+
     runs = [pieces[len(pieces) * n // threads : len(pieces) * (n + 1) // threads] for n in range(threads)]
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work, run) for run in runs[1:]]
+        others = [pool.submit(alike, run) for run in runs[1:]]
         return [work(runs[0]), *(other.result() for other in others)]
 
 
