@@ -15,7 +15,7 @@ test-all: $(VENV)/.ready
 	$(BIN)/python -m pytest -m ""
 
 lint: $(VENV)/.ready
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check src tests tools && $(BIN)/mypy
 
 bench: $(VENV)/.ready
 	$(BIN)/python tools/bench_augment.py

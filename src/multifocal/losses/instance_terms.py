@@ -1,4 +1,4 @@
-"""The instance terms of seed 004, side by side."""
+"""The instance terms of Rachmadi et al. 2024, side by side."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """The published losses, one definition each.
 
-Seeds 000 and 002 print `(1 - DiceLoss)` and `log(1 / (1 + HD))`, which reward errors when minimised. As in the authors'
+Usman et al. 2025 (arXiv:2502.09148) print `(1 - DiceLoss)` and `log(1 / (1 + HD))`, which reward errors when minimised. As in the authors'
 library, the sums here are of the losses themselves and of `log(1 + HDT)`.
 """
 
@@ -98,19 +98,19 @@ def log_hausdorff_dt(*, alpha: float = 2.0, empty: Empty = "diagonal") -> Expres
 
 @named("dice-focal-hausdorff")
 def dice_focal_hausdorff() -> Expression:
-    """`0.9 (0.5 Dice + 0.5 focal) + 0.1 log(1 + HDT)` (seed 000, eq. 5)."""
+    """`0.9 (0.5 Dice + 0.5 focal) + 0.1 log(1 + HDT)` (Usman 2025, eq. 5)."""
     return 0.45 * Dice() + 0.45 * Focal() + 0.1 * LogHausdorff()
 
 
 @named("tversky-hausdorff")
 def tversky_hausdorff() -> Expression:
-    """`0.9 Tversky(0.3, 0.7) + 0.1 log(1 + HDT)` (seed 000, eq. 6)."""
+    """`0.9 Tversky(0.3, 0.7) + 0.1 log(1 + HDT)` (Usman 2025, eq. 6)."""
     return 0.9 * Tversky(alpha=0.3, beta=0.7) + 0.1 * LogHausdorff()
 
 
 @named("tlhf")
 def tlhf() -> Expression:
-    """`1.5 Tversky(0.3, 0.7) + 2 log(1 + HDT) + γ_F focal(γ=3)`, γ_F from 2 to 4 over training (seed 001, eq. 4)."""
+    """`1.5 Tversky(0.3, 0.7) + 2 log(1 + HDT) + γ_F focal(γ=3)`, γ_F from 2 to 4 over training (Rao 2025, eq. 4)."""
     return 1.5 * Tversky(alpha=0.3, beta=0.7) + 2 * LogHausdorff() + Linear(2.0, 4.0) * Focal(gamma=3.0)
 
 

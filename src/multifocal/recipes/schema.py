@@ -67,14 +67,14 @@ class Exponential(Config):
 
 
 class Cosine(Config):
-    """A linear rise over `warmup` epochs, then half a cosine down to zero at the last epoch."""
+    """A linear rise over `warmup` epochs, then half a cosine down towards zero after the last one."""
 
     name: Literal["cosine"]
     warmup: int = Field(default=0, ge=0)
 
 
 class Plateau(Config):
-    """The learning rate is multiplied by `factor` after `patience` epochs without a better monitored value."""
+    """The learning rate is multiplied by `factor` after `patience` validations without a better value."""
 
     name: Literal["plateau"]
     factor: Share = 0.1
