@@ -1,7 +1,7 @@
 """The published losses, one definition each.
 
-Usman et al. 2025 (arXiv:2502.09148) print `(1 - DiceLoss)` and `log(1 / (1 + HD))`, which reward errors when minimised. As in the authors'
-library, the sums here are of the losses themselves and of `log(1 + HDT)`.
+Usman et al. 2025 (arXiv:2502.09148, eqs. 2, 5 and 6) print `(1 - DiceLoss)` and `log(1 / (1 + HD))`, which reward
+errors when minimised. As in the authors' library, the sums here are of the losses themselves and of `log(1 + HDT)`.
 """
 
 from typing import Literal
