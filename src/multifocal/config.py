@@ -6,14 +6,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 
 from multifocal.errors import UserError, unknown_name
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+# YAML takes the name of the loss `false` for a truth value.
+Name = Annotated[str, BeforeValidator(lambda value: "false" if value is False else value)]
 
 
 class Config(BaseModel):

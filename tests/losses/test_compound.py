@@ -99,3 +99,10 @@ def test_compiled(batch):
         found.backward()
         expected.backward()
         torch.testing.assert_close(left.grad, right.grad)
+
+
+def test_the_term_named_false_needs_no_quotes():
+    assert (
+        losses.build("compound", terms=[{"term": False}]).weights
+        == losses.build("compound", terms=[{"term": "false"}]).weights
+    )

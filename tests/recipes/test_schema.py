@@ -60,3 +60,7 @@ def test_a_threshold_recipe_needs_its_keys(key):
     del data[key]
     with pytest.raises(UserError, match=f"my.yaml: {key}: Field required"):
         recipes.parse(data, where="my.yaml")
+
+
+def test_the_loss_named_false_needs_no_quotes():
+    assert recipes.load("default", overrides=["loss.name=false"]).loss.name == "false"

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from multifocal.config import Config, check_arguments, validate
+from multifocal.config import Config, Name, check_arguments, validate
 from multifocal.errors import unknown_name
 from multifocal.losses.algebra import Expression, Sum, Term
 from multifocal.losses.criteria import (
@@ -67,7 +67,7 @@ class Stages(Config):
 class WrittenTerm(Config):
     """One term: what is measured, where, and with what weight."""
 
-    term: str
+    term: Name
     weight: float | Ramp | Stages = Field(default=1.0, union_mode="left_to_right")
     over: str | None = None
     options: dict[str, Any] = {}

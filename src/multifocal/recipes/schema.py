@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from multifocal import networks
-from multifocal.config import Config
+from multifocal.config import Config, Name
 from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.settings import Preprocessing
@@ -34,7 +34,7 @@ class NetworkSettings(Config):
 class LossSettings(Config):
     """Which loss, and its options."""
 
-    name: str
+    name: Name
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
