@@ -1,0 +1,165 @@
+"""Losses as nnU-Net calls them: lists of outputs and targets, label maps with a background, labels to ignore."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from multifocal import losses
+
+# Far enough from 0 for a probability of 0 in 32 bits.
+CERTAIN = 100.0
+
+
+class NnUNetLoss(nn.Module):
+    """`L = Σ_i w_i L_i`: one loss for each resolution, full resolution first.
+
+    Args:
+        levels: the losses; they take logits of one channel for each class or region.
+        weights: as many; where a weight is 0 nothing is computed.
+        regions: targets are (B, R, *spatial) zeros and ones, a channel each region, and outputs go through a sigmoid.
+            Otherwise targets are label maps (B, 1, *spatial), and outputs go through a softmax whose channel 0 is
+            background.
+        ignore_label: the label of voxels that have none (of regions: the target has one channel more). There the
+            prediction counts as background, and no gradient passes.
+
+    Example:
+        >>> loss = build_loss("blob-gdf", weights=(2 / 3, 1 / 3))
+        >>> labels = torch.zeros(1, 1, 8, 8)
+        >>> labels[..., 2:5, 2:5] = 1
+        >>> outputs = [torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)]
+        >>> round(float(loss(outputs, [labels, labels[..., ::2, ::2]])), 2)
+        2.75
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[losses.Compound],
+        *,
+        weights: Sequence[float],
+        regions: bool = False,
+        ignore_label: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not levels or len(levels) != len(weights):
+            raise ValueError(f"weights={tuple(weights)}; expected one for each of {len(levels)} losses")
+        self.levels, self.weights = tuple(levels), tuple(weights)
+        self.regions, self.ignore_label = regions, ignore_label
+        self._sums: dict[str, torch.Tensor] = {}
+        self._steps = 0
+
+    def set_progress(self, progress: float) -> None:
+        """Say how far training has come, 0 to 1: what schedules of weights go by."""
+        for level in self.levels:
+            level.progress = progress
+
+    def forward(
+        self, outputs: torch.Tensor | Sequence[torch.Tensor], targets: torch.Tensor | Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the loss, a scalar.
+
+        Raises:
+            ValueError: outputs and targets that do not fit.
+        """
+        outputs, targets = ([x] if isinstance(x, torch.Tensor) else list(x) for x in (outputs, targets))
+        if not len(outputs) == len(targets) == len(self.weights):
+            found = f"{len(outputs)} outputs and {len(targets)} targets"
+            raise ValueError(f"{found}; expected {len(self.weights)} of each, one for each weight")
+        values = []
+        for number, (level, weight) in enumerate(zip(self.levels, self.weights, strict=True)):
+            if weight:
+                terms = level.terms(*self._read(outputs[number], targets[number]))
+                values.append(weight * level.combine(terms))
+                if number == 0 and torch.is_grad_enabled():
+                    self._note(terms)
+        return torch.stack(values).sum()
+
+    def take_terms(self) -> dict[str, float]:
+        """Return the mean of each unweighted term at full resolution since the last call."""
+        means = {name: float(total) / self._steps for name, total in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        return means
+
+    def _note(self, terms: dict[str, torch.Tensor]) -> None:
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+        self._steps += 1
+
+    def _read(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and a target of zeros and ones, a channel for each class or region."""
+        logits = output.float() if self.regions else against_the_rest(output)
+        classes = logits.shape[1]
+        if self.regions:
+            ignored = None if self.ignore_label is None else target[:, classes:].bool()
+            hot = target[:, :classes].bool()
+            expected = classes + (self.ignore_label is not None)
+        else:
+            ignored = None if self.ignore_label is None else target == self.ignore_label
+            hot = target == torch.arange(1, classes + 1, device=target.device).view(1, -1, *[1] * (target.ndim - 2))
+            expected = 1
+            allowed = target if ignored is None else target.masked_fill(ignored, 0)
+            if float(allowed.max()) > classes or float(allowed.min()) < 0:
+                raise ValueError(f"target holds {float(allowed.max()):g}; expected labels from 0 to {classes}")
+        if target.shape[1] != expected:
+            raise ValueError(f"target has shape {tuple(target.shape)}; expected {expected} channels")
+        if ignored is not None:
+            logits, hot = logits.masked_fill(ignored, -CERTAIN), hot & ~ignored
+        return logits, hot
+
+
+def against_the_rest(logits: torch.Tensor) -> torch.Tensor:
+    """Return `z_k = x_k - log Σ_{j≠k} e^{x_j}` of each class k but the background, so that `sigmoid(z) = softmax(x)_k`.
+
+    Args:
+        logits: (B, 1 + classes, *spatial); channel 0 is the background.
+
+    Raises:
+        ValueError: fewer than two channels.
+
+    Example:
+        >>> x = torch.tensor([[[[0.0]], [[1.0]], [[2.0]]]])
+        >>> torch.allclose(against_the_rest(x).sigmoid(), x.softmax(1)[:, 1:])
+        True
+    """
+    if logits.shape[1] < 2:
+        raise ValueError(f"output has shape {tuple(logits.shape)}; expected a channel of background and of each class")
+    x = logits.float()
+    before = torch.logcumsumexp(x, 1)[:, :-1]
+    after = torch.logcumsumexp(x.flip(1), 1).flip(1)[:, 2:]
+    rest = torch.cat([torch.logaddexp(before[:, :-1], after), before[:, -1:]], 1)
+    return x[:, 1:] - rest
+
+
+def build_loss(
+    name: str,
+    *,
+    weights: Sequence[float] = (1.0,),
+    factors: Sequence[Sequence[float]] | None = None,
+    regions: bool = False,
+    ignore_label: int | None = None,
+    **options: Any,
+) -> NnUNetLoss:
+    """Return a named loss for nnU-Net's outputs and targets.
+
+    Args:
+        name: see `multifocal.losses.build`.
+        weights: of each resolution's output.
+        factors: how many times coarser than the first each output is, along each axis; only `spacing` needs it.
+        regions: whether the targets are regions.
+        ignore_label: see `NnUNetLoss`.
+        options: of the loss; `spacing` (mm) is that of full resolution.
+
+    Raises:
+        UserError: the name or an option is unknown.
+        ValueError: `spacing` for several outputs without their `factors`.
+    """
+    spacing = options.pop("spacing", None)
+    if spacing is None or len(weights) == 1:
+        spacings: list[Any] = [spacing] * len(weights)
+    elif factors is None or len(factors) != len(weights):
+        raise ValueError(f"factors={factors}; expected one for each of {len(weights)} outputs, which spacing needs")
+    else:
+        spacings = [tuple(s * f for s, f in zip(spacing, factor, strict=True)) for factor in factors]
+    levels = [losses.build(name, **options, **({} if s is None else {"spacing": tuple(s)})) for s in spacings]
+    return NnUNetLoss(levels, weights=weights, regions=regions, ignore_label=ignore_label)

@@ -1,0 +1,68 @@
+"""Which loss a trainer takes: its own, the environment's, or that which its folder holds already."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from multifocal import losses
+from multifocal.config import read_yaml, validate
+from multifocal.errors import UserError
+from multifocal.files import read_json, write_json
+from multifocal.recipes.schema import LossSettings
+
+VARIABLE = "MULTIFOCAL_LOSS"
+RECORD = "multifocal.json"
+
+
+class Choice(LossSettings):
+    """A loss and its options; `distances: mm` measures them by the plan's spacing instead of in voxels."""
+
+    distances: Literal["voxels", "mm"] = "voxels"
+
+
+def choose(own: Mapping[str, Any] | None, folder: str | Path | None) -> Choice:
+    """Return the loss of a trainer.
+
+    Args:
+        own: the trainer's own; None leaves it to the variable `MULTIFOCAL_LOSS`, a name or a YAML file of name, options
+            and distances.
+        folder: where the trainer writes. What was trained there before must have been trained with the same loss.
+
+    Raises:
+        UserError: no loss was chosen, it is unknown, or another one was trained in this folder.
+    """
+    record = None if folder is None else Path(folder) / RECORD
+    before = validate(Choice, read_json(record), where=str(record)) if record is not None and record.exists() else None
+    if own is not None:
+        wanted: Choice | None = validate(Choice, own, where="loss of the trainer")
+    else:
+        wanted = _environment()
+    if wanted is None and before is None:
+        example = f"{VARIABLE}=blob-gdf, or a YAML file"
+        raise UserError(f"{VARIABLE} is not set; set it to a loss ({example}): {', '.join(losses.names())}")
+    if wanted is not None and before is not None and wanted != before:
+        raise UserError(
+            f"{record}: {_short(before)} was trained here, not {_short(wanted)}; choose that loss, a trainer of the "
+            "loss's own name, or another nnUNet_results, or remove the folder"
+        )
+    return before or wanted  # type: ignore[return-value]
+
+
+def record(choice: Choice, folder: str | Path) -> None:
+    """Write the loss into the folder of a training."""
+    write_json(Path(folder) / RECORD, choice.model_dump(mode="json"))
+
+
+def _environment() -> Choice | None:
+    value = os.environ.get(VARIABLE, "").strip()
+    if not value:
+        return None
+    if value.endswith((".yaml", ".yml")):
+        return validate(Choice, read_yaml(value), where=value)
+    return validate(Choice, {"name": value}, where=VARIABLE)
+
+
+def _short(choice: Choice) -> str:
+    options = f" with {choice.options}" if choice.options else ""
+    return f"{choice.name}{options} ({choice.distances})"
