@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from multifocal.instances import cells, contingency, given, label, pairs
+from multifocal.instances import contingency, given, label, pairs
 
 
 def stacks(seed, shape=None):
@@ -92,21 +92,3 @@ def test_many_components_on_both_sides():
     stripes[:, ::2, ::2] = True
     found = pairs(label(stripes, connectivity="face"), label(stripes.copy(), connectivity="face"))
     assert (found.prediction == found.target).all() and len(found.target) == 200 * 200
-
-
-@settings(max_examples=30, deadline=None)
-@having(st.integers(0, 10_000))
-def test_cells(seed):
-    masks, spacing = stacks(seed), (1.0, 2.5, 0.7)
-    found = label(masks)
-    nearest, counts = cells(found, spacing=spacing[: masks.ndim - 1])
-    first, dense = 0, found.dense()
-    for image, number in enumerate(counts):
-        ids = np.arange(number) + first
-        assert set(np.unique(nearest[image])) <= set(ids)
-        if found.counts[image]:
-            parts = [dense[image] == found.offsets[image] + 1 + n for n in range(number)]
-            fields = [ndimage.distance_transform_edt(~part, sampling=spacing[: masks.ndim - 1]) for part in parts]
-            own = np.take_along_axis(np.stack(fields), (nearest[image] - first)[None], 0)[0]
-            assert own == pytest.approx(np.min(fields, axis=0))
-        first += number

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -111,15 +110,10 @@ def target_distances(target: torch.Tensor, *, spacing: tuple[float, ...] | None 
         target: zeros and ones, (B, C, *spatial).
         spacing: mm per voxel along each axis; None counts in voxels.
     """
-    from multifocal.distance import border_field
+    from multifocal.distance import border_fields
 
-    found = np.zeros(target.shape, np.float32)
-    masks = target.detach().cpu().bool().numpy()
-    for image in np.ndindex(*target.shape[:2]):
-        field = border_field(masks[image], spacing=spacing, power=1.0)
-        if field is not None:
-            found[image] = field
-    return torch.from_numpy(found)
+    masks = target.detach().bool().flatten(0, 1)
+    return border_fields(masks, spacing=spacing, power=1.0).view(target.shape)
 
 
 def _plain(schedule: Schedule) -> Any:

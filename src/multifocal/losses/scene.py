@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from multifocal.distance import border_field
+from multifocal.distance import border_fields
 from multifocal.instances import Instances, Pairs, cells, given, label, pairs
 from multifocal.losses.door import Options, check, foreground, like_target, probabilities
 from multifocal.losses.quantities import HausdorffOf, Quantity
@@ -199,8 +199,9 @@ class Scene:
 
     def cells(self, side: str) -> tuple[torch.Tensor, np.ndarray]:
         """Return the cells of one side's components, int64 (images, voxels), and their number in each image."""
-        found, counts = cells(self.true if side == "target" else self.predicted, spacing=self.options.spacing)
-        return torch.from_numpy(found.reshape(self.images, self.size)).to(self.x.device), counts
+        instances = self.true if side == "target" else self.predicted
+        found, counts = cells(instances, spacing=self.options.spacing, device=self.x.device)
+        return found.view(self.images, self.size), counts
 
     def split_by(self, groups: torch.Tensor, count: int, quantities: tuple[Quantity, ...]) -> torch.Tensor:
         """Sum quantities over the background of each group of voxels, (quantities, groups)."""
@@ -218,23 +219,17 @@ class Scene:
         return self._fields[quantity]
 
     def _distances(self, quantity: HausdorffOf) -> torch.Tensor:
-        total = torch.zeros(self.images, *self.shape, dtype=self.x.dtype)
-        sides = [self._above(0.5, closed=False)]
+        masks = above(self.x, self.source, 0.5, closed=False).view(self.images, *self.shape)
+        total = border_fields(masks, spacing=self.options.spacing, power=quantity.alpha).to(self.x.dtype)
         if self.precomputed.distances is None:
-            sides.append(self.true_mask)
+            masks = torch.from_numpy(self.true_mask).to(self.x.device)
+            total += border_fields(masks, spacing=self.options.spacing, power=quantity.alpha)
         else:
-            total += self.precomputed.distances.detach().to("cpu", self.x.dtype).view(total.shape) ** quantity.alpha
-        for side in sides:
-            for image, mask in zip(total, side, strict=True):
-                field = border_field(
-                    mask, spacing=self.options.spacing, power=quantity.alpha, threads=torch.get_num_threads()
-                )
-                if field is not None:
-                    image += torch.from_numpy(field)
+            total += self.precomputed.distances.detach().to(total).view(total.shape) ** quantity.alpha
         if quantity.empty == "diagonal":
             steps = self.options.spacing or (1.0,) * len(self.shape)
             diagonal = sum((n * s) ** 2 for n, s in zip(self.shape, steps, strict=True)) ** (quantity.alpha / 2)
             counts = np.bincount(self._image_of_one, minlength=self.images)
             for image in np.flatnonzero((counts == 0) | (counts == self.size)):
                 total[image] += diagonal
-        return total.view(self.images, self.size).to(self.x.device)
+        return total.view(self.images, self.size)
