@@ -93,9 +93,20 @@ def test_predictions_that_are_finished_are_kept(multifocal, cohort, tmp_path, mo
     assert listing(tmp_path / "out") == ["S_0-VISIT_01_lesion.mha", "S_1-VISIT_01_lesion.mha"]
 
 
-def test_an_evaluation_is_written_whole_or_not_at_all(multifocal, cohort, tmp_path, monkeypatch):
+def test_an_evaluation_goes_on_where_it_was_interrupted(multifocal, cohort, tmp_path, monkeypatch, listing):
     multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
-    monkeypatch.setattr(scoring, "evaluate_case", interrupt(scoring.evaluate_case, 3))
-    ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "out")
+    evaluate = ("evaluate", tmp_path / "masks", cohort, "--out")
+    whole = multifocal(*evaluate, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "score_job", interrupt(scoring.score_job, 3))
+        ended = multifocal(*evaluate, tmp_path / "out")
     assert (ended.code, ended.out, ended.err) == (130, "", LINE)
-    assert not (tmp_path / "out").exists()
+    assert listing(tmp_path / "out") == ["unfinished.jsonl"]
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "score_job", interrupt(scoring.score_job, 5))  # only four are left
+        ended = multifocal(*evaluate, tmp_path / "out")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.replace(str(tmp_path / "out"), "") == whole.out.replace(str(tmp_path / "whole"), "")
+    assert listing(tmp_path / "out") == ["cases.csv", "lesions.csv", "summary.json"]
+    for name in listing(tmp_path / "out"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -21,6 +21,10 @@ def rows(folder):
     return list(csv.DictReader((folder / "cases.csv").open()))
 
 
+def written(folder):
+    return f"written: {', '.join(str(folder / name) for name in ('cases.csv', 'lesions.csv', 'summary.json'))}\n"
+
+
 def test_folds_train_predict_evaluate(multifocal, cohort, small_recipe, tmp_path):
     folds, run, out = tmp_path / "folds.json", tmp_path / "run", tmp_path / "masks"
     assert multifocal("data", "folds", cohort, "--out", folds, "--k", 3, "--scheme", "nested").code == 0
@@ -94,16 +98,17 @@ def test_existing_masks_and_scores_are_replaced_only_when_told(multifocal, cohor
 def test_evaluation_writes_every_metric_of_every_case_and_shows_the_means(multifocal, cohort, tmp_path):
     multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
     ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores", "--tolerance", 3)
-    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["cases.csv", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["cases.csv", "lesions.csv", "summary.json"]
     found = rows(tmp_path / "scores")
     assert [row["case"] for row in found] == NAMES
     assert list(found[0]) == ["case", *METRICS, "stratum", "share_of_brain", "diagonal_mm"]
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
-    assert summary["settings"] == {"tolerance_mm": 3.0, "convention": "surfel", "allow_missing": False}
+    settings = {"tolerance_mm": 3.0, "convention": "surfel", "matching": "overlap", "allow_missing": False}
+    assert summary["settings"].items() >= settings.items()
     mean = np.mean([float(row["dice"]) for row in found])
     assert summary["overall"]["metrics"]["dice"]["mean"] == pytest.approx(mean)
     assert f"{mean:.3f}" in ended.out and "no lesion" in ended.out and "MASD (mm)" in ended.out
-    assert ended.out.endswith(f"written: {tmp_path / 'scores' / 'cases.csv'}, {tmp_path / 'scores' / 'summary.json'}\n")
+    assert ended.out.endswith(written(tmp_path / "scores"))
 
 
 def test_undefined_distances_can_count_as_the_diagonal(multifocal, cohort, tmp_path):
@@ -155,7 +160,7 @@ def test_a_prediction_that_is_no_mask_is_named(multifocal, cohort, tmp_path):
     write(path, Volume(mask.array.astype(np.float32) * 0.5, mask.geometry))
     ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores")
     assert ended.code == 2 and ended.err.count("\n") == 1 and path.name in ended.err
-    assert not (tmp_path / "scores").exists()
+    assert masks(tmp_path / "scores") == ["unfinished.jsonl"]
 
 
 @pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
@@ -190,7 +195,7 @@ def test_names_and_paths_may_look_like_markup(multifocal, cohort, tmp_path):
     out = tmp_path / "[bold]masks[/bold]" / "[red]"
     assert multifocal("predict", "zadc-threshold", cohort, "--out", out).out == f"6 masks in {out}\n"
     ended = multifocal("evaluate", out, cohort, "--out", tmp_path / "[b]")
-    assert ended.out.endswith(f"written: {tmp_path / '[b]' / 'cases.csv'}, {tmp_path / '[b]' / 'summary.json'}\n")
+    assert ended.out.endswith(written(tmp_path / "[b]"))
 
 
 @pytest.mark.parametrize(

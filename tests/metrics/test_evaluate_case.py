@@ -100,7 +100,7 @@ LABELS[2, 2, 2] = 3
         ({"spacing": ("a", 1, 1)}, "expected 3 numbers"),
         ({"tolerance": -1.0}, "tolerance is -1.0"),
         ({"tolerance": NAN}, "tolerance is nan"),
-        ({"convention": "voxels"}, "unknown surface convention 'voxels'; did you mean 'voxel'"),
+        ({"convention": "voxels"}, "unknown convention 'voxels'; did you mean 'voxel'"),
     ],
 )
 def test_bad_input_is_named(changes, message):

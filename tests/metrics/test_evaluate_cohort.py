@@ -22,6 +22,10 @@ def lesion(size):
     return mask
 
 
+def rows_of(*arguments, **options):
+    return evaluate_cohort(*arguments, **options).rows
+
+
 @pytest.fixture
 def cohort(tmp_path):
     """Four cases on one grid, float32 labels as published, and perfect predictions of an other file type."""
@@ -39,7 +43,7 @@ def test_rows_are_those_of_the_cases(cohort, tmp_path):
     shifted = np.roll(lesion(3), 1, axis=2)
     write(tmp_path / "out" / "some_lesion.nii.gz", Volume(shifted.astype(np.uint8), GRID))
     done = []
-    rows = evaluate_cohort(tmp_path / "out", cohort, tolerance=3.0, progress=lambda *state: done.append(state))
+    rows = rows_of(tmp_path / "out", cohort, tolerance=3.0, progress=lambda *state: done.append(state))
     assert [row["case"] for row in rows] == list(LESION_SIZES)
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     expected = evaluate_case(shifted, lesion(3), spacing=GRID.spacing, tolerance=3.0)
@@ -48,7 +52,7 @@ def test_rows_are_those_of_the_cases(cohort, tmp_path):
 
 
 def test_rows_carry_share_stratum_and_diagonal(cohort, tmp_path):
-    rows = evaluate_cohort(tmp_path / "out", cohort)
+    rows = rows_of(tmp_path / "out", cohort)
     assert [row["share_of_brain"] for row in rows] == [0.0, 1 / 480, 27 / 480, 144 / 480]
     assert [row["stratum"] for row in rows] == ["no lesion", "<1 %", ">5 %", ">5 %"]
     assert {row["diagonal_mm"] for row in rows} == {float(np.linalg.norm((12, 20, 32)))}
@@ -56,13 +60,13 @@ def test_rows_carry_share_stratum_and_diagonal(cohort, tmp_path):
 
 def test_convention_reaches_the_cases(cohort, tmp_path):
     write(tmp_path / "out" / "some_lesion.nii.gz", Volume(np.roll(lesion(3), 1, axis=0), GRID))
-    rows = evaluate_cohort(tmp_path / "out", cohort, convention="voxel")
+    rows = rows_of(tmp_path / "out", cohort, convention="voxel")
     expected = evaluate_case(np.roll(lesion(3), 1, axis=0), lesion(3), spacing=GRID.spacing, convention="voxel")
     assert rows[2]["masd"] == expected["masd"]
 
 
 def test_processes_give_the_same_rows_and_leave_when_interrupted(cohort, tmp_path):
-    assert evaluate_cohort(tmp_path / "out", cohort, workers=2) == evaluate_cohort(tmp_path / "out", cohort)
+    assert rows_of(tmp_path / "out", cohort, workers=2) == rows_of(tmp_path / "out", cohort)
     assert not multiprocessing.active_children()
 
     def interrupt(done, total):
@@ -83,7 +87,7 @@ def test_errors_come_back_from_processes_as_they_are(cohort, tmp_path):
 def test_other_files_are_passed_over(cohort, tmp_path):
     (tmp_path / "out" / "cases.csv").write_text("case\n")
     write(tmp_path / "out" / "some_probability.nii.gz", Volume(lesion(3), GRID))
-    assert len(evaluate_cohort(tmp_path / "out", cohort)) == 4
+    assert len(rows_of(tmp_path / "out", cohort)) == 4
 
 
 def test_missing_predictions_are_named(cohort, tmp_path):
@@ -96,7 +100,7 @@ def test_missing_predictions_are_named(cohort, tmp_path):
 def test_missing_predictions_score_as_empty_when_allowed(cohort, tmp_path):
     for name in ("none", "much"):
         (tmp_path / "out" / f"{name}_lesion.nii.gz").unlink()
-    rows = evaluate_cohort(tmp_path / "out", cohort, allow_missing=True)
+    rows = rows_of(tmp_path / "out", cohort, allow_missing=True)
     assert [row["dice"] for row in rows] == [1.0, 1.0, 1.0, 0.0]
     assert np.isnan(rows[3]["masd"]) and rows[3]["predicted_ml"] == 0.0
 
@@ -182,7 +186,7 @@ def test_instance_labels_in_2d(tmp_path):
     write(tmp_path / "label.png", Volume(labels, grid))
     write(tmp_path / "out" / "slide_lesion.png", Volume((labels == 1).astype(np.uint8), grid))
     case = Case("slide", "slide", {"image": ImageFile(tmp_path / "image.png")}, ImageFile(tmp_path / "label.png"))
-    (row,) = evaluate_cohort(tmp_path / "out", Cohort("demo", tmp_path, "images2d", (case,), "instances"))
+    (row,) = rows_of(tmp_path / "out", Cohort("demo", tmp_path, "images2d", (case,), "instances"))
     assert row["dice"] == pytest.approx(2 * 4 / (4 + 8))
     assert row["share_of_brain"] == 8 / 400 and row["stratum"] == "1-5 %"
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from multifocal.errors import UserError
-from multifocal.metrics import COLUMNS, METRICS, summarize, write_results
+from multifocal.metrics import COLUMNS, METRICS, Scores, summarize, write_results
 
 ROWS = [
     {"case": name, **dict.fromkeys(METRICS, 1 / 3), "masd": masd, "stratum": "<1 %"}
@@ -17,7 +17,7 @@ ROWS = [
 
 
 def test_cases_keep_every_digit(tmp_path):
-    write_results(ROWS, tmp_path / "new" / "out")
+    write_results(Scores(ROWS, []), tmp_path / "new" / "out")
     with (tmp_path / "new" / "out" / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
@@ -29,22 +29,22 @@ def test_cases_keep_every_digit(tmp_path):
 
 
 def test_summary_states_rule_settings_and_units(tmp_path):
-    returned = write_results(ROWS, tmp_path, undefined="diagonal", settings={"tolerance_mm": 2.0})
+    returned = write_results(Scores(ROWS, []), tmp_path, undefined="diagonal", settings={"tolerance_mm": 2.0})
     written = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
-    assert returned == summarize(ROWS, undefined="diagonal")
+    assert returned == summarize(ROWS, undefined="diagonal") | {"settings": {"tolerance_mm": 2.0}}
     assert {name: written[name] for name in returned} == returned
     assert written["overall"]["metrics"]["masd"]["undefined"] == 1
     assert written["settings"] == {"tolerance_mm": 2.0}
-    assert written["metrics"]["masd"] == {"unit": "mm", "best": "lowest"}
+    assert written["metrics"]["masd"] == {"unit": "mm", "level": "case", "best": "lowest"}
 
 
 def test_unusable_rows_write_nothing(tmp_path):
     with pytest.raises(ValueError, match="rows is empty"):
-        write_results([], tmp_path / "out")
+        write_results(Scores([], []), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="a file stands where a folder should be"):
-        write_results(ROWS, tmp_path / "out")
+        write_results(Scores(ROWS, []), tmp_path / "out")

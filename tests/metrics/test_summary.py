@@ -103,6 +103,8 @@ def test_catalogue_states_direction_and_unit():
         "sensitivity": "highest",
         "precision": "highest",
         "specificity": "highest",
+        **dict.fromkeys(("missed", "false", "fdr", "fnr"), "lowest"),
+        **dict.fromkeys(("ppv", "sen", "f1", "pq", "sq", "rq", "cc_dice"), "highest"),
     }
     assert all(metric.name == name for name, metric in METRICS.items())
     assert {metric.name for metric in METRICS.values() if metric.unit == "mm"} == {

@@ -54,6 +54,6 @@ def demo(
     ):
         console.print(f"{step}/4 predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")
-        rows = evaluate_cohort(out / f"masks-{name}", test, workers=1)
-        console.print(summary_table(write_results(rows, out / f"scores-{name}")))
+        scores = evaluate_cohort(out / f"masks-{name}", test, workers=1)
+        console.print(summary_table(write_results(scores, out / f"scores-{name}")))
     console.print(f"done: masks and scores are in {out}{os.sep}", soft_wrap=True)

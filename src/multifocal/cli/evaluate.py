@@ -47,18 +47,20 @@ def evaluate(
     cases = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
+    journal = out / "unfinished.jsonl"
     with progress() as bar:
         task = bar.add_task("scoring", total=len(cases))
-        rows = evaluate_cohort(
+        scores = evaluate_cohort(
             predictions,
             cases,
             allow_missing=allow_missing,
             tolerance=tolerance,
             workers=workers,
+            journal=journal,
             progress=lambda done, total: bar.update(task, completed=done),
         )
-    settings = {"tolerance_mm": tolerance, "convention": "surfel", "allow_missing": allow_missing}
-    summary = write_results(rows, out, undefined=undefined.value, settings=settings)
+    summary = write_results(scores, out, undefined=undefined.value)
+    journal.unlink(missing_ok=True)
     console = screen()
     console.print(summary_table(summary))
-    console.print(f"written: {out / 'cases.csv'}, {out / 'summary.json'}", soft_wrap=True)
+    console.print(f"written: {out / 'cases.csv'}, {out / 'lesions.csv'}, {out / 'summary.json'}", soft_wrap=True)

@@ -1,25 +1,41 @@
-"""How good a prediction is: metrics of a case, of a cohort, and their summaries."""
+"""How good a prediction is: metrics of a case and its lesions, of a cohort, and their summaries."""
 
-from multifocal.metrics.case import evaluate_case
+from multifocal.metrics.bins import VOLUME_BINS, volume_bin
+from multifocal.metrics.case import CaseScores, evaluate_case, score_case
 from multifocal.metrics.catalogue import METRICS, Metric
+from multifocal.metrics.classes import as_classes
 from multifocal.metrics.cohort import evaluate_cohort
+from multifocal.metrics.lesions import Lesion
 from multifocal.metrics.overlap import Overlap, overlap
-from multifocal.metrics.results import COLUMNS, write_results
+from multifocal.metrics.results import COLUMNS, LESION_COLUMNS, Results, Scores, read_results, write_results
+from multifocal.metrics.rules import Options, Rules
 from multifocal.metrics.summary import summarize
 from multifocal.metrics.surface import SurfaceDistances, surface_distances
 from multifocal.metrics.tables import summary_table
 
 __all__ = [
     "COLUMNS",
+    "LESION_COLUMNS",
     "METRICS",
+    "VOLUME_BINS",
+    "CaseScores",
+    "Lesion",
     "Metric",
+    "Options",
     "Overlap",
+    "Results",
+    "Rules",
+    "Scores",
     "SurfaceDistances",
+    "as_classes",
     "evaluate_case",
     "evaluate_cohort",
     "overlap",
+    "read_results",
+    "score_case",
     "summarize",
     "summary_table",
     "surface_distances",
+    "volume_bin",
     "write_results",
 ]

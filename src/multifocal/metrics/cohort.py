@@ -1,32 +1,19 @@
 """A folder of predictions against the labels of a cohort."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-import numpy as np
-
-from multifocal.cohorts.case import Case, Cohort, LabelKind
-from multifocal.cohorts.shares import brain_mask
-from multifocal.cohorts.strata import stratum
-from multifocal.distance import Convention
-from multifocal.errors import UserError
-from multifocal.metrics.case import evaluate_case
-from multifocal.metrics.masks import as_mask, as_tolerance
+from multifocal.cohorts.case import Cohort
+from multifocal.metrics.classes import Labels, as_classes
+from multifocal.metrics.journal import append_journal, fingerprint, read_journal
 from multifocal.metrics.pairs import pair_predictions
 from multifocal.metrics.processes import spread
-from multifocal.volumes import Volume, read
-
-
-@dataclass(frozen=True)
-class _Job:
-    case: Case
-    label_kind: LabelKind
-    prediction: Path | None
-    tolerance: float
-    convention: Convention
+from multifocal.metrics.results import Scores
+from multifocal.metrics.rules import Options, Rules
+from multifocal.metrics.scoring import Job, Row, score_job
 
 
 def evaluate_cohort(
@@ -34,28 +21,32 @@ def evaluate_cohort(
     cohort: Cohort,
     *,
     allow_missing: bool = False,
+    labels: Labels | None = None,
     workers: int = 1,
-    tolerance: float = 2.0,
-    convention: Convention = "surfel",
+    journal: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[dict[str, Any]]:
+    **options: Unpack[Options],
+) -> Scores:
     """Score the predictions `<case>_lesion.<ext>` in a folder, in the native space of each case.
 
-    The brain is where the cohort's first map is not 0; in a cohort of instance labels the whole image takes its place.
+    The brain is where the cohort's first map is not 0; in a cohort of instance labels the whole image takes its place,
+    and the labels' instances are the true lesions.
 
     Args:
         predictions: the folder; other files in it are passed over.
         cohort: labelled cases.
         allow_missing: score a case without prediction as an empty mask.
+        labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`; there is
+            one row a case and class then.
         workers: processes, each with one thread and one case at a time in memory. More than one needs the caller's
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
-        tolerance: distance in mm up to which surfaces agree for the NSD.
-        convention: how surfaces are measured, "surfel" or "voxel".
+        journal: a file that keeps each case as it is finished. A later call takes from it the cases whose files and
+            settings are the same, and goes on with the others; remove it when the results are written.
         progress: called with (cases done, cases in all) after each case.
+        **options: the fields of `multifocal.metrics.Rules`.
 
     Returns:
-        One row a case, in the cohort's order: `case`, the metrics of `evaluate_case`, `stratum`, `share_of_brain` (of
-        the true lesion) and `diagonal_mm` (of the image).
+        Rows in the cohort's order, the lesions of all cases, and the settings.
 
     Raises:
         UserError: see `multifocal.metrics.pairs.pair_predictions`; or a file that cannot be read or is no mask.
@@ -63,51 +54,39 @@ def evaluate_cohort(
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected 1 or more")
-    tolerance = as_tolerance(tolerance)
+    rules = Rules(**options)
+    classes = None if labels is None else as_classes(labels)
+    if cohort.label_kind == "instances":
+        if classes:
+            raise ValueError(f"cohort {cohort.name} has instance labels, which are of one class; leave out labels")
+        rules = rules if rules.has_label_maps else replace(rules, label_maps="target")
     pairs = pair_predictions(predictions, cohort, allow_missing=allow_missing)
-    jobs = [_Job(case, cohort.label_kind, pairs[case.name], tolerance, convention) for case in cohort]
-    rows = []
-    with closing(spread(_score, jobs, workers=min(workers, len(jobs)))) as scores:
-        for row in scores:
-            rows.append(row)
+    brain = cohort.label_kind == "binary"
+    jobs = [Job(case, pairs[case.name], rules, classes, brain) for case in cohort]
+    rows, lesions = [], []
+    with closing(_scored(jobs, journal, workers)) as scored:
+        for done, (found, theirs) in enumerate(scored, start=1):
+            rows += found
+            lesions += theirs
             if progress:
-                progress(len(rows), len(jobs))
-    return rows
+                progress(done, len(jobs))
+    return Scores(rows, lesions, {**rules.settings, "labels": classes, "allow_missing": allow_missing})
 
 
-def _score(job: _Job) -> dict[str, Any]:
-    case = job.case
-    if case.label is None:
-        raise UserError(f"case {case.name}: no label; add it or leave the case out")
-    label = case.label.read()
-    target = label.array > 0 if job.label_kind == "instances" else _mask(label, case, case.label.path)
-    prediction = np.zeros_like(target) if job.prediction is None else _mask(read(job.prediction), case, job.prediction)
-    spacing = label.geometry.spacing
-    scores = evaluate_case(prediction, target, spacing=spacing, tolerance=job.tolerance, convention=job.convention)
-    share = int(np.count_nonzero(target)) / _extent(case, label, job.label_kind)
-    diagonal = float(np.linalg.norm(np.multiply(label.geometry.size, spacing)))
-    return {"case": case.name, **scores, "stratum": stratum(share), "share_of_brain": share, "diagonal_mm": diagonal}
-
-
-def _mask(volume: Volume, case: Case, path: Path) -> np.ndarray:
-    try:
-        return as_mask(volume.array, name="mask")
-    except ValueError as error:
-        raise UserError(f"case {case.name}: {path}: {error}; write masks with 0 outside and 1 inside") from error
-
-
-def _extent(case: Case, label: Volume, label_kind: LabelKind) -> int:
-    """Return the number of voxels that the share of the lesion refers to."""
-    if label_kind == "instances":
-        return label.array.size
-    first = next(iter(case.images.values()))
-    image = first.read()
-    if differences := image.geometry.differences(label.geometry):
-        raise UserError(
-            f"case {case.name}: {first.path}: {', '.join(differences)} in the label; "
-            "`multifocal data check` shows every such case"
-        )
-    voxels = int(np.count_nonzero(brain_mask(image.array)))
-    if voxels == 0:
-        raise UserError(f"case {case.name}: {first.path}: every voxel is 0; replace the image")
-    return voxels
+def _scored(jobs: Sequence[Job], journal: str | Path | None, workers: int) -> Generator[tuple[list[Row], list[Row]]]:
+    """Yield what comes of each job, in order: from the journal where it has it, and into it where not."""
+    if journal is None:
+        with closing(spread(score_job, jobs, workers=min(workers, len(jobs)))) as scored:
+            yield from scored
+        return
+    keys = [fingerprint(job) for job in jobs]
+    kept = read_journal(journal, keys)
+    missing = [job for job, key in zip(jobs, keys, strict=True) if key not in kept]
+    with closing(spread(score_job, missing, workers=min(workers, max(len(missing), 1)))) as scored:
+        for key in keys:
+            if key in kept:
+                yield kept.pop(key)
+            else:
+                found = next(scored)
+                append_journal(journal, key, found)
+                yield found

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from multifocal.volumes import bounding_box
+
 
 def as_mask(values: ArrayLike, *, name: str) -> np.ndarray:
     """Return a 2D or 3D mask as booleans; zeros and ones of any real type are accepted (labels are often float32).
@@ -17,19 +19,39 @@ def as_mask(values: ArrayLike, *, name: str) -> np.ndarray:
         >>> as_mask(np.array([[0.0, 1.0]], np.float32), name="target").tolist()
         [[False, True]]
     """
-    array = np.asarray(values)
-    if array.ndim not in (2, 3):
-        raise ValueError(f"{name} has {array.ndim} dimensions (shape {array.shape}); expected 2 or 3")
+    array = _array(values, name)
     if array.dtype == np.bool_:
         return array
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"{name} has dtype {array.dtype}; expected bool, integers or floats")
     mask = array != 0
-    wrong = array != mask
-    if wrong.any():
-        place = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), array.shape))
-        raise ValueError(f"{name} holds {array[place]} at {place}; expected only 0 and 1")
+    _refuse(array != mask, array, name, "only 0 and 1")
     return mask
+
+
+def as_labels(values: ArrayLike, *, name: str) -> np.ndarray:
+    """Return a 2D or 3D label map as integers; whole numbers from 0 of any real type are accepted.
+
+    Raises:
+        ValueError: not 2D or 3D, not numbers, or a value that is no label (NaN too); it names argument and value.
+
+    Example:
+        >>> as_labels(np.array([[0.0, 7.0]]), name="target").tolist()
+        [[0, 7]]
+    """
+    array = _array(values, name)
+    wrong = array < 0
+    if array.dtype.kind == "f":
+        wrong |= ~(np.abs(array) < 2**31) | (array != np.trunc(array))
+    _refuse(wrong, array, name, "whole numbers from 0")
+    return array.astype(np.int64) if array.dtype.kind in "fb" else array
+
+
+def check_pair(prediction: np.ndarray, target: np.ndarray) -> None:
+    """Raise `ValueError` unless both are of one shape."""
+    shapes = prediction.shape, target.shape
+    if len(shapes[0]) != len(shapes[1]):
+        raise ValueError(f"prediction is {len(shapes[0])}D and target {len(shapes[1])}D; expected the same grid")
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"prediction has shape {shapes[0]} and target {shapes[1]}; expected the same grid")
 
 
 def mask_pair(prediction: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -39,12 +61,22 @@ def mask_pair(prediction: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.
         ValueError: either is not a mask, or their dimensions or shapes differ.
     """
     pair = as_mask(prediction, name="prediction"), as_mask(target, name="target")
-    shapes = pair[0].shape, pair[1].shape
-    if len(shapes[0]) != len(shapes[1]):
-        raise ValueError(f"prediction is {len(shapes[0])}D and target {len(shapes[1])}D; expected the same grid")
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"prediction has shape {shapes[0]} and target {shapes[1]}; expected the same grid")
+    check_pair(*pair)
     return pair
+
+
+def common_box(*masks: np.ndarray) -> tuple[slice, ...]:
+    """Return the smallest box that holds all of several masks; an empty one if they are empty.
+
+    Example:
+        >>> common_box(np.array([[0, 1, 0, 0]]), np.array([[0, 0, 1, 0]]))
+        (slice(0, 1, None), slice(1, 3, None))
+    """
+    boxes = [box for box in map(bounding_box, masks) if box]
+    if not boxes:
+        return (slice(0, 0),) * masks[0].ndim
+    lower, upper = (np.array(corners) for corners in zip(*boxes, strict=True))
+    return tuple(slice(int(a), int(b)) for a, b in zip(lower.min(axis=0), upper.max(axis=0), strict=True))
 
 
 def as_spacing(spacing: Sequence[float], *, ndim: int) -> tuple[float, ...]:
@@ -73,3 +105,18 @@ def as_tolerance(tolerance: float) -> float:
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise ValueError(f"tolerance is {tolerance}; expected finite mm, 0 or more")
     return float(tolerance)
+
+
+def _array(values: ArrayLike, name: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim not in (2, 3):
+        raise ValueError(f"{name} has {array.ndim} dimensions (shape {array.shape}); expected 2 or 3")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {array.dtype}; expected bool, integers or floats")
+    return array
+
+
+def _refuse(wrong: np.ndarray, array: np.ndarray, name: str, expected: str) -> None:
+    if wrong.any():
+        place = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), array.shape))
+        raise ValueError(f"{name} holds {array[place]} at {place}; expected {expected}")

@@ -70,6 +70,11 @@ def overlap(prediction: ArrayLike, target: ArrayLike) -> Overlap:
         >>> overlap([[1, 1, 0, 0]], [[0, 1, 1, 1]]).dice
         0.4
     """
-    predicted, true = mask_pair(prediction, target)
+    masks = mask_pair(prediction, target)
+    return count(*masks, total=masks[0].size)
+
+
+def count(predicted: np.ndarray, true: np.ndarray, *, total: int) -> Overlap:
+    """Count as `overlap` does, on boolean masks that are checked, cropped out of an image of `total` voxels."""
     both = int(np.count_nonzero(predicted & true))
-    return Overlap(both, int(np.count_nonzero(predicted)), int(np.count_nonzero(true)), true.size)
+    return Overlap(both, int(np.count_nonzero(predicted)), int(np.count_nonzero(true)), total)

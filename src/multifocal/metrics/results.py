@@ -1,37 +1,156 @@
-"""The files of an evaluation."""
+"""The results of an evaluation and their files."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multifocal.files import write_csv, write_json
+from multifocal.cohorts.strata import STRATA
+from multifocal.errors import UserError
+from multifocal.files import read_json, write_csv, write_json
+from multifocal.metrics.bins import VOLUME_BINS
 from multifocal.metrics.catalogue import METRICS
-from multifocal.metrics.summary import Row, Undefined, summarize
+from multifocal.metrics.summary import Undefined, summarize
 
 COLUMNS = ("case", *METRICS, "stratum", "share_of_brain", "diagonal_mm")
+LESION_COLUMNS = ("case", "label", "kind", "volume_ml", "x_mm", "y_mm", "z_mm", "matched", "dice", "bin")
+CASES, LESIONS, SUMMARY = "cases.csv", "lesions.csv", "summary.json"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The cases of a cohort and their lesions.
+
+    Attributes:
+        rows: one a case, with the columns of `COLUMNS`: its name, every metric of `METRICS` (NaN: undefined), its
+            stratum, the share of the true lesion in the brain, and the image's diagonal. With several classes one a
+            case and class, with a column `label` after `case`.
+        lesions: one for every true lesion, and every false one (predicted, but matched by no true one), with the
+            columns of `LESION_COLUMNS`: `label` is the class, `kind` "true" or "false", `x_mm` to `z_mm` the centre of
+            mass in LPS (a 2D image has no z: NaN), `matched` 0 or 1, `dice` that of the best match (0 without one),
+            `bin` one of `multifocal.metrics.VOLUME_BINS`.
+        settings: how they were scored.
+    """
+
+    rows: list[dict[str, Any]]
+    lesions: list[dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """An evaluation as it is on disk: rows and lesions as in `Scores`, and the summary (see `write_results`)."""
+
+    rows: list[dict[str, Any]]
+    lesions: list[dict[str, Any]]
+    summary: dict[str, Any]
 
 
 def write_results(
-    rows: Sequence[Row], out: str | Path, *, undefined: Undefined = "skip", settings: Mapping[str, Any] | None = None
+    scores: Scores, out: str | Path, *, undefined: Undefined = "skip", settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Write `cases.csv` and `summary.json` into a folder, each whole or not at all, and return the summary.
+    """Write `cases.csv`, `lesions.csv` and `summary.json` into a folder, each whole or not at all.
 
-    `cases.csv` has one row a case under `COLUMNS`; an undefined metric reads `nan`. `summary.json` holds the summary
-    (see `summarize`; a number that no case defines is null), the unit and best direction of each metric, and the
-    settings.
+    An undefined metric reads `nan` in `cases.csv`; a number that no case defines is null in `summary.json`, which also
+    holds the settings, and unit, level and best direction of each metric.
 
     Args:
-        rows: what `evaluate_cohort` returns.
+        scores: what `evaluate_cohort` returns.
         out: the folder, made if need be; files of these names in it are replaced.
         undefined: what stands for an undefined distance in the summary, see `summarize`.
-        settings: how the rows came about (tolerance, convention, ...), to be kept beside the numbers.
+        settings: more to be kept with the settings of the scores.
+
+    Returns:
+        What `summarize` returns, and the settings.
 
     Raises:
         UserError: a file cannot be written.
         ValueError: the rows cannot be summarized.
     """
-    summary = summarize(rows, undefined=undefined)
-    facts = {name: {"unit": metric.unit, "best": metric.best} for name, metric in METRICS.items()}
-    write_csv(Path(out) / "cases.csv", rows, columns=COLUMNS)
-    write_json(Path(out) / "summary.json", {**summary, "settings": dict(settings or {}), "metrics": facts})
+    found = summarize(scores.rows, scores.lesions, undefined=undefined)
+    summary = {**found, "settings": {**scores.settings, **(settings or {})}}
+    facts = {name: {"unit": m.unit, "level": m.level, "best": m.best} for name, m in METRICS.items()}
+    columns = (COLUMNS[0], "label", *COLUMNS[1:]) if "label" in scores.rows[0] else COLUMNS
+    write_csv(Path(out) / CASES, scores.rows, columns=columns)
+    write_csv(Path(out) / LESIONS, scores.lesions, columns=LESION_COLUMNS)
+    write_json(Path(out) / SUMMARY, {**summary, "metrics": facts})
     return summary
+
+
+def read_results(folder: str | Path) -> Results:
+    """Read an evaluation back: numbers as floats, `matched` as 0 or 1, an undefined metric as NaN.
+
+    Raises:
+        UserError: no such folder; a file is missing or cannot be read; a column is missing; a number, stratum, kind
+            or bin is none; a case comes twice. It names file and line.
+    """
+    folder = Path(folder)
+    if not (folder / CASES).is_file():
+        raise UserError(f"{folder}: no {CASES}; name a folder that `multifocal evaluate` wrote")
+    names = dict.fromkeys((*METRICS, "share_of_brain", "diagonal_mm"), _number)
+    rows = _read(folder / CASES, COLUMNS, {**names, "stratum": _one_of(STRATA)})
+    if not rows:
+        raise UserError(f"{folder / CASES}: no case; evaluate again")
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        key = row["case"], row.get("label", "")
+        if key in seen:
+            raise UserError(f"{folder / CASES}: case {' '.join(key).strip()} comes twice; evaluate again")
+        seen.add(key)
+    numbers = dict.fromkeys(("volume_ml", "x_mm", "y_mm", "z_mm", "dice"), _number)
+    others = {"matched": _flag, "kind": _one_of(("true", "false")), "bin": _one_of(VOLUME_BINS)}
+    lesions = _read(folder / LESIONS, LESION_COLUMNS, {**numbers, **others})
+    summary = read_json(folder / SUMMARY)
+    if not isinstance(summary, dict):
+        raise UserError(f"{folder / SUMMARY}: holds no summary; evaluate again")
+    return Results(rows, lesions, {key: value for key, value in summary.items() if key != "metrics"})
+
+
+def _read(path: Path, columns: Sequence[str], convert: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise UserError(f"{path}: no column {', '.join(missing)}; evaluate again")
+            rows = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise UserError(f"{path}: line {reader.line_num}: not as many cells as columns; evaluate again")
+                for name, function in convert.items():
+                    try:
+                        row[name] = function(row[name])
+                    except ValueError as error:
+                        raise UserError(
+                            f"{path}: line {reader.line_num}: {name} is {row[name]!r}; evaluate again"
+                        ) from error
+                rows.append(row)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; evaluate again") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a CSV file ({error}); evaluate again") from error
+    return rows
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(text)
+    return value
+
+
+def _flag(text: str) -> int:
+    return int(_one_of(("0", "1"))(text))
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def choose(text: str) -> str:
+        if text not in choices:
+            raise ValueError(text)
+        return text
+
+    return choose

@@ -8,25 +8,30 @@ import numpy as np
 
 from multifocal.cohorts.strata import STRATA
 from multifocal.errors import unknown_name
+from multifocal.metrics.bins import summarize_bins
 from multifocal.metrics.catalogue import METRICS, Metric
 
 Undefined = Literal["skip", "diagonal"]
 Row = Mapping[str, Any]
 
 
-def summarize(rows: Sequence[Row], *, undefined: Undefined = "skip") -> dict[str, Any]:
-    """Summarize the rows of `evaluate_cohort` over all cases and per stratum.
+def summarize(rows: Sequence[Row], lesions: Sequence[Row] = (), *, undefined: Undefined = "skip") -> dict[str, Any]:
+    """Summarize the rows of `evaluate_cohort` over all cases and per stratum, and the lesions by volume.
 
     Args:
-        rows: one mapping a case with `case`, `stratum`, `diagonal_mm` and metrics of `METRICS` (NaN: undefined).
+        rows: one mapping a case with `case`, `stratum`, `diagonal_mm` and metrics of `METRICS` (NaN: undefined); with
+            several classes one a case and class, with `label`.
+        lesions: one mapping a lesion, see `multifocal.metrics.Scores`.
         undefined: what stands for an undefined distance. "skip": nothing, it is left out (the rule of the BONBID-HIE
             challenge, under which a case that is missed altogether improves the mean MASD); "diagonal": the diagonal
             of the case's image. Other metrics have no such stand-in and are left out under both.
 
     Returns:
-        `{"undefined": rule, "overall": group, "strata": {stratum: group}}`. A group holds `cases` and, by metric,
-        `mean`, `median`, `std` (sample), `cases`, `undefined` (how many of the cases) and `rule` (what was done with
-        them: "skip" or "diagonal"); signed differences also `mean_absolute`. A number that no case defines is None.
+        `{"undefined": rule, "overall": group, "strata": {stratum: group}, "lesions": {bin: counts}}`; with several
+        classes `{"undefined": rule, "labels": {label: {"overall", "strata", "lesions"}}}`. A group holds `cases` and,
+        by metric, `mean`, `median`, `std` (sample), `cases`, `undefined` (how many of the cases) and `rule` (what was
+        done with them: "skip" or "diagonal"); signed differences also `mean_absolute`. A number that no case defines
+        is None. For the lesion counts see `multifocal.metrics.bins.summarize_bins`.
 
     Raises:
         ValueError: no rows, an unknown stratum or rule, or a row that lacks what is needed; it names the case.
@@ -46,19 +51,33 @@ def summarize(rows: Sequence[Row], *, undefined: Undefined = "skip") -> dict[str
     if not rows:
         raise ValueError("rows is empty; expected one row a case")
     metrics = [metric for metric in METRICS.values() if any(metric.name in row for row in rows)]
+    labelled = any("label" in row for row in rows)
     for row in rows:
-        _check(row, metrics, undefined)
+        _check(row, metrics, undefined, labelled=labelled)
+    if not labelled:
+        return {"undefined": undefined, **_summary(rows, lesions, metrics, undefined)}
+    labels = {}
+    for label in dict.fromkeys(row["label"] for row in rows):
+        members, theirs = ([row for row in part if row["label"] == label] for part in (rows, lesions))
+        labels[label] = _summary(members, theirs, metrics, undefined)
+    return {"undefined": undefined, "labels": labels}
+
+
+def _summary(
+    rows: Sequence[Row], lesions: Sequence[Row], metrics: Sequence[Metric], undefined: Undefined
+) -> dict[str, Any]:
     groups = {name: [row for row in rows if row["stratum"] == name] for name in STRATA}
     return {
-        "undefined": undefined,
         "overall": _group(rows, metrics, undefined),
         "strata": {name: _group(members, metrics, undefined) for name, members in groups.items()},
+        "lesions": summarize_bins(lesions),
     }
 
 
-def _check(row: Row, metrics: Sequence[Metric], undefined: Undefined) -> None:
+def _check(row: Row, metrics: Sequence[Metric], undefined: Undefined, *, labelled: bool) -> None:
     name = row.get("case", "without a name")
     needed = ["stratum", *(metric.name for metric in metrics), *(["diagonal_mm"] if undefined == "diagonal" else [])]
+    needed += ["label"] if labelled else []
     missing = [column for column in needed if column not in row]
     if missing:
         raise ValueError(f"row of case {name} has no {', '.join(missing)}; every row needs the same columns")

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multifocal.distance import Convention, distance_to, surface
-from multifocal.metrics.masks import as_spacing, as_tolerance, mask_pair
-from multifocal.volumes import bounding_box
+from multifocal.metrics.masks import as_spacing, as_tolerance, common_box, mask_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,23 +103,22 @@ def surface_distances(
     """
     predicted, true = mask_pair(prediction, target)
     sides = as_spacing(spacing, ndim=true.ndim)
-    box = _common_box(predicted, true)
-    surfaces = [surface(mask[box], spacing=sides, convention=convention) for mask in (predicted, true)]
+    box = common_box(predicted, true)
+    return distances_between(predicted[box], true[box], spacing=sides, convention=convention)
+
+
+def distances_between(
+    prediction: np.ndarray, target: np.ndarray, *, spacing: tuple[float, ...], convention: Convention
+) -> SurfaceDistances:
+    """Measure as `surface_distances` does, on masks and a spacing that are checked, and cropped to what they hold."""
+    surfaces = [surface(mask, spacing=spacing, convention=convention) for mask in (prediction, target)]
     return SurfaceDistances(
-        from_prediction=distance_to(surfaces[1].places, spacing=sides, at=surfaces[0].places),
+        from_prediction=distance_to(surfaces[1].places, spacing=spacing, at=surfaces[0].places),
         prediction_weights=surfaces[0].weights,
-        from_target=distance_to(surfaces[0].places, spacing=sides, at=surfaces[1].places),
+        from_target=distance_to(surfaces[0].places, spacing=spacing, at=surfaces[1].places),
         target_weights=surfaces[1].weights,
         convention=convention,
     )
-
-
-def _common_box(*masks: np.ndarray) -> tuple[slice, ...]:
-    boxes = [box for box in map(bounding_box, masks) if box]
-    if not boxes:
-        return (slice(0, 0),) * masks[0].ndim
-    lower, upper = (np.array(corners) for corners in zip(*boxes, strict=True))
-    return tuple(slice(a, b) for a, b in zip(lower.min(axis=0), upper.max(axis=0), strict=True))
 
 
 def _percentile_of_area(distances: np.ndarray, weights: np.ndarray, share: float) -> float:

@@ -1,0 +1,57 @@
+"""Masks of several classes, such as the labels 1, 2 and 4 of BraTS: one binary mask a class or region."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from multifocal.metrics.masks import as_labels
+
+Labels = Mapping[str, int | Iterable[int]] | Iterable[int]
+Classes = dict[str, tuple[int, ...]]
+
+
+def as_classes(labels: Labels) -> Classes:
+    """Return the label values of each class by name.
+
+    Args:
+        labels: values by name, one or several for a region that joins them; or values alone, which name themselves.
+
+    Raises:
+        ValueError: no class, a class without a value, or a value that is not a whole number above 0.
+
+    Example:
+        >>> as_classes([1, 2, 4])
+        {'1': (1,), '2': (2,), '4': (4,)}
+        >>> as_classes({"core": (1, 4), "enhancing": 4})
+        {'core': (1, 4), 'enhancing': (4,)}
+    """
+    named = labels if isinstance(labels, Mapping) else {str(value): value for value in labels}
+    classes = {}
+    for name, values in named.items():
+        members = tuple(values) if isinstance(values, Iterable) else (values,)
+        if not members or not all(isinstance(value, int | np.integer) and value > 0 for value in members):
+            raise ValueError(f"label {name!r} has the values {members}; expected whole numbers above 0")
+        classes[str(name)] = tuple(int(value) for value in members)
+    if not classes:
+        raise ValueError("labels is empty; expected at least one class")
+    return classes
+
+
+def class_masks(values: ArrayLike, *, classes: Classes, name: str) -> dict[str, np.ndarray]:
+    """Return the boolean mask of each class.
+
+    Raises:
+        ValueError: the values are no label map, or hold one that no class has; it names argument and value.
+
+    Example:
+        >>> masks = class_masks([[0, 1, 4]], classes={"all": (1, 4), "core": (4,)}, name="target")
+        >>> {name: mask.tolist() for name, mask in masks.items()}
+        {'all': [[False, True, True]], 'core': [[False, False, True]]}
+    """
+    labels = as_labels(values, name=name)
+    known = sorted({0, *(value for members in classes.values() for value in members)})
+    wrong = ~np.isin(labels, known)
+    if wrong.any():
+        raise ValueError(f"{name} holds {labels[wrong][0]}; expected only {', '.join(map(str, known))}")
+    return {name: np.isin(labels, members) for name, members in classes.items()}
