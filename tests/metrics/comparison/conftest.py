@@ -1,15 +1,9 @@
 """Evaluations to compare."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-METRICS = ("dice", "masd", "nsd", "volume_difference")
-
-
-def results(rows, **settings):
-    return SimpleNamespace(rows=rows, lesions=[], summary={"settings": settings})
+from multifocal.metrics import Results
 
 
 @pytest.fixture
@@ -29,7 +23,7 @@ def evaluate():
             }
             for k in range(count)
         ]
-        return results(rows, **(settings or {}))
+        return Results(rows, [], {"settings": settings or {}})
 
     return evaluate
 

@@ -1,6 +1,7 @@
 """What can be compared, and what is refused."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -25,20 +26,20 @@ def test_metrics_can_be_chosen(methods):
 
 
 def dropped(results, *cases):
-    return type(results)(rows=[row for row in results.rows if row["case"] not in cases], summary=results.summary)
+    return replace(results, rows=[row for row in results.rows if row["case"] not in cases])
 
 
 def changed(results, **values):
     first, *rest = results.rows
-    return type(results)(rows=[{**first, **values}, *rest], summary=results.summary)
+    return replace(results, rows=[{**first, **values}, *rest])
 
 
 def doubled(results):
-    return type(results)(rows=[*results.rows, results.rows[0]], summary=results.summary)
+    return replace(results, rows=[*results.rows, results.rows[0]])
 
 
 def scored(results, **settings):
-    return type(results)(rows=results.rows, summary={"settings": settings})
+    return replace(results, summary={"settings": settings})
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,27 @@ def scored(results, **settings):
 def test_refused_with_a_cure(methods, break_, options, message):
     with pytest.raises(UserError, match=message):
         compare(break_(methods), samples=5, **options)
+
+
+def labelled(results):
+    return replace(results, rows=[{**row, "label": label} for row in results.rows for label in ("core", "edema")])
+
+
+def test_of_several_classes_one_is_compared(methods):
+    found = {name: labelled(results) for name, results in methods.items()}
+    for row in found["plain"].rows:
+        row["dice"] += 0.1 * (row["label"] == "edema")
+    core, edema = (compare(found, label=label, samples=5) for label in ("core", "edema"))
+    assert core.overall == compare(methods, samples=5).overall
+    assert edema.settings["label"] == "edema"
+    means = [comparison.overall.methods["plain"].metrics["dice"].mean for comparison in (core, edema)]
+    assert means[1] - means[0] == pytest.approx(0.1)
+    with pytest.raises(UserError, match="classes are core, edema; choose one with label"):
+        compare(found)
+    with pytest.raises(UserError, match="classes are core, edema; 'cyst' is not among them"):
+        compare(found, label="cyst")
+    with pytest.raises(UserError, match="not told apart; 'core' is not among them"):
+        compare(methods, label="core")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from multifocal.metrics import Results
 from multifocal.metrics.comparison import compare
 
 NAN = math.nan
@@ -143,7 +144,7 @@ def test_the_order_of_methods_and_rows_does_not_matter(methods_once, order, rows
     for name in order:
         copy = list(methods_once[name].rows)
         rows.shuffle(copy)
-        shuffled[name] = type(methods_once[name])(rows=copy, lesions=[], summary={})
+        shuffled[name] = Results(copy, [], {})
     found = compare(shuffled, samples=100).overall
     assert found.methods == reference.methods
     pairs = {(pair.first, pair.second): pair for pair in found.pairs}
@@ -155,8 +156,6 @@ def test_the_order_of_methods_and_rows_does_not_matter(methods_once, order, rows
 @pytest.fixture(scope="module")
 def methods_once():
     """The methods of `methods`, made once for the properties."""
-    from types import SimpleNamespace
-
     random = np.random.default_rng(0)
     rows = {
         name: [
@@ -166,16 +165,14 @@ def methods_once():
         for name in ("plain", "better", "missing")
     }
     rows["missing"][2]["masd"] = NAN
-    return {name: SimpleNamespace(rows=of, lesions=[], summary={}) for name, of in rows.items()}
+    return {name: Results(of, [], {}) for name, of in rows.items()}
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_identical_methods_differ_by_nothing(dice):
-    from types import SimpleNamespace
-
     rows = [{"case": str(k), "stratum": "<1 %", "dice": value} for k, value in enumerate(dice)]
-    twins = {name: SimpleNamespace(rows=rows, summary={}) for name in "ab"}
+    twins = {name: Results(rows, [], {}) for name in "ab"}
     found = compare(twins, samples=64).overall
     difference = found.pairs[0].metrics["dice"]
     assert (difference.mean, difference.p, difference.p_holm, difference.nonzero) == (0, 1, 1, 0)

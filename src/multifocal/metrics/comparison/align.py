@@ -1,29 +1,20 @@
 """The values of several methods side by side, after checking that they can be compared."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import numpy as np
 
 from multifocal.errors import UserError, unknown_name
 from multifocal.metrics.catalogue import METRICS, Metric
+from multifocal.metrics.results import Results
 from multifocal.metrics.summary import Row, Undefined
 
 DEFAULT_METRICS = ("pq", "dice", "masd", "nsd", "volume_difference", "fdr", "fnr", "ppv", "sen", "f1")
 """What is compared by default: the metrics of the instance-loss study (Rachmadi et al. 2024), and the challenge's."""
 
 _OF_THE_CASE = ("stratum", "true_ml")
-
-
-class Results(Protocol):
-    """The rows of an evaluation, and its summary with the settings."""
-
-    @property
-    def rows(self) -> Sequence[Row]: ...  # noqa: D102
-
-    @property
-    def summary(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +43,17 @@ class Values:
         )
 
 
-def align(methods: Mapping[str, Results], *, metrics: Sequence[str] | None, undefined: Undefined) -> Values:
-    """Return the values of the methods for the same cases.
+def align(
+    methods: Mapping[str, Results], *, metrics: Sequence[str] | None, label: str | None, undefined: Undefined
+) -> Values:
+    """Return the values of the methods for the same cases, of one class where there are several.
 
     Raises:
         UserError: methods that differ in cases, true lesions or settings; a metric that is unknown or missing.
     """
     if not methods:
         raise ValueError("methods is empty; expected at least one")
-    rows = {name: _by_case(name, results.rows) for name, results in methods.items()}
+    rows = {name: _by_case(name, results.rows, label) for name, results in methods.items()}
     _check_cases(rows)
     _check_settings(methods)
     first = next(iter(rows.values()))
@@ -82,12 +75,18 @@ def align(methods: Mapping[str, Results], *, metrics: Sequence[str] | None, unde
     return Values(tuple(rows), tuple(chosen), strata, values, gaps, undefined)
 
 
-def _by_case(method: str, rows: Sequence[Row]) -> dict[str, Row]:
+def _by_case(method: str, rows: Sequence[Row], label: str | None) -> dict[str, Row]:
+    labels = sorted({row["label"] for row in rows if "label" in row})
+    if labels or label is not None:
+        if label not in labels:
+            chosen = "choose one with label" if label is None else f"{label!r} is not among them"
+            raise UserError(f"method {method}: the classes are {', '.join(labels) or 'not told apart'}; {chosen}")
+        rows = [row for row in rows if row["label"] == label]
     if not rows:
         raise UserError(f"method {method}: no cases; evaluate some first")
     found = {row["case"]: row for row in rows}
     if len(found) < len(rows):
-        doubled = sorted({row["case"] for row in rows if sum(row["case"] == other["case"] for other in rows) > 1})
+        doubled = sorted(name for name, count in Counter(row["case"] for row in rows).items() if count > 1)
         raise UserError(f"method {method}: more than one row for {', '.join(doubled)}; keep one of each")
     return found
 

@@ -5,12 +5,13 @@ from typing import Any, get_args
 
 from multifocal.cohorts.strata import STRATA
 from multifocal.errors import unknown_name
-from multifocal.metrics.comparison.align import Results, Values, align
+from multifocal.metrics.comparison.align import Values, align
 from multifocal.metrics.comparison.bootstrap import CONFIDENCE
 from multifocal.metrics.comparison.group import compare_group
 from multifocal.metrics.comparison.outcome import Comparison, Group
 from multifocal.metrics.comparison.ranks import MEAN_RANKS
 from multifocal.metrics.comparison.wilcoxon import EXACT_UP_TO
+from multifocal.metrics.results import Results
 from multifocal.metrics.summary import Undefined
 
 
@@ -18,6 +19,7 @@ def compare(
     methods: Mapping[str, Results],
     *,
     metrics: Sequence[str] | None = None,
+    label: str | None = None,
     undefined: Undefined = "skip",
     samples: int = 10_000,
     seed: int = 0,
@@ -32,6 +34,7 @@ def compare(
     Args:
         methods: results by name, at least one.
         metrics: names from `METRICS` that have a best direction; None for those of `DEFAULT_METRICS` that are there.
+        label: the class to compare, where several were evaluated.
         undefined: what stands for an undefined distance, for all methods alike; see `multifocal.metrics.summarize`.
         samples: bootstrap samples of each group.
         seed: of the bootstrap.
@@ -45,11 +48,10 @@ def compare(
         3.5; mean rank over Dice, MASD, NSD: BONBID-HIE challenge 2023; ranking stability: Wiesenfarth et al. 2021.
 
     Example:
-        >>> from types import SimpleNamespace
+        >>> from multifocal.metrics import Results
         >>> rows = [{"case": str(i), "stratum": "<1 %", "dice": 0.5 + i / 100} for i in range(8)]
         >>> better = [{**row, "dice": row["dice"] + 0.25} for row in rows]
-        >>> results = {"a": SimpleNamespace(rows=rows, summary={}), "b": SimpleNamespace(rows=better, summary={})}
-        >>> found = compare(results, samples=100)
+        >>> found = compare({"a": Results(rows, [], {}), "b": Results(better, [], {})}, samples=100)
         >>> found.overall.methods["b"].metrics["dice"].rank, found.overall.pairs[0].metrics["dice"].p
         (1.0, 0.0078125)
     """
@@ -59,7 +61,7 @@ def compare(
         raise ValueError(f"samples is {samples}; expected 1 or more")
     if seed < 0:
         raise ValueError(f"seed is {seed}; expected 0 or more")
-    values = align(methods, metrics=metrics, undefined=undefined)
+    values = align(methods, metrics=metrics, label=label, undefined=undefined)
     strata: dict[str, Group] = {}
     for place, stratum in enumerate(STRATA, start=1):
         if (values.strata == stratum).any():
@@ -69,13 +71,14 @@ def compare(
         metrics=tuple(metric.name for metric in values.metrics),
         overall=compare_group(values, samples=samples, seed=(seed, 0)),
         strata=strata,
-        settings=_settings(values, samples=samples, seed=seed),
+        settings=_settings(values, label=label, samples=samples, seed=seed),
     )
 
 
-def _settings(values: Values, *, samples: int, seed: int) -> dict[str, Any]:
+def _settings(values: Values, *, label: str | None, samples: int, seed: int) -> dict[str, Any]:
     over = {name: list(chosen or (metric.name for metric in values.metrics)) for name, chosen in MEAN_RANKS.items()}
     return {
+        "label": label,
         "undefined": values.rule,
         "confidence": CONFIDENCE,
         "interval": "percentile bootstrap over cases",
