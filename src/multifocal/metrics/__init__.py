@@ -11,7 +11,7 @@ from multifocal.metrics.results import COLUMNS, LESION_COLUMNS, Results, Scores,
 from multifocal.metrics.rules import Options, Rules
 from multifocal.metrics.summary import summarize
 from multifocal.metrics.surface import SurfaceDistances, surface_distances
-from multifocal.metrics.tables import summary_table
+from multifocal.metrics.tables import bins_table, summary_table, summary_tables
 
 __all__ = [
     "COLUMNS",
@@ -28,6 +28,7 @@ __all__ = [
     "Scores",
     "SurfaceDistances",
     "as_classes",
+    "bins_table",
     "evaluate_case",
     "evaluate_cohort",
     "overlap",
@@ -35,6 +36,7 @@ __all__ = [
     "score_case",
     "summarize",
     "summary_table",
+    "summary_tables",
     "surface_distances",
     "volume_bin",
     "write_results",

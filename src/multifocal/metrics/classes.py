@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from multifocal.errors import UserError
 from multifocal.metrics.masks import as_labels
 
 Labels = Mapping[str, int | Iterable[int]] | Iterable[int]
@@ -18,7 +19,7 @@ def as_classes(labels: Labels) -> Classes:
         labels: values by name, one or several for a region that joins them; or values alone, which name themselves.
 
     Raises:
-        ValueError: no class, a class without a value, or a value that is not a whole number above 0.
+        UserError: no class, a class without a value, or a value that is not a whole number above 0.
 
     Example:
         >>> as_classes([1, 2, 4])
@@ -31,10 +32,10 @@ def as_classes(labels: Labels) -> Classes:
     for name, values in named.items():
         members = tuple(values) if isinstance(values, Iterable) else (values,)
         if not members or not all(isinstance(value, int | np.integer) and value > 0 for value in members):
-            raise ValueError(f"label {name!r} has the values {members}; expected whole numbers above 0")
+            raise UserError(f"label {name!r} has the values {members}; expected whole numbers above 0")
         classes[str(name)] = tuple(int(value) for value in members)
     if not classes:
-        raise ValueError("labels is empty; expected at least one class")
+        raise UserError("labels is empty; expected at least one class")
     return classes
 
 

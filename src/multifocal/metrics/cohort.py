@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from multifocal.cohorts.case import Cohort
+from multifocal.errors import UserError
 from multifocal.metrics.classes import Labels, as_classes
 from multifocal.metrics.journal import append_journal, fingerprint, read_journal
 from multifocal.metrics.pairs import pair_predictions
@@ -58,7 +59,7 @@ def evaluate_cohort(
     classes = None if labels is None else as_classes(labels)
     if cohort.label_kind == "instances":
         if classes:
-            raise ValueError(f"cohort {cohort.name} has instance labels, which are of one class; leave out labels")
+            raise UserError(f"cohort {cohort.name} has instance labels, which are of one class; leave out labels")
         rules = rules if rules.has_label_maps else replace(rules, label_maps="target")
     pairs = pair_predictions(predictions, cohort, allow_missing=allow_missing)
     brain = cohort.label_kind == "binary"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypedDict, get_args
 
 from multifocal.distance import Convention
-from multifocal.errors import unknown_name
+from multifocal.errors import UserError, unknown_name
 from multifocal.instances import Connectivity
 from multifocal.metrics.masks import as_tolerance
 
@@ -49,7 +49,7 @@ class Rules:
             in-plane spacings (see `measured_spacing`).
 
     Raises:
-        ValueError: an option is not valid, or does not go with the protocol; it names option and value.
+        UserError: an option is not valid, or does not go with the protocol; it names option and value.
 
     Example:
         >>> Rules(matching="iou").quality, Rules().quality
@@ -73,11 +73,11 @@ class Rules:
                 raise unknown_name(name.replace("_", " "), str(value), choices)
         as_tolerance(self.tolerance)
         if not (math.isfinite(self.min_size) and self.min_size >= 0):
-            raise ValueError(f"min_size is {self.min_size}; expected finite ml, 0 or more")
+            raise UserError(f"min_size is {self.min_size}; expected finite ml, 0 or more")
         if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold is {self.threshold}; expected an IoU above 0 and up to 1")
+            raise UserError(f"threshold is {self.threshold}; expected an IoU above 0 and up to 1")
         if self.protocol and (self.tolerance, self.convention) != (2.0, "surfel"):
-            raise ValueError(f"protocol {self.protocol} measures surfels within 2 mm; leave tolerance and convention")
+            raise UserError(f"protocol {self.protocol} measures surfels within 2 mm; leave tolerance and convention")
 
     @property
     def quality(self) -> Score:
@@ -107,7 +107,7 @@ class Rules:
         header's order (x, y, z) this exchanges the first two, which shows wherever they differ.
 
         Raises:
-            ValueError: the protocol knows no such images.
+            UserError: the protocol knows no such images.
 
         Example:
             >>> Rules(protocol="bonbid-2023").measured_spacing((1.473, 1.5625, 4.0))
@@ -116,7 +116,7 @@ class Rules:
         if self.protocol is None:
             return spacing
         if len(spacing) != 3:
-            raise ValueError(f"protocol {self.protocol} scores 3D scans; these are {len(spacing)}D")
+            raise UserError(f"protocol {self.protocol} scores 3D scans; these are {len(spacing)}D")
         return (spacing[1], spacing[0], spacing[2])
 
 

@@ -1,17 +1,68 @@
 """Summaries as tables for the screen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from multifocal.metrics.catalogue import METRICS
 
+CASE_METRICS = ("dice", "masd", "nsd", "hd95", "volume_difference")
+LESION_METRICS = ("fdr", "fnr", "ppv", "sen", "f1", "pq", "cc_dice")
 RULES = {"skip": "left out of the mean", "diagonal": "counted as the diagonal of the image"}
 
 
+def summary_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """Return what there is to see of a summary: case metrics, lesion metrics and lesions by volume, class by class.
+
+    Args:
+        summary: what `summarize` returns.
+
+    Example:
+        >>> from multifocal.metrics import summarize
+        >>> rows = [{"case": "a", "stratum": "<1 %", "dice": 0.5}]
+        >>> [table.title for table in summary_tables(summarize(rows))]
+        ['Cases']
+    """
+    tables = []
+    for label, part in summary.get("labels", {"": summary}).items():
+        of_label = f" ({label})" if label else ""
+        for title, names in (("Cases", CASE_METRICS), ("Lesions", LESION_METRICS)):
+            if present := [name for name in names if name in part["overall"]["metrics"]]:
+                tables.append(summary_table(part, metrics=present, title=title + of_label))
+        if part["lesions"]:
+            tables.append(bins_table(part["lesions"], title=f"Lesions by volume{of_label}"))
+    return tables
+
+
+def bins_table(bins: Mapping[str, Mapping[str, Any]], *, title: str | None = None) -> Table:
+    """Return how many lesions of each volume are found, how well, and how many are false.
+
+    Args:
+        bins: what `multifocal.metrics.bins.summarize_bins` returns.
+        title: shown above.
+
+    Example:
+        >>> found = {"true": 4, "found": 3, "rate": 0.75, "dice": 0.5, "false": 1}
+        >>> list(bins_table({"<0.05": found}).columns[3].cells)
+        ['0.750']
+    """
+    caption = "Lesions of all cases together; rate: found of the true ones; Dice: mean over the true ones, 0 if missed."
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("volume (ml)")
+    for heading in ("true", "found", "rate", "Dice", "false"):
+        table.add_column(heading, justify="right")
+    for name, group in bins.items():
+        rate, dice = _number(group["rate"]), _number(group["dice"])
+        table.add_row(name, str(group["true"]), str(group["found"]), rate, dice, str(group["false"]))
+    return table
+
+
 def summary_table(
-    summary: dict[str, Any], *, metrics: Sequence[str] = ("dice", "masd", "nsd", "volume_difference")
+    summary: Mapping[str, Any],
+    *,
+    metrics: Sequence[str] = ("dice", "masd", "nsd", "volume_difference"),
+    title: str | None = None,
 ) -> Table:
     """Return the means of a summary: one row a stratum and one for all cases, one column a metric.
 
@@ -19,8 +70,9 @@ def summary_table(
     undefined stands in brackets how many cases are; the caption states what was done with them.
 
     Args:
-        summary: what `summarize` returns.
+        summary: what `summarize` returns; with several classes, one of its `labels`.
         metrics: names from `METRICS`.
+        title: shown above.
 
     Example:
         >>> from multifocal.metrics import summarize
@@ -29,7 +81,7 @@ def summary_table(
         >>> table.row_count, [column.header for column in table.columns]
         (5, ['share of brain', 'cases', 'Dice'])
     """
-    table = Table(caption=_caption(summary, metrics), caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=_caption(summary, metrics), caption_justify="left")
     table.add_column("share of brain")
     table.add_column("cases", justify="right")
     for name in metrics:
@@ -48,18 +100,23 @@ def _heading(name: str) -> str:
     return text if metric.unit == "1" else f"{text} ({metric.unit})"
 
 
-def _cell(group: dict[str, Any], name: str) -> str:
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _cell(group: Mapping[str, Any], name: str) -> str:
     found = group["metrics"][name]
-    value = found["mean_absolute" if METRICS[name].best == "zero" else "mean"]
-    text = "-" if value is None else f"{value:.3f}"
+    text = _number(found["mean_absolute" if METRICS[name].best == "zero" else "mean"])
     return f"{text} ({found['undefined']})" if METRICS[name].undefined_when else text
 
 
-def _caption(summary: dict[str, Any], metrics: Sequence[str]) -> str:
-    doubtful = [METRICS[name] for name in metrics if METRICS[name].undefined_when]
+def _caption(summary: Mapping[str, Any], metrics: Sequence[str]) -> str:
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name in metrics:
+        if reason := METRICS[name].undefined_when:
+            rule = RULES[summary["overall"]["metrics"][name]["rule"]]
+            reasons.setdefault((reason, rule), []).append(METRICS[name].heading)
     lines = ["Means over cases."]
-    for metric in doubtful:
-        rule = summary["overall"]["metrics"][metric.name]["rule"]
-        lines.append(f"{metric.heading}: in brackets the cases where it is undefined ({metric.undefined_when}),")
-        lines.append(f"{RULES[rule]}.")
+    for (reason, rule), headings in reasons.items():
+        lines.append(f"{', '.join(headings)}: in brackets the cases where undefined ({reason}), {rule}.")
     return " ".join(lines)
