@@ -86,20 +86,22 @@ def false(p, y):
 
 
 def stamps(parts, shape, side=3):
-    """A cube around the voxel nearest to the centre of mass of each part."""
+    """The voxels within half a side of the centre of mass of each part, along each axis."""
     image = np.zeros(shape)
     for part in parts:
-        middle = [int(np.floor(c.mean() + 0.5)) for c in np.nonzero(part)]
-        image[tuple(slice(max(c - side // 2, 0), c + side // 2 + 1) for c in middle)] = 1
+        near = np.ones(shape, bool)
+        for places, centre in zip(np.indices(shape), [c.mean() for c in np.nonzero(part)], strict=True):
+            near &= np.abs(places - centre) <= side / 2
+        image[near] = 1
     return image
 
 
 def box(part):
-    return [(int(c.min()), int(c.max()) + 1) for c in np.nonzero(part)]
+    return [(c.min(), c.max() + 1) for c in np.nonzero(part)]
 
 
 def middle_box(shape):
-    return [(max(n // 2 - 1, 0), min(max(n // 2 - 1, 0) + 3, n)) for n in shape]
+    return [((n - min(n, 3)) / 2, (n + min(n, 3)) / 2) for n in shape]
 
 
 def box_distance(one, other):

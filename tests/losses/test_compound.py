@@ -33,7 +33,7 @@ def test_schedules(batch):
         (lambda: Steps(starts=(0.0, 0.0), values=(1.0, 1.0)), "starts rising from 0"),
         (lambda: Dice().over("blob"), "unknown partition 'blob'; did you mean 'blobs'"),
         (lambda: Dice().over("instances", pool="slice"), "pool"),
-        (lambda: losses.Mix("mix", ((LogHausdorff(), 1.0),)), "LogHausdorff"),
+        (lambda: losses.Mix("mix", ((LogHausdorff(), 1.0),)), "no mean over regions"),
         (lambda: losses.Center(side=4), "odd"),
         (lambda: losses.Center(criterion=Focal()), "overlap"),
         (lambda: losses.Proximity(combine="product"), "difference"),

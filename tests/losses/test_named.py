@@ -48,7 +48,7 @@ def test_names_and_descriptions():
     [
         ("tversky", {"alfa": 0.3}, "options of loss tversky: unknown key 'alfa'; did you mean 'alpha'"),
         ("tversky", {"alpha": "a"}, "options of loss tversky: alpha: Input should be a valid number, found 'a'"),
-        ("tlhf", {"gamma": 3}, "unknown key 'gamma'; choose from: activation, connectivity, spacing, threshold"),
+        ("tlhf", {"gamma": 3}, "unknown key 'gamma'; choose from: activation, connectivity, include_background"),
         ("dice", {"batch": 1}, "batch: Input should be a valid boolean, found 1"),
         ("gdf", {"activation": "relu"}, "activation: Input should be 'sigmoid', 'softmax' or 'none'"),
         ("ici", {"side": "3"}, "side: Input should be a valid integer"),
@@ -86,7 +86,7 @@ def test_the_right_answer_costs_less_than_the_wrong_one(name, batch):
 def test_a_step_down_the_gradient_costs_less(name, batch):
     logits, target = (tensor.double() for tensor in batch)
     logits.requires_grad_()
-    loss = losses.build(name) if name not in ("ici", "false", "proximity") else losses.build(name, relaxed=False)
+    loss = losses.build(name, relaxed=False)
     before = loss(logits, target)
     before.backward()
     after = loss(logits - 1e-6 / logits.grad.norm() * logits.grad, target)

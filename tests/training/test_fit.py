@@ -232,7 +232,7 @@ def test_precisions(train):
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in run["bf16"].values())
     key = next(name for name in run["32"] if name.endswith("0.0.weight"))
     assert not torch.equal(run["32"][key], run["bf16"][key])
-    torch.testing.assert_close(run["32"][key], run["bf16"][key], atol=0.1, rtol=0.5)
+    torch.testing.assert_close(run["32"][key], run["bf16"][key], atol=0.2, rtol=0.5)
 
 
 def test_deterministic_mode_changes_nothing_on_the_cpu_nor_in_the_caller(train):

@@ -1,11 +1,12 @@
 """How terms become sums: `0.9 * Tversky() + 0.1 * LogHausdorff()`."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from multifocal.losses.schedules import Schedule, Weight, schedule
+from multifocal.losses.schedules import Schedule, Weight, product, schedule
 
 if TYPE_CHECKING:
     from multifocal.losses.compound import Compound
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
     from multifocal.losses.scene import Scene
 
 
-class Expression:
-    """Something that can be weighted, added, and called as a loss."""
+class Expression(ABC):
+    """Something that can be weighted, added, and called as a loss.
+
+    Example:
+        >>> from multifocal.losses import Dice, Focal
+        >>> sum([Dice(), 0.5 * Focal()]).build().weights
+        {'dice': 1.0, 'focal': 0.5}
+    """
 
     @property
     @abstractmethod
@@ -22,7 +29,7 @@ class Expression:
         """The terms and their weights."""
 
     def __mul__(self, weight: Weight) -> "Sum":
-        return Sum(tuple((term, _product(schedule(weight), own)) for term, own in self.weighted))
+        return Sum(tuple((term, product(schedule(weight), own)) for term, own in self.weighted))
 
     __rmul__ = __mul__
 
@@ -30,6 +37,11 @@ class Expression:
         if not isinstance(other, Expression):
             return NotImplemented
         return Sum((*self.weighted, *other.weighted))
+
+    def __radd__(self, other: int) -> "Sum":
+        if isinstance(other, int) and other == 0:  # where sum() begins
+            return Sum(self.weighted)
+        return NotImplemented
 
     def build(self, **options: Any) -> "Compound":
         """Return the loss module; the options are those of `Options`."""
@@ -42,8 +54,29 @@ class Expression:
         return self.build()(logits, target, **precomputed)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a term wants of a scene.
+
+    Args:
+        quantities: what it sums by image, lesion or pair.
+        predicted: whether it looks at predicted components.
+        classes: whether it sees softmax's classes together (see `Door`).
+    """
+
+    quantities: "tuple[Quantity, ...]" = ()
+    predicted: bool = False
+    classes: bool = False
+
+
 class Term(Expression):
-    """One term of a loss: a scalar of a scene."""
+    """One term of a loss: a scalar of a scene.
+
+    Example:
+        >>> from multifocal.losses import Dice
+        >>> Dice().over("blobs").name
+        'dice over blobs'
+    """
 
     name: str
 
@@ -62,8 +95,8 @@ class Term(Expression):
 
     @property
     @abstractmethod
-    def needs(self) -> "tuple[tuple[Quantity, ...], bool]":
-        """Which quantities the term sums by image, lesion or pair, and whether it looks at predicted components."""
+    def needs(self) -> Needs:
+        """What a scene must hold."""
 
     @abstractmethod
     def measure(self, scene: "Scene") -> torch.Tensor:
@@ -71,7 +104,13 @@ class Term(Expression):
 
 
 class Sum(Expression):
-    """A weighted sum of terms."""
+    """A weighted sum of terms.
+
+    Example:
+        >>> from multifocal.losses import Dice, Focal
+        >>> [term.name for term, _ in (Dice() + Focal()).weighted]
+        ['dice', 'focal']
+    """
 
     def __init__(self, weighted: "tuple[tuple[Term, Schedule], ...]") -> None:
         self._weighted = weighted
@@ -80,18 +119,3 @@ class Sum(Expression):
     def weighted(self) -> "tuple[tuple[Term, Schedule], ...]":
         """The terms and their weights."""
         return self._weighted
-
-
-def _product(left: Schedule, right: Schedule) -> Schedule:
-    from multifocal.losses.schedules import Constant, Linear, Steps
-
-    for one, other in ((left, right), (right, left)):
-        if isinstance(one, Constant):
-            factor = one.value
-            if isinstance(other, Constant):
-                return Constant(factor * other.value)
-            if isinstance(other, Linear):
-                return Linear(factor * other.first, factor * other.last)
-            if isinstance(other, Steps):
-                return Steps(starts=other.starts, values=tuple(factor * value for value in other.values))
-    raise ValueError("a weight that changes was multiplied by another that changes; give one schedule for each term")

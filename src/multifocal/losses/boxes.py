@@ -43,8 +43,8 @@ def _boxes(instances: Instances, which: slice) -> np.ndarray:
     lower, upper = (corner[which] for corner in instances.boxes)
     if not len(lower):
         shape = np.array(instances.shape)
-        start = np.maximum(shape // 2 - 1, 0)
-        lower, upper = start[None], np.minimum(start + 3, shape)[None]
+        lower = np.maximum((shape - 3) / 2, 0)[None]  # half voxels where a side is even: a flipped image has the same
+        upper = np.minimum(lower + 3, shape)
     return np.concatenate([lower, upper], axis=1).T.astype(float)
 
 

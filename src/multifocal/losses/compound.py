@@ -1,16 +1,18 @@
 """Losses as modules: weighted sums of terms, with weights that may change over the epochs."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import nn
 
-from multifocal.config import check_arguments
+from multifocal.errors import unknown_name
 from multifocal.losses.algebra import Expression, Term
-from multifocal.losses.door import Options
-from multifocal.losses.scene import Precomputed, Scene
-from multifocal.losses.schedules import Constant, Linear, Schedule
+from multifocal.losses.door import Door
+from multifocal.losses.options import Options
+from multifocal.losses.scene import Scene
+from multifocal.losses.schedules import Constant, Linear, Schedule, checked_progress
 
 
 class Compound(nn.Module):
@@ -18,7 +20,10 @@ class Compound(nn.Module):
 
     Args:
         expression: terms and weights, such as `0.9 * Tversky() + 0.1 * LogHausdorff()`.
-        options: see `Options`: activation, spacing, connectivity, threshold.
+        options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
+
+    Raises:
+        UserError: an option that there is not, or that cannot be.
 
     Example:
         >>> from multifocal.losses import Dice, Focal, Linear
@@ -33,7 +38,10 @@ class Compound(nn.Module):
 
     def __init__(self, expression: Expression, **options: Any) -> None:
         super().__init__()
-        check_arguments(Options, options, where="options of the loss")
+        known = [field.name for field in fields(Options)]
+        for name in options:
+            if name not in known:
+                raise unknown_name("option", name, known)
         self.options = Options(**options)
         self._terms: dict[str, Term] = {}
         self._schedules: dict[str, Schedule] = {}
@@ -42,7 +50,16 @@ class Compound(nn.Module):
             while name in self._terms:
                 name += "'"
             self._terms[name], self._schedules[name] = term, weight
-        self.progress = 0.0
+        self._progress = 0.0
+
+    @property
+    def progress(self) -> float:
+        """How far training has come, from 0 to 1: what weights that change go by."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value: float) -> None:
+        self._progress = checked_progress(value)
 
     @property
     def weights(self) -> dict[str, Any]:
@@ -61,9 +78,11 @@ class Compound(nn.Module):
 
         Args:
             logits: (B, C, *spatial), 2D or 3D; probabilities with `activation="none"`.
-            target: zeros and ones of the same shape, of any type.
-            instances: the target's lesions as integer labels, if they were made beforehand.
-            distances: `target_distances(target)`, if they were made beforehand.
+            target: zeros and ones of the same shape, of any type; with softmax also class numbers, (B, 1, *spatial).
+            instances: the target's lesions as integer labels, (B, C, *spatial), if they were made beforehand. Losses
+                that look at no lesions check their type and shape, and do not use them.
+            distances: `target_distances(target)`, if they were made beforehand; likewise. Those of another target, or
+                of a spacing with the same smallest side, are not noticed.
 
         Raises:
             ValueError: input that does not fit.
@@ -80,18 +99,25 @@ class Compound(nn.Module):
         distances: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return each unweighted term by name; the arguments are those of `forward`."""
-        needs = [term.needs for term in self._terms.values()]
         device = logits.device.type if isinstance(logits, torch.Tensor) else "cpu"
+        values: dict[str, torch.Tensor] = {}
         with torch.autocast(device, enabled=False):
-            scene = Scene(
-                logits,
-                target,
-                options=self.options,
-                quantities=[quantity for quantities, _ in needs for quantity in quantities],
-                predicted=any(predicted for _, predicted in needs),
-                precomputed=Precomputed(instances, distances),
-            )
-            return {name: term.measure(scene) for name, term in self._terms.items()}
+            door = Door(logits, target, self.options, instances=instances, distances=distances)
+            for classes in (False, True):
+                terms = {n: t for n, t in self._terms.items() if (door.softmax and t.needs.classes) == classes}
+                if terms:
+                    scene = self._scene(door, terms, classes=classes)
+                    values |= {name: term.measure(scene) for name, term in terms.items()}
+        return {name: values[name] for name in self._terms}
+
+    def _scene(self, door: Door, terms: Mapping[str, Term], *, classes: bool) -> Scene:
+        needs = [term.needs for term in terms.values()]
+        return Scene(
+            door.view(classes=classes),
+            options=self.options,
+            quantities=[quantity for need in needs for quantity in need.quantities],
+            predicted=any(need.predicted for need in needs),
+        )
 
     def combine(self, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the weighted sum of terms, at the present progress."""
@@ -101,19 +127,6 @@ class Compound(nn.Module):
     def extra_repr(self) -> str:
         """Return the sum as it is written."""
         return " + ".join(f"{weight} {name}" for name, weight in self.weights.items())
-
-
-def target_distances(target: torch.Tensor, *, spacing: tuple[float, ...] | None = None) -> torch.Tensor:
-    """Return the distance of each voxel to the border of the target, to be passed to a loss at every step.
-
-    Args:
-        target: zeros and ones, (B, C, *spatial).
-        spacing: mm per voxel along each axis; None counts in voxels.
-    """
-    from multifocal.distance import border_fields
-
-    masks = target.detach().bool().flatten(0, 1)
-    return border_fields(masks, spacing=spacing, power=1.0).view(target.shape)
 
 
 def _plain(schedule: Schedule) -> Any:

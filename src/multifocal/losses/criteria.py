@@ -3,25 +3,31 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from multifocal.losses.algebra import Term
-from multifocal.losses.quantities import CE, FocalOf, HausdorffOf, P, Quantity
+from multifocal.errors import UserError
+from multifocal.losses.algebra import Needs, Term
+from multifocal.losses.checked import Checked
+from multifocal.losses.quantities import HausdorffOf, P, Quantity
 
 if TYPE_CHECKING:
+    from multifocal.losses.partitions import Over
     from multifocal.losses.scene import Scene
-
-SMOOTH = 1e-5  # MONAI's
 
 
 @dataclass(frozen=True, eq=False)
 class Sums:
     """Sums over regions, each of shape (regions, channels).
 
-    `overlap` is Σpy, `predicted` Σp, `true` Σy; `others` holds the sums of other quantities, and `size` the voxels
-    that their means are over.
+    Args:
+        overlap: Σpy.
+        predicted: Σp.
+        true: Σy.
+        others: sums of other quantities.
+        size: the voxels that their means are over.
+        extent: the voxels of the region itself, over which an empty region's stand-in is a mean; None for none.
     """
 
     overlap: torch.Tensor
@@ -29,6 +35,7 @@ class Sums:
     true: torch.Tensor
     others: Mapping[Quantity, torch.Tensor]
     size: torch.Tensor | float
+    extent: torch.Tensor | float | None = None
 
 
 class Criterion(Term):
@@ -36,6 +43,12 @@ class Criterion(Term):
 
     Criteria are losses themselves: `criterion(logits, target)`, and parts of sums:
     `0.9 * Tversky(alpha=0.3, beta=0.7) + 0.1 * LogHausdorff()`.
+
+    Example:
+        >>> from multifocal.losses import Dice
+        >>> target = torch.ones(1, 1, 4, 4)
+        >>> round(float(Dice()(torch.zeros(1, 1, 4, 4), target)), 3)
+        0.333
     """
 
     quantities: tuple[Quantity, ...] = (P,)
@@ -48,198 +61,65 @@ class Criterion(Term):
         """Return the loss of the batch from the mean over its regions."""
         return mean
 
-    def over(self, partition: str, **options: Any) -> Term:
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of the batch is the mean over its regions, and nothing is done to it."""
+        return type(self).finish is Criterion.finish
+
+    @property
+    def takes_distances(self) -> bool:
+        """Whether it looks at distances to borders, which are those of the whole image."""
+        return any(isinstance(quantity, HausdorffOf) for quantity in self.quantities)
+
+    def over(self, partition: str, **options: Any) -> "Over":
         """Return the criterion over regions of the image: see `multifocal.losses.partitions`."""
         from multifocal.losses.partitions import Over, partition_named
 
         return Over(self, partition_named(partition, **options))
 
     @property
-    def needs(self) -> tuple[tuple[Quantity, ...], bool]:
+    def needs(self) -> Needs:
         """What a scene must hold."""
-        return self.quantities, False
+        return self._over_the_image.needs
 
     def measure(self, scene: "Scene") -> torch.Tensor:
         """Return the criterion over the whole image."""
-        return self.over("image").measure(scene)
-
-
-@dataclass(frozen=True)
-class Dice(Criterion):
-    """`1 - (2Σpy + s) / (Σp + Σy + s)` (Milletari 2016).
-
-    Args:
-        smooth: s, MONAI's 1e-5.
-    """
-
-    name = "dice"
-    smooth: float = SMOOTH
-
-    def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
-        ratio = (2 * sums.overlap + self.smooth) / (sums.predicted + sums.true + self.smooth)
-        return (1 - ratio).mean(1)
-
-
-@dataclass(frozen=True)
-class Jaccard(Criterion):
-    """`1 - (Σpy + s) / (Σp + Σy - Σpy + s)`.
-
-    Args:
-        smooth: s. MONAI's form of Jaccard smooths twice the sums: its s is two of these.
-    """
-
-    name = "jaccard"
-    smooth: float = SMOOTH
-
-    def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
-        union = sums.predicted + sums.true - sums.overlap
-        return (1 - (sums.overlap + self.smooth) / (union + self.smooth)).mean(1)
-
-
-@dataclass(frozen=True)
-class Tversky(Criterion):
-    """`1 - (Σpy + s) / (Σpy + α Σp(1-y) + β Σ(1-p)y + s)` (Salehi 2017).
-
-    Args:
-        alpha: α, the weight of false positives.
-        beta: β, the weight of false negatives.
-        smooth: s, MONAI's 1e-5.
-    """
-
-    name = "tversky"
-    alpha: float = 0.3
-    beta: float = 0.7
-    smooth: float = SMOOTH
-
-    def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
-        false = self.alpha * (sums.predicted - sums.overlap)
-        missed = self.beta * (sums.true - sums.overlap)
-        ratio = (sums.overlap + self.smooth) / (sums.overlap + false + missed + self.smooth)
-        return (1 - ratio).mean(1)
-
-
-@dataclass(frozen=True)
-class GeneralizedDice(Criterion):
-    """`1 - (2 Σ_c w_c Σpy + s) / (Σ_c w_c (Σp + Σy) + s)`, `w_c = 1/(Σy)²` over the channels c (Sudre 2017).
-
-    Args:
-        weighting: "monai" as MONAI computes it. With one channel its weight only dwarfs the smoothing: a lesion of
-            100 000 voxels missed whole costs 0.5. There an empty target costs 0; its gradient is that of plain Dice,
-            where MONAI's is zero. "normalized" divides the weights by their sum, with `w_c = 1/max(Σy, 1)²`: one
-            channel is plain Dice, and an empty target costs what is predicted.
-        smooth: s, MONAI's 1e-5.
-    """
-
-    name = "generalized-dice"
-    weighting: Literal["monai", "normalized"] = "monai"
-    smooth: float = SMOOTH
-
-    def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
-        both = sums.predicted + sums.true
-        if self.weighting == "normalized":
-            weight = 1 / sums.true.clamp_min(1).square()
-            return self._loss(sums.overlap, both, weight / weight.sum(1, keepdim=True))
-        weight = torch.where(sums.true > 0, 1 / sums.true.clamp_min(0.5).square(), 0)
-        largest = weight.amax(1, keepdim=True)
-        weight = torch.where(sums.true > 0, weight, largest)
-        value = self._loss(sums.overlap, both, weight)
-        relaxed = self._loss(sums.overlap, both, torch.ones_like(weight))
-        return torch.where(largest[:, 0] > 0, value, value.detach() + relaxed - relaxed.detach())
-
-    def _loss(self, overlap: torch.Tensor, both: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return 1 - (2 * (overlap * weight).sum(1) + self.smooth) / ((both * weight).sum(1) + self.smooth)
-
-
-@dataclass(frozen=True)
-class CrossEntropy(Criterion):
-    """Mean of `-y log p - (1-y) log(1-p)`; with softmax `-Σ_c y_c log p_c`."""
-
-    name = "ce"
-    quantities = (CE,)
-
-    def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
-        return (sums.others[CE] / sums.size).mean(1)
-
-
-@dataclass(frozen=True)
-class Focal(Criterion):
-    """Mean of `-|p-y|^γ log(1 - |p-y|)` (Lin 2017); with softmax of the target's class alone, as MONAI.
-
-    Args:
-        gamma: γ.
-        alpha: weight of the foreground, `1 - alpha` that of the background; None weighs neither.
-    """
-
-    name = "focal"
-    gamma: float = 2.0
-    alpha: float | None = None
+        return self._over_the_image.measure(scene)
 
     @property
-    def quantities(self) -> tuple[Quantity, ...]:  # type: ignore[override]
-        """What is summed."""
-        return (FocalOf(self.gamma, self.alpha),)
+    def _over_the_image(self) -> "Over":
+        from multifocal.losses.partitions import Image, Over
 
-    def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
-        return (sums.others[self.quantities[0]] / sums.size).mean(1)
+        return Over(self, Image())
 
 
 @dataclass(frozen=True)
-class Hausdorff(Criterion):
-    """Mean of `(p-y)² (d_p^α + d_y^α)`, with distances to the border of each side (Karimi & Salcudean 2019).
-
-    Args:
-        alpha: α.
-        empty: an image whose target has no border, where MONAI's distance is zero ("zero"): "diagonal" puts the
-            image's diagonal, so that a false positive costs.
-    """
-
-    name = "hausdorff-dt"
-    alpha: float = 2.0
-    empty: Literal["diagonal", "zero"] = "diagonal"
-
-    @property
-    def quantities(self) -> tuple[Quantity, ...]:  # type: ignore[override]
-        """What is summed."""
-        return (HausdorffOf(self.alpha, self.empty),)
-
-    def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
-        return (sums.others[self.quantities[0]] / sums.size).mean(1)
-
-
-@dataclass(frozen=True)
-class LogHausdorff(Hausdorff):
-    """`log(1 + HDT)`, of the batch's mean."""
-
-    name = "log-hausdorff-dt"
-
-    def finish(self, mean: torch.Tensor) -> torch.Tensor:
-        """Return the loss of the batch."""
-        return torch.log(1 + mean)
-
-
-@dataclass(frozen=True)
-class Mix(Criterion):
+class Mix(Checked, Criterion):
     """Weighted sum of criteria of the same regions, as one criterion.
 
     Args:
         name: of the sum.
         parts: criteria and their weights.
+
+    Raises:
+        UserError: a part that is no mean over regions.
+
+    Example:
+        >>> from multifocal.losses import Dice, Focal
+        >>> Mix("mine", ((Dice(), 1.0), (Focal(gamma=3.0), 2.0))).over("blobs").name
+        'mine over blobs'
     """
 
     name: str
     parts: tuple[tuple[Criterion, float], ...]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.parts:
+            raise UserError("Mix: parts is empty; expected criteria and their weights")
         for part, _ in self.parts:
-            if isinstance(part, LogHausdorff):
-                raise ValueError("parts has a LogHausdorff, which is no mean over regions; add it outside of a Mix")
+            if not part.is_mean:
+                raise UserError(f"Mix: parts has {part.name}, which is no mean over regions; add it outside of the Mix")
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:  # type: ignore[override]

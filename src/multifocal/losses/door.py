@@ -1,113 +1,134 @@
-"""The door of the losses: input is checked and brought into one form here, once."""
+"""The door of the losses: input is checked, and activation, one-hot and background are dealt with, here, once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-from multifocal.errors import unknown_name
-from multifocal.instances import Connectivity
-from multifocal.losses.split import LOG_PROBABILITIES, LOGITS, PROBABILITIES, Source
-
-Activation = Literal["sigmoid", "softmax", "none"]
+from multifocal.losses.checks import check_logits, check_precomputed, check_target, check_values, foreground
+from multifocal.losses.options import Options
+from multifocal.losses.sources import LOG_PROBABILITIES, LOGITS, PROBABILITIES, Source
 
 
-@dataclass(frozen=True)
-class Options:
-    """How input is to be read.
+@dataclass(frozen=True, eq=False)
+class View:
+    """A batch as terms look at it: a row for each channel of each image.
 
     Args:
-        activation: "sigmoid" and "softmax" (over the channels) take logits, "none" takes probabilities.
-        spacing: mm per voxel along each axis, for distances; None counts in voxels.
-        connectivity: what joins voxels to one component.
-        threshold: voxels with p >= threshold are predicted foreground.
-
-    Raises:
-        ValueError: an option that cannot be.
+        x: (rows, voxels), of at least 32 bits.
+        source: how x becomes probabilities.
+        batch: how many images there are.
+        channels: how many rows each of them has.
+        shape: of an image.
+        ones: flat indices where the target is 1, ascending.
+        skipped: how many of the first channels count in cross-entropy alone.
+        instances: labels of the target's lesions, if they were made beforehand; one a voxel.
+        distances: to the target's border, likewise.
     """
 
-    activation: Activation = "sigmoid"
-    spacing: tuple[float, ...] | None = None
-    connectivity: Connectivity = "full"
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.activation not in get_args(Activation):
-            raise unknown_name("activation", str(self.activation), get_args(Activation))
-        if self.connectivity not in get_args(Connectivity):
-            raise unknown_name("connectivity", str(self.connectivity), get_args(Connectivity))
-        if self.spacing is not None and not all(side > 0 for side in self.spacing):
-            raise ValueError(f"spacing={self.spacing}; expected positive mm per voxel")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold={self.threshold}; expected a probability between 0 and 1")
+    x: torch.Tensor
+    source: Source
+    batch: int
+    channels: int
+    shape: tuple[int, ...]
+    ones: np.ndarray
+    skipped: int = 0
+    instances: torch.Tensor | None = None
+    distances: torch.Tensor | None = None
 
 
-def check(logits: torch.Tensor, target: torch.Tensor, options: Options) -> None:
-    """Raise ValueError for shapes, types or ranks that do not fit."""
-    for name, value in (("logits", logits), ("target", target)):
-        if not isinstance(value, torch.Tensor):
-            raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor")
-    if not logits.is_floating_point():
-        raise ValueError(f"logits has dtype {logits.dtype}; expected a floating-point type")
-    if target.is_complex():
-        raise ValueError(f"target has dtype {target.dtype}; expected zeros and ones of a real type")
-    if logits.ndim not in (4, 5):
-        raise ValueError(f"logits has shape {tuple(logits.shape)}; expected (B, C, X, Y) or (B, C, X, Y, Z)")
-    if logits.numel() == 0:
-        raise ValueError(f"logits has shape {tuple(logits.shape)}; expected at least one voxel")
-    if target.shape != logits.shape:
-        raise ValueError(f"target has shape {tuple(target.shape)}; expected that of logits, {tuple(logits.shape)}")
-    if target.device != logits.device:
-        raise ValueError(f"target is on {target.device}; expected it on {logits.device}, with logits")
-    if options.activation == "softmax" and logits.shape[1] == 1:
-        raise ValueError("logits has 1 channel; expected 2 or more with activation='softmax'")
-    if options.spacing is not None and len(options.spacing) != logits.ndim - 2:
-        raise ValueError(f"spacing={options.spacing}; expected {logits.ndim - 2} numbers, one for each axis")
+class Door:
+    """The two views of one batch.
 
+    Criteria over the image see softmax's classes together (`view(classes=True)`): cross-entropy is of the target's
+    class alone. Whatever looks at lesions or distances sees each channel against all others, as it would with a
+    sigmoid, and no background. Without softmax both are one.
 
-def probabilities(logits: torch.Tensor, options: Options) -> tuple[torch.Tensor, Source]:
-    """Return the network's output as (images, voxels) of at least 32 bits, and how to read it.
+    Args:
+        logits: (B, C, *spatial).
+        target: 0/1 of the same shape; with softmax also class numbers, (B, 1, *spatial).
+        options: how to read them.
+        instances: integer labels of the target's lesions.
+        distances: `target_distances(target)`.
 
     Raises:
-        ValueError: NaN, or probabilities outside 0 to 1.
+        ValueError: something that does not fit.
+
+    Example:
+        >>> door = Door(torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4), Options(activation="softmax"))
+        >>> [door.view(classes=classes).channels for classes in (True, False)]
+        [2, 1]
     """
-    x = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-    low, high = (float(end) for end in x.detach().aminmax())
-    if low != low:
-        raise ValueError("logits holds NaN; expected numbers")
-    if options.activation == "softmax":
-        x = torch.log_softmax(x, dim=1)
-    elif options.activation == "none" and (low < 0 or high > 1):
-        raise ValueError(f"logits ranges from {low:.6g} to {high:.6g}; expected probabilities with activation='none'")
-    source = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES, "none": PROBABILITIES}[options.activation]
-    # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
-    return x.reshape(x.shape[0] * x.shape[1], -1).contiguous(), source
+
+    def __init__(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        options: Options,
+        *,
+        instances: torch.Tensor | None = None,
+        distances: torch.Tensor | None = None,
+    ) -> None:
+        check_logits(logits, options)
+        self.options = options
+        self.softmax = options.activation == "softmax"
+        self._logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+        self._target = _one_hot(target, logits) if self.softmax else target
+        check_target(self._target, logits)
+        check_values(self._logits, options)
+        for name, value in (("instances", instances), ("distances", distances)):
+            check_precomputed(name, value, self._target)
+        self._precomputed = (instances, distances)
+
+    def view(self, *, classes: bool) -> View:
+        """Return the batch as it is looked at."""
+        together = classes and self.softmax
+        first = 0 if together else self.options.first_channel
+        x, target = self._logits[:, first:], self._target[:, first:]
+        instances, distances = (None if part is None else part[:, first:] for part in self._precomputed)
+        if together:
+            x = torch.log_softmax(x, dim=1)
+        elif self.softmax:
+            x = _against_the_rest(self._logits, first)
+        source = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
+        batch, channels, *shape = x.shape
+        return View(
+            # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
+            x.reshape(batch * channels, -1).contiguous(),
+            source[self.options.activation],
+            batch,
+            channels,
+            tuple(shape),
+            foreground(target),
+            int(together and self.options.include_background is False),
+            instances,
+            distances,
+        )
 
 
-def foreground(target: torch.Tensor) -> np.ndarray:
-    """Return the flat indices where the target is 1.
-
-    Raises:
-        ValueError: the target holds something else than 0 and 1.
-    """
-    flat = target.detach().reshape(-1)
-    if flat.device.type != "cpu":
-        where = torch.nonzero(flat).view(-1)
-        values, found = flat[where], where.cpu().numpy()
-    else:
-        # NumPy compares and searches several times faster than torch does.
-        flat = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat
-        found = np.flatnonzero(flat.numpy() if flat.dtype == torch.bool else flat.numpy() != 0)
-        values = flat[torch.from_numpy(found)]
-    if values.dtype != torch.bool and not bool((values == 1).all()):
-        wrong = values[values != 1][0].item()
-        raise ValueError(f"target holds {wrong:.6g}; expected only 0 and 1")
-    return found
+def _against_the_rest(logits: torch.Tensor, first: int) -> torch.Tensor:
+    """Return for each channel from the first on the logit whose sigmoid is its softmax."""
+    channels = logits.shape[1]
+    if channels == 2 and first == 1:
+        return logits[:, 1:] - logits[:, :1]
+    others = [
+        torch.logsumexp(torch.cat([logits[:, :c], logits[:, c + 1 :]], 1), 1, keepdim=True)
+        for c in range(first, channels)
+    ]
+    return logits[:, first:] - torch.cat(others, 1)
 
 
-def like_target(name: str, value: torch.Tensor | np.ndarray, shape: Sequence[int]) -> None:
-    """Raise ValueError if something precomputed has not the target's shape."""
-    if tuple(value.shape) != tuple(shape):
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected that of the target, {tuple(shape)}")
+def _one_hot(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return class numbers as ones and zeros; a target that is that already as it is."""
+    if not isinstance(target, torch.Tensor) or target.is_complex() or target.ndim != logits.ndim:
+        return target  # which is refused
+    numbers = target.shape == (logits.shape[0], 1, *logits.shape[2:])
+    if numbers:
+        classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, *[1] * (target.ndim - 2))
+        target = target == classes
+    in_one = target.sum(1) == 1
+    if target.shape == logits.shape and not bool(in_one.all()):
+        last = logits.shape[1] - 1
+        expected = f"class numbers from 0 to {last}" if numbers else "a one in one channel, with activation='softmax'"
+        raise ValueError(f"target has {int((~in_one).sum())} voxels that are not in one class; expected {expected}")
+    return target

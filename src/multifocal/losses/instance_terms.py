@@ -5,10 +5,13 @@ from typing import Any
 import torch
 
 from multifocal.losses.algebra import Sum
+from multifocal.losses.center import Center
 from multifocal.losses.compound import Compound
-from multifocal.losses.criteria import Criterion, Dice
-from multifocal.losses.detection import Center, FalseRate, MissedRate, Proximity
+from multifocal.losses.criteria import Criterion
+from multifocal.losses.overlap import Dice
 from multifocal.losses.partitions import Instances, Over, Predictions
+from multifocal.losses.proximity import Proximity
+from multifocal.losses.rates import FalseRate, MissedRate
 
 
 def instance_terms(
@@ -16,7 +19,6 @@ def instance_terms(
     target: torch.Tensor,
     *,
     criterion: Criterion | None = None,
-    relaxed: bool = True,
     instances: torch.Tensor | None = None,
     **options: Any,
 ) -> dict[str, torch.Tensor]:
@@ -28,9 +30,8 @@ def instance_terms(
         probabilities: (B, C, *spatial); logits if an activation is given.
         target: zeros and ones of the same shape.
         criterion: what instances are measured with; Dice with a smoothing of 1e-5.
-        relaxed: take the gradients of soft stand-ins where the published terms have none.
         instances: the target's lesions as integer labels, if they were made beforehand.
-        options: see `Options`.
+        options: see `Options`; `relaxed=False` leaves out the gradients of soft stand-ins.
 
     Raises:
         ValueError: input that does not fit.
@@ -43,12 +44,12 @@ def instance_terms(
     """
     measured = criterion or Dice()
     terms = {
-        "instance_gt": Over(measured, Instances(relaxed=relaxed)),
+        "instance_gt": Over(measured, Instances()),
         "instance_pred": Over(measured, Predictions()),
-        "center": Center(relaxed=relaxed),
-        "missed": MissedRate(relaxed=relaxed),
-        "false": FalseRate(relaxed=relaxed),
-        "proximity": Proximity(criterion=measured, relaxed=relaxed),
+        "center": Center(),
+        "missed": MissedRate(),
+        "false": FalseRate(),
+        "proximity": Proximity(criterion=measured),
     }
     expression = Sum(tuple(pair for term in terms.values() for pair in term.weighted))
     loss = Compound(expression, **{"activation": "none", **options})

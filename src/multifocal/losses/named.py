@@ -6,25 +6,21 @@ errors when minimised. As in the authors' library, the sums here are of the loss
 
 from typing import Literal
 
+from multifocal.losses import mixes
 from multifocal.losses.algebra import Expression
-from multifocal.losses.criteria import (
-    Criterion,
-    CrossEntropy,
-    Dice,
-    Focal,
-    GeneralizedDice,
-    Hausdorff,
-    Jaccard,
-    LogHausdorff,
-    Mix,
-    Tversky,
-)
-from multifocal.losses.detection import Center, FalseRate, MissedRate, Proximity
-from multifocal.losses.partitions import Image, Instances, Over
+from multifocal.losses.center import Center
+from multifocal.losses.checked import NonNegative, Share
+from multifocal.losses.costs import CrossEntropy, Focal, Hausdorff, LogHausdorff
+from multifocal.losses.criteria import Criterion
+from multifocal.losses.overlap import Dice, GeneralizedDice, Jaccard, Tversky
+from multifocal.losses.partitions import Image, Over
+from multifocal.losses.proximity import Proximity
+from multifocal.losses.rates import FalseRate, MissedRate
 from multifocal.losses.registry import named
 from multifocal.losses.schedules import Linear
 from multifocal.losses.structure import MultiScaleSimilarity
 
+Instance = Literal["dice", "gdf"]
 Weighting = Literal["monai", "normalized"]
 Empty = Literal["diagonal", "zero"]
 
@@ -66,7 +62,7 @@ def jaccard(*, batch: bool = False) -> Expression:
 
 
 @named("dice-focal")
-def dice_focal(*, gamma: float = 2.0, balance: float | None = None, batch: bool = False) -> Expression:
+def dice_focal(*, gamma: float = 2.0, balance: Share | None = None, batch: bool = False) -> Expression:
     """`Dice + focal(γ)` as MONAI sums them; `balance: α` gives the paper's `(1-α) Dice + α focal`."""
     weights = (1.0, 1.0) if balance is None else (1.0 - balance, balance)
     return weights[0] * Over(Dice(), Image(batch=batch)) + weights[1] * Focal(gamma=gamma)
@@ -75,7 +71,7 @@ def dice_focal(*, gamma: float = 2.0, balance: float | None = None, batch: bool 
 @named("gdf")
 def gdf(*, gamma: float = 2.0, weighting: Weighting = "monai") -> Expression:
     """`generalized Dice + focal(γ)`."""
-    return _gdf(gamma, weighting)
+    return mixes.gdf(gamma=gamma, weighting=weighting)
 
 
 @named("inverse-weighted-dice")
@@ -121,43 +117,43 @@ def bce_msssim_jaccard() -> Expression:
 
 
 @named("blob-dice")
-def blob_dice(*, image: float = 2.0, blobs: float = 1.0) -> Expression:
+def blob_dice(*, image: NonNegative = 2.0, blobs: NonNegative = 1.0) -> Expression:
     """`2 Dice(image) + 1 Dice(blobs)` (Kofler 2023)."""
     return image * Dice() + blobs * Dice().over("blobs")
 
 
 @named("blob-gdf")
 def blob_gdf(
-    *, image: float = 2.0, blobs: float = 1.0, gamma: float = 2.0, weighting: Weighting = "monai"
+    *, image: NonNegative = 2.0, blobs: NonNegative = 1.0, gamma: float = 2.0, weighting: Weighting = "monai"
 ) -> Expression:
     """`2 GDF(image) + 1 GDF(blobs)` (Kofler 2023)."""
-    criterion = _gdf(gamma, weighting)
+    criterion = mixes.gdf(gamma=gamma, weighting=weighting)
     return image * criterion + blobs * criterion.over("blobs")
 
 
 @named("ici")
-def ici(*, criterion: Literal["dice", "gdf"] = "dice", side: int = 3, relaxed: bool = True) -> Expression:
+def ici(*, criterion: Instance = "dice", side: int = 3, weighting: Weighting = "monai") -> Expression:
     """`0.25 GDF + 0.5 Dice over instances + 0.25 center` (Rachmadi 2024, eq. 12)."""
-    instances = Over(_instance(criterion), Instances(relaxed=relaxed))
-    return 0.25 * _gdf(2.0, "monai") + 0.5 * instances + 0.25 * Center(side=side, relaxed=relaxed)
+    instances = _instance(criterion, weighting).over("instances")
+    return 0.25 * mixes.gdf(weighting=weighting) + 0.5 * instances + 0.25 * Center(side=side)
 
 
 @named("false")
-def false(*, relaxed: bool = True) -> Expression:
+def false(*, weighting: Weighting = "monai") -> Expression:
     """`GDF + false rate + missed rate` (Rachmadi 2024, eq. 13)."""
-    return _gdf(2.0, "monai") + FalseRate(relaxed=relaxed) + MissedRate(relaxed=relaxed)
+    return mixes.gdf(weighting=weighting) + FalseRate() + MissedRate()
 
 
 @named("proximity")
 def proximity(
     *,
-    criterion: Literal["dice", "gdf"] = "dice",
+    criterion: Instance = "dice",
     combine: Literal["difference", "sum"] = "difference",
-    relaxed: bool = True,
+    weighting: Weighting = "monai",
 ) -> Expression:
     """`GDF + 0.1 proximity` (Rachmadi 2024, eq. 14)."""
-    near = Proximity(criterion=_instance(criterion), combine=combine, relaxed=relaxed)
-    return _gdf(2.0, "monai") + 0.1 * near
+    near = Proximity(criterion=_instance(criterion, weighting), combine=combine)
+    return mixes.gdf(weighting=weighting) + 0.1 * near
 
 
 @named("cc-dice")
@@ -169,22 +165,14 @@ def cc_dice() -> Expression:
 @named("cc-dice-ce")
 def cc_dice_ce() -> Expression:
     """`Dice + cross-entropy` over the lesions' Voronoi cells (CC-DiceCE)."""
-    return _dice_ce().over("cells")
+    return mixes.dice_ce().over("cells")
 
 
 @named("bicc-dice-ce")
 def bicc_dice_ce() -> Expression:
     """`Dice + cross-entropy` over the cells of the lesions, plus the same over those of the predicted components."""
-    return _dice_ce().over("cells") + _dice_ce().over("prediction-cells")
+    return mixes.dice_ce().over("cells") + mixes.dice_ce().over("prediction-cells")
 
 
-def _gdf(gamma: float, weighting: Weighting) -> Criterion:
-    return Mix("gdf", ((GeneralizedDice(weighting=weighting), 1.0), (Focal(gamma=gamma), 1.0)))
-
-
-def _dice_ce() -> Criterion:
-    return Mix("dice-ce", ((Dice(), 1.0), (CrossEntropy(), 1.0)))
-
-
-def _instance(criterion: str) -> Criterion:
-    return Dice() if criterion == "dice" else _gdf(2.0, "monai")
+def _instance(criterion: Instance, weighting: Weighting) -> Criterion:
+    return Dice() if criterion == "dice" else mixes.gdf(weighting=weighting)

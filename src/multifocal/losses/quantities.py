@@ -20,6 +20,7 @@ class Probability:
     """The probability itself."""
 
     costly = False  # whether it looks at c
+    costly_slope = False  # whether its derivatives do
 
     def background(self, p: Array, c: Array, field: Any) -> Array:
         """Return the quantity where the target is 0."""
@@ -39,6 +40,7 @@ class CrossEntropyOf:
     """`-y log p - (1 - y) log(1 - p)`."""
 
     costly = True
+    costly_slope = False
 
     def background(self, p: Array, c: Array, field: Any) -> Array:
         """Return the quantity where the target is 0."""
@@ -58,6 +60,7 @@ class FocalOf:
     """`-|p - y|^γ log(1 - |p - y|)`, times `alpha` where y = 1 and `1 - alpha` where y = 0 if alpha is given."""
 
     costly = True
+    costly_slope = True
     gamma: float
     alpha: float | None = None
 
@@ -85,6 +88,7 @@ class HausdorffOf:
     """`(p - y)² (d_p^α + d_y^α)`; the distances come as the field. `empty`: see `Hausdorff`."""
 
     costly = False
+    costly_slope = False
     alpha: float
     empty: Literal["diagonal", "zero"]
 

@@ -6,10 +6,10 @@ from dataclasses import fields
 from typing import Any, get_type_hints
 
 from multifocal.config import check_arguments
-from multifocal.errors import unknown_name
+from multifocal.errors import UserError, unknown_name
 from multifocal.losses.algebra import Expression
 from multifocal.losses.compound import Compound
-from multifocal.losses.door import Options
+from multifocal.losses.options import Options
 from multifocal.losses.written import compound
 
 Builder = Callable[..., Expression]
@@ -31,20 +31,34 @@ def named(name: str) -> Callable[[Builder], Builder]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all losses."""
+    """Return the names of all losses.
+
+    Example:
+        >>> names()[:3]
+        ('dice', 'dice-ce', 'generalized-dice')
+    """
     return tuple(BUILDERS)
 
 
 def describe(name: str) -> str:
-    """Return the one-line definition of a loss."""
+    """Return the one-line definition of a loss.
+
+    Example:
+        >>> describe("cc-dice")
+        "Dice over the lesions' Voronoi cells (CC-Dice)."
+    """
     return (inspect.getdoc(_builder(name)) or "").splitlines()[0]
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
-    """Raise `UserError` for an option that the loss does not have, or a value that it cannot be."""
-    check_arguments(_with_common(_builder(name)), options, where=f"options of loss {name}")
-    if name == COMPOUND:
-        compound(terms=options["terms"])
+    """Raise `UserError` for an option that the loss does not have, or a value that it cannot be.
+
+    Example:
+        >>> check_options("ici", {"side": 2})
+        Traceback (most recent call last):
+        multifocal.errors.UserError: options of loss ici: Center: side=2; expected an odd number of voxels
+    """
+    build(name, **options)
 
 
 def build(name: str, **options: Any) -> Compound:
@@ -52,7 +66,8 @@ def build(name: str, **options: Any) -> Compound:
 
     Args:
         name: one of `names()`, or "compound", whose option `terms` lists any terms and weights.
-        options: those of the loss, and of every loss: activation, spacing, connectivity, threshold (see `Options`).
+        options: those of the loss, and of every loss: activation, spacing, connectivity, threshold,
+            include_background, relaxed (see `Options`).
 
     Raises:
         UserError: the name or an option is unknown.
@@ -63,12 +78,14 @@ def build(name: str, **options: Any) -> Compound:
         >>> round(float(loss(torch.full((1, 1, 8, 8), 9.0), torch.ones(1, 1, 8, 8))), 3)
         0.0
     """
-    check_options(name, options)
+    where = f"options of loss {name}"
+    check_arguments(_with_common(_builder(name)), options, where=where)
     own = {key: value for key, value in options.items() if key not in _COMMON}
     common = {key: value for key, value in options.items() if key in _COMMON}
-    if isinstance(common.get("spacing"), list):
-        common["spacing"] = tuple(common["spacing"])
-    return Compound(_builder(name)(**own), **common)
+    try:
+        return Compound(_builder(name)(**own), **common)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _with_common(builder: Builder) -> Callable[..., Any]:
@@ -81,7 +98,10 @@ def _with_common(builder: Builder) -> Callable[..., Any]:
         name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in {**own, **common}.items()
     }
     both.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
-    both.__annotations__ = {**get_type_hints(builder), **get_type_hints(Options)}
+    both.__annotations__ = {
+        **get_type_hints(builder, include_extras=True),
+        **get_type_hints(Options, include_extras=True),
+    }
     return both
 
 

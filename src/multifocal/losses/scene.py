@@ -1,7 +1,6 @@
 """A batch as the criteria see it: sums by image, by lesion and by pair, each computed once."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -9,59 +8,31 @@ import torch
 
 from multifocal.distance import border_fields
 from multifocal.instances import Instances, Pairs, cells, given, label, pairs
-from multifocal.losses.door import Options, check, foreground, like_target, probabilities
+from multifocal.losses.distances import check_distances
+from multifocal.losses.door import View
+from multifocal.losses.options import Options
+from multifocal.losses.pieces import above
 from multifocal.losses.quantities import HausdorffOf, Quantity
-from multifocal.losses.split import Plan, above, split
-
-
-@dataclass(frozen=True, eq=False)
-class Precomputed:
-    """What depends on the target alone and need not be computed at every step; each of the target's shape.
-
-    Args:
-        instances: integer labels of the lesions, 0 for background.
-        distances: distances to the target's border (`multifocal.losses.target_distances`).
-    """
-
-    instances: torch.Tensor | None = None
-    distances: torch.Tensor | None = None
+from multifocal.losses.split import Plan, split
 
 
 class Scene:
     """One batch, its quantities and its components.
 
     Args:
-        logits: (B, C, *spatial).
-        target: 0/1, of the same shape.
-        options: how to read them.
+        view: its rows, as the door hands them on.
+        options: spacing, connectivity, threshold, relaxed.
         quantities: all that will be asked for.
         predicted: whether predicted components will be.
-        precomputed: of the target.
     """
 
-    def __init__(
-        self,
-        logits: torch.Tensor,
-        target: torch.Tensor,
-        *,
-        options: Options,
-        quantities: Iterable[Quantity],
-        predicted: bool,
-        precomputed: Precomputed,
-    ) -> None:
-        check(logits, target, options)
-        self.options, self.precomputed = options, precomputed
-        self.x, self.source = probabilities(logits, options)
-        self.batch, self.channels = logits.shape[:2]
-        self.shape = tuple(logits.shape[2:])
+    def __init__(self, view: View, *, options: Options, quantities: Iterable[Quantity], predicted: bool) -> None:
+        self.view, self.options = view, options
+        self.x, self.source, self.shape = view.x, view.source, view.shape
+        self.batch, self.channels, self.ones = view.batch, view.channels, view.ones
         self.images, self.size = self.x.shape
-        self.ones = foreground(target)
         self.quantities = tuple(dict.fromkeys(quantities))
         self._predicted = predicted
-        for name in ("instances", "distances"):
-            value = getattr(precomputed, name)
-            if value is not None:
-                like_target(name, value, target.shape)
         self._tensors: dict[str, torch.Tensor] = {}
         self._values: dict[Quantity, torch.Tensor] = {}
         self._sums: dict[tuple[str, Quantity], torch.Tensor] = {}
@@ -79,9 +50,9 @@ class Scene:
     @cached_property
     def true(self) -> Instances:
         """The lesions."""
-        if self.precomputed.instances is None:
+        if self.view.instances is None:
             return label(self.true_mask, connectivity=self.options.connectivity)
-        found = given(self.precomputed.instances.reshape(self.images, *self.shape))
+        found = given(self.view.instances.reshape(self.images, *self.shape))
         if not np.array_equal(found.voxels, self.ones):
             raise ValueError("instances is not 0 exactly where target is; expected labels of the target's lesions")
         return found
@@ -198,7 +169,7 @@ class Scene:
     # Voronoi cells and distances.
 
     def cells(self, side: str) -> tuple[torch.Tensor, np.ndarray]:
-        """Return the cells of one side's components, int64 (images, voxels), and their number in each image."""
+        """Return the cells of one side's components, int32 (images, voxels), and their number in each image."""
         instances = self.true if side == "target" else self.predicted
         found, counts = cells(instances, spacing=self.options.spacing, device=self.x.device)
         return found.view(self.images, self.size), counts
@@ -218,18 +189,25 @@ class Scene:
                 self._fields[quantity] = self._distances(quantity)
         return self._fields[quantity]
 
+    @property
+    def _bordered(self) -> np.ndarray:
+        """Which images' targets have a border."""
+        counts = np.bincount(self._image_of_one, minlength=self.images)
+        return (counts > 0) & (counts < self.size)
+
     def _distances(self, quantity: HausdorffOf) -> torch.Tensor:
-        masks = above(self.x, self.source, 0.5, closed=False).view(self.images, *self.shape)
+        masks = above(self.x, self.source, self.options.threshold, closed=False).view(self.images, *self.shape)
         total = border_fields(masks, spacing=self.options.spacing, power=quantity.alpha).to(self.x.dtype)
-        if self.precomputed.distances is None:
+        if self.view.distances is None:
             masks = torch.from_numpy(self.true_mask).to(self.x.device)
             total += border_fields(masks, spacing=self.options.spacing, power=quantity.alpha)
         else:
-            total += self.precomputed.distances.detach().to(total).view(total.shape) ** quantity.alpha
+            distances = self.view.distances.detach().reshape(self.images, self.size)
+            check_distances(distances, self._bordered, self.options.spacing)
+            total += distances.to(total).view(total.shape) ** quantity.alpha
         if quantity.empty == "diagonal":
             steps = self.options.spacing or (1.0,) * len(self.shape)
             diagonal = sum((n * s) ** 2 for n, s in zip(self.shape, steps, strict=True)) ** (quantity.alpha / 2)
-            counts = np.bincount(self._image_of_one, minlength=self.images)
-            for image in np.flatnonzero((counts == 0) | (counts == self.size)):
+            for image in np.flatnonzero(~self._bordered):
                 total[image] += diagonal
         return total.view(self.images, self.size)

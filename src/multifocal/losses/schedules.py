@@ -1,30 +1,61 @@
 """Weights that change over the epochs."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from multifocal.errors import UserError
+from multifocal.losses.checked import Checked
 
 
-class Schedule:
-    """A weight as a function of how far training has come, from 0 (first epoch) to 1 (last)."""
+class Schedule(ABC):
+    """A weight as a function of how far training has come, from 0 (first epoch) to 1 (last).
+
+    Example:
+        >>> schedule(2.0).at(0.5)
+        2.0
+    """
+
+    def at(self, progress: float) -> float:
+        """Return the weight.
+
+        Raises:
+            ValueError: the progress is no share of training.
+        """
+        return self._weight(checked_progress(progress))
 
     @abstractmethod
-    def at(self, progress: float) -> float:
-        """Return the weight."""
+    def _weight(self, progress: float) -> float:
+        """Return the weight at a progress that was checked."""
+
+    @abstractmethod
+    def times(self, factor: float) -> "Schedule":
+        """Return the schedule multiplied by a number."""
 
 
 @dataclass(frozen=True)
-class Constant(Schedule):
-    """Always the same weight."""
+class Constant(Checked, Schedule):
+    """Always the same weight.
+
+    Example:
+        >>> Constant(0.5).at(1.0)
+        0.5
+    """
 
     value: float
 
-    def at(self, progress: float) -> float:
-        """Return the weight."""
+    def _weight(self, progress: float) -> float:
         return self.value
+
+    def times(self, factor: float) -> "Constant":
+        """Return the schedule multiplied by a number."""
+        return Constant(factor * self.value)
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class Linear(Checked, Schedule):
     """From `first` to `last` in a straight line.
 
     Example:
@@ -35,17 +66,20 @@ class Linear(Schedule):
     first: float
     last: float
 
-    def at(self, progress: float) -> float:
-        """Return the weight."""
+    def _weight(self, progress: float) -> float:
         return self.first + progress * (self.last - self.first)
+
+    def times(self, factor: float) -> "Linear":
+        """Return the schedule multiplied by a number."""
+        return Linear(factor * self.first, factor * self.last)
 
 
 @dataclass(frozen=True)
-class Steps(Schedule):
+class Steps(Checked, Schedule):
     """`values[i]` from the i-th of `starts` on, which are shares of training: the first is 0.
 
     Raises:
-        ValueError: the starts do not rise from 0, or are not as many as the values.
+        UserError: the starts do not rise from 0 to at most 1, or are not as many as the values.
 
     Example:
         >>> [Steps(starts=(0.0, 0.5), values=(0.0, 1.0)).at(t) for t in (0.0, 0.49, 0.5, 1.0)]
@@ -56,28 +90,79 @@ class Steps(Schedule):
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        rising = all(a < b for a, b in zip(self.starts, self.starts[1:], strict=False))
+        super().__post_init__()
+        rising = all(a < b for a, b in zip(self.starts, (*self.starts[1:], 1.0 + 1e-9), strict=True))
         if not self.starts or self.starts[0] != 0 or not rising or len(self.starts) != len(self.values):
-            raise ValueError(f"starts={self.starts}, values={self.values}; expected as many, starts rising from 0")
+            raise UserError(f"starts={self.starts}, values={self.values}; expected as many, starts rising from 0")
 
-    def at(self, progress: float) -> float:
-        """Return the weight."""
-        return next(value for start, value in reversed(list(zip(self.starts, self.values))) if progress >= start)  # noqa: B905
+    def _weight(self, progress: float) -> float:
+        return self.values[bisect_right(self.starts, progress) - 1]
+
+    def times(self, factor: float) -> "Steps":
+        """Return the schedule multiplied by a number."""
+        return Steps(starts=self.starts, values=tuple(factor * value for value in self.values))
 
 
-Weight = float | int | Schedule
+Weight = float | int | Schedule | tuple[float, float] | Mapping[str, Any]
 
 
-def schedule(weight: "Weight | tuple[float, float]") -> Schedule:
-    """Return a weight as a schedule: a number, a pair for a ramp, or one already.
+def checked_progress(progress: float) -> float:
+    """Return how far training has come, if it is a share of training.
 
     Raises:
-        ValueError: something else.
+        ValueError: it is not.
+
+    Example:
+        >>> checked_progress(0.5)
+        0.5
+    """
+    if not 0 <= progress <= 1:
+        raise ValueError(f"progress={progress}; expected a share of training, from 0 to 1")
+    return progress
+
+
+def schedule(weight: Any) -> Schedule:
+    """Return a weight as a schedule: in Python and in YAML.
+
+    Args:
+        weight: a number, a pair of numbers for a ramp, `{first, last}`, `{starts, values}`, or a schedule.
+
+    Raises:
+        UserError: something else.
+
+    Example:
+        >>> schedule([0, 1])
+        Linear(first=0, last=1)
+        >>> schedule({"starts": [0, 0.5], "values": [0, 1]}).at(0.7)
+        1
     """
     if isinstance(weight, Schedule):
         return weight
     if isinstance(weight, int | float) and not isinstance(weight, bool):
         return Constant(float(weight))
     if isinstance(weight, tuple | list) and len(weight) == 2:
-        return Linear(float(weight[0]), float(weight[1]))
-    raise ValueError(f"weight={weight!r}; expected a number, a pair of numbers for a ramp, or a schedule")
+        return Linear(*weight)
+    if isinstance(weight, Mapping) and set(weight) == {"first", "last"}:
+        return Linear(**weight)
+    if isinstance(weight, Mapping) and set(weight) == {"starts", "values"}:
+        return Steps(**{key: tuple(part) if isinstance(part, list) else part for key, part in weight.items()})
+    raise UserError(
+        f"weight={weight!r}; expected a number, a pair of numbers for a ramp, {{first, last}} or {{starts, values}}"
+    )
+
+
+def product(left: Schedule, right: Schedule) -> Schedule:
+    """Return the product of two weights, one of which stays the same.
+
+    Raises:
+        UserError: both change.
+
+    Example:
+        >>> product(Constant(2.0), Linear(0.0, 1.0))
+        Linear(first=0.0, last=2.0)
+    """
+    if isinstance(left, Constant):
+        return right.times(left.value)
+    if isinstance(right, Constant):
+        return left.times(right.value)
+    raise UserError("a weight that changes was multiplied by another that changes; give one schedule for each term")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from multifocal.losses.algebra import Term
-from multifocal.losses.quantities import Quantity
+from multifocal.losses.algebra import Needs, Term
 from multifocal.losses.scene import Scene
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
@@ -19,19 +18,25 @@ class MultiScaleSimilarity(Term):
 
     A Gaussian window of 11 voxels, as far as an axis has them. Where an image is too small for five scales, those that
     fit count, their exponents scaled to the same sum.
+
+    Example:
+        >>> target = torch.zeros(1, 1, 32, 32)
+        >>> target[..., 8:16, 8:16] = 1
+        >>> round(MultiScaleSimilarity().build(activation="none")(target, target).item(), 4)
+        0.0
     """
 
     name = "ms-ssim"
 
     @property
-    def needs(self) -> tuple[tuple[Quantity, ...], bool]:
+    def needs(self) -> Needs:
         """What a scene must hold."""
-        return (), False
+        return Needs()
 
     def measure(self, scene: Scene) -> torch.Tensor:
         """Return the mean over images."""
         shape = (scene.images, 1, *scene.shape)
-        p = {"logits": torch.sigmoid, "log-probabilities": torch.exp}.get(scene.source.name, torch.clone)(scene.x)
+        p = torch.sigmoid(scene.x) if scene.source.name == "logits" else scene.x
         p, y = p.view(shape), torch.from_numpy(scene.true_mask).to(p.device, p.dtype).view(shape)
         # Every scale but the first halves the axes that are longer than the window.
         longest = max(scene.shape)

@@ -1,36 +1,23 @@
 """Sums of terms as data: the YAML form of `0.9 * Tversky(alpha=0.3) + 0.1 * LogHausdorff()`."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field
 
-from multifocal.config import Config, Name, check_arguments, validate
-from multifocal.errors import unknown_name
+from multifocal.config import Config, Name, validate
+from multifocal.errors import UserError, unknown_name
 from multifocal.losses.algebra import Expression, Sum, Term
-from multifocal.losses.criteria import (
-    CrossEntropy,
-    Dice,
-    Focal,
-    GeneralizedDice,
-    Hausdorff,
-    Jaccard,
-    LogHausdorff,
-    Mix,
-    Tversky,
-)
-from multifocal.losses.detection import Center, FalseRate, MissedRate
-from multifocal.losses.schedules import Constant, Linear, Schedule, Steps
+from multifocal.losses.center import Center
+from multifocal.losses.costs import CrossEntropy, Focal, Hausdorff, LogHausdorff
+from multifocal.losses.criteria import Mix
+from multifocal.losses.mixes import dice_ce, gdf
+from multifocal.losses.overlap import Dice, GeneralizedDice, Jaccard, Tversky
+from multifocal.losses.proximity import Proximity
+from multifocal.losses.rates import FalseRate, MissedRate
+from multifocal.losses.schedules import schedule
 from multifocal.losses.structure import MultiScaleSimilarity
-
-
-def _gdf(*, gamma: float = 2.0) -> Mix:
-    return Mix("gdf", ((GeneralizedDice(), 1.0), (Focal(gamma=gamma), 1.0)))
-
-
-def _dice_ce() -> Mix:
-    return Mix("dice-ce", ((Dice(), 1.0), (CrossEntropy(), 1.0)))
-
 
 TERMS: dict[str, Callable[..., Term]] = {
     "dice": Dice,
@@ -41,47 +28,55 @@ TERMS: dict[str, Callable[..., Term]] = {
     "focal": Focal,
     "hausdorff-dt": Hausdorff,
     "log-hausdorff-dt": LogHausdorff,
-    "gdf": _gdf,
-    "dice-ce": _dice_ce,
+    "gdf": gdf,
+    "dice-ce": dice_ce,
+    "mix": Mix,
+    "center": Center,
     "missed": MissedRate,
     "false": FalseRate,
+    "proximity": Proximity,
     "ms-ssim": MultiScaleSimilarity,
-    "center": lambda: Center(),
 }
 
 
-class Ramp(Config):
-    """A weight that goes from `first` to `last` in a straight line over training."""
-
-    first: float
-    last: float
-
-
-class Stages(Config):
-    """A weight that is `values[i]` from the i-th of `starts` on, shares of training that rise from 0."""
-
-    starts: tuple[float, ...]
-    values: tuple[float, ...]
-
-
 class WrittenTerm(Config):
-    """One term: what is measured, where, and with what weight."""
+    """A term and its options, as they stand wherever one term is part of another."""
 
     term: Name
-    weight: float | Ramp | Stages = Field(default=1.0, union_mode="left_to_right")
-    over: str | None = None
     options: dict[str, Any] = {}
 
 
+class WeightedTerm(WrittenTerm):
+    """A part of a mix."""
+
+    weight: float = 1.0
+
+
+class WrittenPartition(Config):
+    """A partition and its options."""
+
+    partition: str
+    options: dict[str, Any] = {}
+
+
+class SummedTerm(WrittenTerm):
+    """One term of a sum: what is measured, where, and with what weight."""
+
+    weight: Any = 1.0
+    over: str | WrittenPartition | None = None
+
+
 class _Written(Config):
-    terms: tuple[WrittenTerm, ...] = Field(min_length=1)
+    terms: tuple[SummedTerm, ...] = Field(min_length=1)
 
 
 def compound(*, terms: list[dict[str, Any]]) -> Expression:
     """Return the sum of terms written as data.
 
     Args:
-        terms: each `{term, weight, over, options}`; the weight is a number, `{first, last}` or `{starts, values}`.
+        terms: each `{term, weight, over, options}`. The weight is a number, a pair or `{first, last}` for a ramp, or
+            `{starts, values}`; `over` a partition's name or `{partition, options}`. A term among options (`criterion`
+            of center and proximity, the `parts` of a mix) is a name or `{term, options}`, in a mix with its `weight`.
 
     Raises:
         UserError: a term, a partition or an option that there is not.
@@ -91,20 +86,47 @@ def compound(*, terms: list[dict[str, Any]]) -> Expression:
         {'tversky': 0.9, 'dice over blobs': 1.0}
     """
     written = validate(_Written, {"terms": terms}, where="loss compound")
-    return Sum(tuple((_term(one), _weight(one.weight)) for one in written.terms))
+    return Sum(tuple((_placed(one), schedule(one.weight)) for one in written.terms))
 
 
-def _term(written: WrittenTerm) -> Term:
+def _placed(written: SummedTerm) -> Term:
+    term = _made(written)
+    if written.over is None:
+        return term
+    if isinstance(written.over, str):
+        return term.over(written.over)
+    return term.over(written.over.partition, **written.over.options)
+
+
+def _made(written: WrittenTerm) -> Term:
     if written.term not in TERMS:
         raise unknown_name("term", written.term, TERMS)
-    check_arguments(TERMS[written.term], written.options, where=f"options of term {written.term}")
-    term = TERMS[written.term](**written.options)
-    return term if written.over is None else term.over(written.over)
+    make, where = TERMS[written.term], f"options of term {written.term}"
+    parameters = inspect.signature(make).parameters
+    for name in written.options:
+        if name not in parameters:
+            raise UserError(f"{where}: {unknown_name('key', name, parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in written.options:
+            raise UserError(f"{where}: {name} is missing")
+    try:
+        return make(**{name: _decoded(name, value) for name, value in written.options.items()})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
-def _weight(weight: float | Ramp | Stages) -> Schedule:
-    if isinstance(weight, Ramp):
-        return Linear(weight.first, weight.last)
-    if isinstance(weight, Stages):
-        return Steps(starts=weight.starts, values=weight.values)
-    return Constant(weight)
+def _decoded(name: str, value: Any) -> Any:
+    """Return an option's value, terms in place of what is written for them."""
+    if name == "criterion":
+        return _inner(value, WrittenTerm, _made)
+    if name == "parts" and isinstance(value, list):
+        return tuple(_inner(part, WeightedTerm, lambda one: (_made(one), one.weight)) for part in value)
+    return value
+
+
+def _inner(value: Any, model: type[WrittenTerm], make: Callable[[Any], Any]) -> Any:
+    if isinstance(value, str):
+        value = {"term": value}
+    if not isinstance(value, Mapping):
+        raise UserError(f"{value!r} is no term; expected a name, or a mapping of term and options")
+    return make(validate(model, value, where="term"))

@@ -76,7 +76,7 @@ class SegmentationModule(lightning.LightningModule):
         return total
 
     def _terms(self, logits: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        if logits.isnan().any():  # which losses refuse; the epoch's end says what to do about it
+        if not logits.isfinite().all():  # which losses refuse; the epoch's end says what to do about it
             return {name: logits.sum() for name in self.loss.weights}
         return self.loss.terms(logits, target)
 

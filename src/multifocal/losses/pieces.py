@@ -1,0 +1,127 @@
+"""Sums over millions of voxels and their gradient, in pieces that stay in the processor's cache.
+
+Nothing of the image's size is written but the gradient.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from multifocal.kernels.threads import shared
+from multifocal.losses.sources import Source
+
+if TYPE_CHECKING:
+    from multifocal.losses.split import Plan
+
+# Voxels at a time: half a dozen buffers fit into the second-level cache, and torch starts no threads for so few.
+_PIECE = 1 << 15
+_PIECES_PER_THREAD = 4
+
+_Piece = tuple[int, slice, torch.Tensor]
+
+
+def sums(x: torch.Tensor, plan: "Plan") -> torch.Tensor:
+    """Return the sums over each group's background, (quantities, groups), in float64."""
+    total = torch.zeros(len(plan.quantities), plan.count, dtype=torch.float64)
+    return sum(_shared(_pieces(x, plan), lambda pieces: _add_up(x, plan, pieces)), total) if plan.quantities else total
+
+
+def pass_back(x: torch.Tensor, plan: "Plan", of_sums: torch.Tensor, gradient: torch.Tensor) -> None:
+    """Write the gradient of the background's sums. At the foreground's probabilities it means nothing."""
+    _shared(_pieces(x, plan), lambda pieces: _pass_back(x, plan, pieces, of_sums, gradient))
+
+
+def above(x: torch.Tensor, source: Source, threshold: float, *, closed: bool) -> torch.Tensor:
+    """Return where p >= threshold, or p > threshold if not closed; a boolean tensor of x's shape."""
+    if x.device.type != "cpu":
+        p = source.probability(x.detach())
+        return p >= threshold if closed else p > threshold
+    compare = np.greater_equal if closed else np.greater  # several times as fast as torch's
+    found = np.empty(x.shape, bool)
+    flat, out = x.detach().view(-1), found.reshape(-1)
+
+    def work(starts: list[int]) -> None:
+        for start in starts:
+            piece = slice(start, start + _PIECE)
+            compare(source.probability(flat[piece]).numpy(), threshold, out=out[piece])
+
+    _shared(list(range(0, len(flat), _PIECE)), work)
+    return torch.from_numpy(found)
+
+
+def _pieces(x: torch.Tensor, plan: "Plan") -> list[_Piece]:
+    """Return image, piece and the foreground's indices in the piece."""
+    images, size = x.shape
+    starts = [(image, start) for image in range(images) for start in range(0, size, _PIECE)]
+    lower = torch.tensor([image * size + start for image, start in starts] + [images * size])
+    ends = torch.searchsorted(plan.ones, lower).tolist()
+    return [
+        (image, slice(start, min(start + _PIECE, size)), plan.ones[ends[n] : ends[n + 1]] - (image * size + start))
+        for n, (image, start) in enumerate(starts)
+    ]
+
+
+def _shared(pieces: list[Any], work: Callable[[list[Any]], Any]) -> list[Any]:
+    """Share pieces out to as many threads as torch may use; each takes a run of them."""
+    inference = torch.is_inference_mode_enabled()  # which other threads would not know
+
+    def run(start: int, stop: int) -> Any:
+        with torch.inference_mode(inference), torch.no_grad():
+            return work(pieces[start:stop])
+
+    return shared(run, len(pieces), threads=torch.get_num_threads(), least=_PIECES_PER_THREAD)
+
+
+def _background(x: torch.Tensor, source: Source, piece: _Piece) -> torch.Tensor:
+    """Return a piece of x whose foreground has p = 0, where every quantity is zero."""
+    image, where, ones = piece
+    return x[image, where].index_fill(0, ones, source.never) if len(ones) else x[image, where]
+
+
+def _add_up(x: torch.Tensor, plan: "Plan", pieces: list[_Piece]) -> torch.Tensor:
+    """Return the sums over the background of some pieces."""
+    costly = any(quantity.costly for quantity in plan.quantities)
+    table = np.zeros((len(plan.quantities), plan.count))
+    for piece in pieces:
+        image, where, _ = piece
+        calm = _background(x, plan.source, piece)
+        p, c = plan.source.outside(calm) if costly else (plan.source.probability(calm),) * 2
+        for row, (quantity, field) in enumerate(zip(plan.quantities, plan.fields, strict=True)):
+            value = quantity.background(p, c, None if field is None else field[image, where])
+            if plan.groups is None:
+                table[row, image] += value.sum().item()
+            else:
+                from multifocal.kernels.sums import add_by
+
+                add_by(plan.groups[image, where].numpy(), value.numpy(), table[row])
+    return torch.from_numpy(table)
+
+
+def _pass_back(
+    x: torch.Tensor, plan: "Plan", pieces: list[_Piece], of_sums: torch.Tensor, gradient: torch.Tensor
+) -> None:
+    """Write the gradient of the background's sums by some pieces."""
+    costly = any(quantity.costly_slope for quantity in plan.quantities)
+    for piece in pieces:
+        image, where, _ = piece
+        calm = _background(x, plan.source, piece)
+        p, c = plan.source.outside(calm) if costly else (plan.source.probability(calm),) * 2
+        by_p: torch.Tensor | None = None
+        by_c: torch.Tensor | None = None
+        groups = None if plan.groups is None else plan.groups[image, where].int()
+        for row, (quantity, field) in enumerate(zip(plan.quantities, plan.fields, strict=True)):
+            weight = of_sums[row, image] if groups is None else of_sums[row].index_select(0, groups)
+            first, second = quantity.slopes(p, c, None if field is None else field[image, where])
+            by_p, by_c = _plus(by_p, weight, first), _plus(by_c, weight, second)
+        plan.source.chain(p, by_p, by_c, out=gradient[image, where])
+
+
+def _plus(total: torch.Tensor | None, weight: torch.Tensor, slope: torch.Tensor | float) -> torch.Tensor | None:
+    if isinstance(slope, float):
+        if slope == 0:
+            return total
+        product = weight if slope == 1 else weight * slope
+        return product if total is None else total + product
+    return weight * slope if total is None else torch.addcmul(total, weight, slope)

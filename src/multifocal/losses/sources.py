@@ -1,0 +1,77 @@
+"""How the network's output becomes probabilities, and the cost of each class."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from multifocal.losses.quantities import LARGEST_COST
+
+_STEEPEST = 1e-12
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a tensor holds.
+
+    Args:
+        name: "logits", "log-probabilities" or "probabilities".
+        never: the value that stands for p = 0.
+    """
+
+    name: str
+    never: float
+
+    def probability(self, x: torch.Tensor) -> torch.Tensor:
+        """Return p, a tensor of its own."""
+        if self.name == "probabilities":
+            return x.clone()
+        return torch.sigmoid(x) if self.name == "logits" else x.exp()
+
+    def outside(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return p and the cost of a target of 0, `-log(1 - p)`."""
+        if self.name == "logits":
+            return torch.sigmoid(x), functional.softplus(x)
+        if self.name == "log-probabilities":  # softmax: only the target's own class costs
+            return x.exp(), torch.zeros_like(x)
+        return x, _cost(1 - x)
+
+    def inside(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return p, `1 - p` and the cost of a target of 1, `-log p`."""
+        if self.name == "logits":
+            return torch.sigmoid(x), torch.sigmoid(-x), functional.softplus(-x)
+        if self.name == "log-probabilities":
+            return x.exp(), -x.expm1(), -x
+        return x, 1 - x, _cost(x)
+
+    def chain(
+        self, p: torch.Tensor, by_p: torch.Tensor | None, by_c: torch.Tensor | None, *, out: torch.Tensor
+    ) -> torch.Tensor:
+        """Write the derivative by x where the target is 0, given those by p and by c (None: zero)."""
+        if self.name == "logits":
+            if by_p is None:
+                return out.zero_() if by_c is None else torch.mul(p, by_c, out=out)
+            torch.ops.aten.sigmoid_backward.grad_input(by_p.expand_as(p), p, grad_input=out)
+            return out if by_c is None else out.addcmul_(p, by_c)
+        out.copy_(p.new_zeros(()) if by_p is None else by_p)
+        if self.name == "log-probabilities":
+            return out.mul_(p)
+        if by_c is not None:
+            out.add_(by_c / (1 - p).clamp_min(_STEEPEST))
+        return out
+
+
+def _cost(p: torch.Tensor) -> torch.Tensor:
+    """Return `-log p`, at most 100, with the slope `-1 / max(p, 1e-12)`, as in torch's binary cross-entropy.
+
+    So certainty in the wrong class costs something finite and is still pushed back, with a finite force.
+    """
+    certain = p < _STEEPEST
+    held = p.detach()
+    steep = (-held.log()).clamp_max(LARGEST_COST) - (p - held) / _STEEPEST
+    return torch.where(certain, steep, -torch.where(certain, 1, p).log())
+
+
+LOGITS = Source("logits", -torch.inf)
+LOG_PROBABILITIES = Source("log-probabilities", -torch.inf)
+PROBABILITIES = Source("probabilities", 0.0)
