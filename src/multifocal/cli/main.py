@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import multifocal
-from multifocal.cli import data, demo, evaluate, lists, predict, train
+from multifocal.cli import compare, data, demo, evaluate, lists, predict, train
 
 app = typer.Typer(
     name="multifocal",
@@ -39,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("recipes")(lists.recipes)
 app.command("networks")(lists.networks)
 app.command("losses")(lists.losses)
