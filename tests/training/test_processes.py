@@ -57,7 +57,7 @@ def start(processes, small_cohort, small_recipe, shared_cache, tmp_path):
 
 
 def log(run):
-    return [row | {"seconds": ""} for row in csv.DictReader((run / "log.csv").open())]
+    return [row | {"seconds": "", "step_ms": ""} for row in csv.DictReader((run / "log.csv").open())]
 
 
 def test_two_processes_train_and_validate_one_model(start, tmp_path):

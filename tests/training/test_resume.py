@@ -69,7 +69,7 @@ def whole(run, tmp_path_factory):
 
 
 def log(folder):
-    return [row | {"seconds": ""} for row in csv.DictReader((folder / "log.csv").open())]
+    return [row | {"seconds": "", "step_ms": ""} for row in csv.DictReader((folder / "log.csv").open())]
 
 
 def assert_same(folder, reference):

@@ -23,7 +23,7 @@ def recipes(
         typer.echo(floor.dump(floor.load(name)), nl=False)
         return
     loaded = [floor.load(each) for each in floor.names()]
-    _print("recipe", "what it is", ((recipe.name, f"{recipe.description} ({recipe.source})") for recipe in loaded))
+    show("recipe", "what it is", ((recipe.name, f"{recipe.description} ({recipe.source})") for recipe in loaded))
 
 
 def networks() -> None:
@@ -47,10 +47,11 @@ def losses() -> None:
 
 
 def _list(kind: str, names: Iterable[str], describe: Callable[[str], str]) -> None:
-    _print(kind, "definition", ((name, describe(name)) for name in names))
+    show(kind, "definition", ((name, describe(name)) for name in names))
 
 
-def _print(left: str, right: str, rows: Iterable[tuple[str, str]]) -> None:
+def show(left: str, right: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Print a table of names and what they are."""
     table = Table(left, right, box=None, pad_edge=False)
     for name, text in rows:
         table.add_row(Text(name, "bold"), text)

@@ -48,7 +48,7 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> AnyRecipe:
         raise unknown_name("recipe", text, names())
     if isinstance(data, dict):
         for override in overrides:
-            _replace(data, override)
+            replace(data, override)
     return parse(data, where=text)
 
 
@@ -65,7 +65,15 @@ def dump(recipe: AnyRecipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _replace(data: dict[str, Any], override: str) -> None:
+def replace(data: dict[str, Any], override: str) -> None:
+    """Replace one value in nested settings, as `key=value` with a dotted key says.
+
+    Example:
+        >>> settings = {"training": {"epochs": 40}}
+        >>> replace(settings, "training.epochs=5")
+        >>> settings
+        {'training': {'epochs': 5}}
+    """
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(f"--set {override}: expected key=value, as in training.epochs=5")

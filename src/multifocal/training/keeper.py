@@ -1,6 +1,7 @@
 """What a run keeps after every epoch: its log, its best weights, and the state to continue from."""
 
 import math
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,20 @@ class Keeper(Checkpoint):
         self.rows: list[dict[str, float]] = []
         self.best = -math.inf
         self.best_epoch = -1
-        self._started = time.monotonic()
+        self._started = self._stepped = time.monotonic()
+        self._steps: list[float] = []
         self._events = EventLog(folder)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the epoch's clock."""
-        self._started = time.monotonic()
+        self._started = self._stepped = time.monotonic()
+        self._steps = []
+
+    def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:
+        """Stop the step's clock, and start the next one's: loading is part of a step."""
+        now = time.monotonic()
+        self._steps.append(now - self._stepped)
+        self._stepped = now
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Keep everything."""
@@ -72,7 +81,8 @@ class Keeper(Checkpoint):
                 "train into another folder with a lower optimizer.lr, or training.precision=32"
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.rows.append({"epoch": epoch, "lr": rate, "seconds": time.monotonic() - self._started, **values})
+        times = {"seconds": time.monotonic() - self._started, "step_ms": 1000 * statistics.median(self._steps)}
+        self.rows.append({"epoch": epoch, "lr": rate, **times, **values})
         if training.monitor and validated and module.scores[-1] > self.best:
             self.best, self.best_epoch = module.scores[-1], epoch
             if trainer.is_global_zero:

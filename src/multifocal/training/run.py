@@ -36,7 +36,7 @@ def describe(recipe: Recipe, cohort: Cohort, parts: Parts, *, processes: int) ->
         "seed": recipe.training.seed,
         "cohort": {"name": cohort.name, "layout": cohort.layout, "fingerprint": fingerprint(used)},
         "parts": {"train": list(parts.train), "validation": list(parts.validation), "test": list(parts.test)},
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(),
         "processes": processes,
         "threads": torch.get_num_threads(),
     }
@@ -59,8 +59,9 @@ def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bo
         if WEIGHTS in held:
             raise UserError(f"{folder}: this run is finished; predict with it, or choose another folder")
         return True
-    # An attempt that fails before the run begins leaves prepared cases; one that is killed, a file half written.
-    if any(name != CACHE and not name.startswith(WRITING) for name in held):
+    # An attempt that fails before the run begins leaves prepared cases; one that is killed, a file half written; and
+    # what it printed may be kept beside the run.
+    if any(name != CACHE and not name.startswith(WRITING) and not name.endswith(".log") for name in held):
         raise UserError(f"{folder}: is not empty and holds no run; choose another folder")
     return False
 
@@ -75,8 +76,9 @@ def begin_run(folder: Path, *, about: dict[str, Any], recipe: Recipe) -> None:
         write_text(folder / RECIPE, recipes.dump(recipe))
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -1,0 +1,101 @@
+"""`multifocal study` and `multifocal studies`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from multifocal.cli.options import CohortPath, Device, Layout
+from multifocal.cli.screen import progress, screen
+
+if TYPE_CHECKING:
+    from multifocal.studies import Grid
+
+
+def study(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A name of `multifocal studies`, or a YAML file.")],
+    cohort: CohortPath,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The study's folder: made, or continued.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the study; may be given again."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Cells at once, at most (default: what cores and memory allow).")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and how long they would take.")] = False,
+    rerun_stale: Annotated[
+        bool, typer.Option("--rerun-stale", help="Set cells of other settings or data aside, and run them again.")
+    ] = False,
+    device: Device = "auto",
+    layout: Layout = "auto",
+) -> None:
+    """Train and test every arm of a study on every fold with every seed, and compare the arms.
+
+    Run it again to go on after a stop: what is finished is not repeated. Exit code 1 when a cell failed.
+
+    Example: `multifocal study hie-losses BONBID2023_Train --out studies/losses --dry-run`
+
+    Example: `multifocal study mine.yaml COHORT --out studies/mine --set set.training.epochs=20 --set folds.run=[0]`
+    """
+    from multifocal import studies as floor
+    from multifocal.cli.study_screen import StudyScreen, show_arms
+    from multifocal.cohorts import open_cohort
+
+    chosen = floor.load(study, overrides=set_ or ())
+    cases = open_cohort(cohort, layout=layout)
+    console = screen()
+    slots = floor.slots(chosen.resources, workers=workers)
+    if dry_run:
+        _estimate(console, floor.make_grid(chosen, cases), cohort, layout=layout, device=device, slots=len(slots))
+        return
+    with floor.begun(chosen, cases, out, engine="local", rerun_stale=rerun_stale) as plan:
+        with StudyScreen(console, plan) as shown:
+            outcomes = floor.run_cells(
+                plan,
+                lambda jobs: floor.run_here(jobs, resources=chosen.resources, slots=slots),
+                cohort=cohort,
+                layout=layout,
+                device=device,
+                on_event=shown.update,
+            )
+        with progress() as bar:
+            task = bar.add_task("scoring", total=len(chosen.arms))
+            rows = floor.conclude(
+                plan, workers=len(slots), progress=lambda arm: bar.update(task, description=arm, advance=1)
+            )
+    show_arms(console, rows)
+    console.print(f"written: {out / 'tables'}, {out / 'comparison'}, {out / 'arms'}", soft_wrap=True)
+    if failed := [outcome for outcome in outcomes if outcome.state == "failed"]:
+        console.print(f"{len(failed)} cells failed; run the same command again to try them again", style="red")
+        raise typer.Exit(1)
+
+
+def studies() -> None:
+    """List the studies that come with the package.
+
+    Example: `multifocal studies`
+    """
+    from multifocal import studies as floor
+    from multifocal.cli.lists import show
+
+    loaded = [floor.load(name) for name in floor.names()]
+    show("study", "what it is", ((study.name, f"{study.description} ({study.source})") for study in loaded))
+
+
+def _estimate(console: Console, grid: "Grid", cohort: Path, *, layout: str, device: str, slots: int) -> None:
+    from multifocal.cli.study_screen import show_costs, show_grid
+    from multifocal.studies.probe import probe
+
+    show_grid(console, grid)
+    with progress() as bar:
+        task = bar.add_task("measuring", total=len(grid.study.arms))
+        costs = probe(
+            grid,
+            cohort=cohort,
+            layout=layout,
+            device=device,
+            progress=lambda arm: bar.update(task, description=f"measuring {arm}", advance=1),
+        )
+    show_costs(console, grid, costs, slots=slots)

@@ -1,0 +1,32 @@
+"""Studies: arms × folds × seeds of one recipe, run where there is room, resumed, pooled, compared."""
+
+from multifocal.studies.grid import Cell, Grid, make_grid
+from multifocal.studies.loading import dump, load, names, resolve
+from multifocal.studies.local import run_here
+from multifocal.studies.machine import slots
+from multifocal.studies.reading import StudyFolder, read_study
+from multifocal.studies.run import Plan, begun, conclude, run_cells
+from multifocal.studies.settings import Published, Resources, Study
+from multifocal.studies.state import Outcome
+
+__all__ = [
+    "Cell",
+    "Grid",
+    "Outcome",
+    "Plan",
+    "Published",
+    "Resources",
+    "Study",
+    "StudyFolder",
+    "begun",
+    "conclude",
+    "dump",
+    "load",
+    "make_grid",
+    "names",
+    "read_study",
+    "resolve",
+    "run_cells",
+    "run_here",
+    "slots",
+]

@@ -1,0 +1,130 @@
+"""The cells of a study: arm × fold × seed, each with its recipe, its cases and a fingerprint of all that it is."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multifocal.cohorts import Cohort, Fold, Folds, dataset_folds, fingerprint, lesion_shares, make_folds
+from multifocal.errors import UserError
+from multifocal.recipes import AnyRecipe, Recipe
+from multifocal.studies.loading import resolve
+from multifocal.studies.settings import DatasetFolds, FileFolds, Study
+
+FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One training and its test. The order is the one they are run in: arms can be compared fold by fold."""
+
+    fold: int
+    seed: int
+    number: int
+    arm: str
+
+    @property
+    def name(self) -> str:
+        """Return the cell's folder within `cells/`."""
+        return f"{self.arm}/fold{self.fold}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every cell of a study on a cohort.
+
+    Args:
+        study: the study.
+        cohort: its labelled cases.
+        folds: how they are dealt.
+        fingerprint: of the cohort's names and contents.
+        recipes: by arm and seed.
+    """
+
+    study: Study
+    cohort: Cohort
+    folds: Folds
+    fingerprint: str
+    recipes: Mapping[tuple[str, int], AnyRecipe]
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """Return the numbers of the folds that are run."""
+        run = None if isinstance(self.study.folds, DatasetFolds) else self.study.folds.run
+        return tuple(range(len(self.folds))) if run is None else run
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Return all cells, in the order they are run in."""
+        return tuple(
+            sorted(
+                Cell(fold, seed, number, arm)
+                for number, arm in enumerate(self.study.arms)
+                for fold in self.chosen
+                for seed in self.study.seeds
+            )
+        )
+
+    def recipe(self, cell: Cell) -> AnyRecipe:
+        """Return what a cell trains."""
+        return self.recipes[cell.arm, cell.seed]
+
+    def fold(self, cell: Cell) -> Fold:
+        """Return the cases of a cell."""
+        return self.folds.folds[cell.fold]
+
+    def fingerprint_of(self, cell: Cell) -> str:
+        """Return the SHA-256 (hex) of all that decides a cell's masks: recipe and seed, cases, contents of the data."""
+        parts: list[Any] = [FORMAT, self.recipe(cell).model_dump(mode="json"), self.fold(cell).model_dump(mode="json")]
+        return hashlib.sha256(json.dumps([*parts, cell.seed, self.fingerprint]).encode()).hexdigest()
+
+
+def make_grid(study: Study, cohort: Cohort) -> Grid:
+    """Return the grid after checking that every cell can begin.
+
+    Args:
+        study: the study.
+        cohort: the cases; those without a label are left out.
+
+    Raises:
+        UserError: the folds cannot be drawn or are another cohort's, a fold has nothing to train on, to test, or to
+            choose an epoch by, or an arm's recipe is not valid.
+    """
+    cohort = labelled(cohort)
+    folds = _folds(study, cohort)
+    resolved = {(arm, seed): resolve(study, arm, seed=seed) for arm in study.arms for seed in study.seeds}
+    grid = Grid(study, cohort, folds, fingerprint(cohort), resolved)
+    for number in grid.chosen:
+        fold = folds.fold(number, cohort)
+        if not fold.train or not fold.test:
+            raise UserError(
+                f"study {study.name}: fold {number} has {len(fold.train)} cases to train on and {len(fold.test)} to "
+                "test; a study needs both: choose scheme kfold or nested"
+            )
+        for (arm, _), recipe in resolved.items():
+            if isinstance(recipe, Recipe) and recipe.training.monitor and not fold.validation:
+                raise UserError(
+                    f"study {study.name}: arm {arm} keeps the best epoch by {recipe.training.monitor}, but fold "
+                    f"{number} has no validation cases; choose folds.scheme: nested, or training: "
+                    "{monitor: null, patience: null}"
+                )
+    return grid
+
+
+def labelled(cohort: Cohort) -> Cohort:
+    """Return the cases that have a label."""
+    found = cohort.subset([case.name for case in cohort if case.label is not None])
+    if not len(found):
+        raise UserError(f"cohort {cohort.name}: no case has a label; a study trains and tests on labelled cases")
+    return found
+
+
+def _folds(study: Study, cohort: Cohort) -> Folds:
+    settings = study.folds
+    if isinstance(settings, FileFolds):
+        return Folds.load(Path(settings.path))
+    if isinstance(settings, DatasetFolds):
+        return dataset_folds(cohort)
+    return make_folds(cohort, lesion_shares(cohort), k=settings.number, seed=settings.seed, scheme=settings.scheme)

@@ -1,0 +1,117 @@
+"""Studies by name or file, and the recipes of their arms."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from multifocal import recipes
+from multifocal.config import parse_yaml, read_yaml, validate
+from multifocal.errors import UserError, unknown_name
+from multifocal.recipes import AnyRecipe
+from multifocal.studies.settings import FileFolds, Study
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the studies inside the package.
+
+    Example:
+        >>> "hie-losses" in names()
+        True
+    """
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")))
+
+
+def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Study:
+    """Return a study: one of the package's by name, or a YAML file of yours, with its base recipe spelled out.
+
+    Args:
+        name: a name, or a path that ends in `.yaml` or `.yml`.
+        overrides: `key=value` pairs with dotted keys (`set.training.epochs=5`, `folds.run=[0]`); values are YAML.
+
+    Raises:
+        UserError: no such study, an unknown key or wrong value in it or in what its arms make of the recipe.
+
+    Example:
+        >>> load("hie-losses", overrides=["folds.run=[0]"]).folds.run
+        (0,)
+    """
+    text = str(name)
+    if text.endswith((".yaml", ".yml")):
+        data, home = read_yaml(text), Path(text).parent
+    elif text in names():
+        data, home = parse_yaml(_folder().joinpath(f"{text}.yaml").read_text(encoding="utf-8"), where=text), Path()
+    else:
+        raise unknown_name("study", text, names())
+    if isinstance(data, dict):
+        for override in overrides:
+            recipes.replace(data, override)
+        arms = data.get("arms")
+        for holder in (data, *(arms.values() if isinstance(arms, dict) else ())):
+            if isinstance(holder, dict) and isinstance(holder.get("recipe"), str):
+                holder["recipe"] = _recipe(holder["recipe"], home)
+    study = validate(Study, data, where=text)
+    if isinstance(study.folds, FileFolds):
+        study = with_fold_file(study, str(home / study.folds.path))
+    for arm in study.arms:
+        resolve(study, arm, seed=study.seeds[0], where=text)
+    return study
+
+
+def with_fold_file(study: Study, path: str) -> Study:
+    """Return the study with its fold file at another path; as it is where it draws its folds."""
+    if not isinstance(study.folds, FileFolds):
+        return study
+    return study.model_copy(update={"folds": study.folds.model_copy(update={"path": path})})
+
+
+def dump(study: Study) -> str:
+    """Return a study as YAML text, every default spelled out."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> AnyRecipe:
+    """Return the recipe that an arm is, with a seed; an arm that needs no training keeps to what it says itself.
+
+    Raises:
+        UserError: an unknown key or a wrong value, in the base, in `set` or in the arm.
+    """
+    changes = dict(study.arms[arm] or {})
+    data = changes.pop("recipe", study.recipe)
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: arms.{arm}.recipe: expected a recipe, found {data!r}")
+    if data.get("kind") == "threshold":
+        return recipes.parse(merged(data, changes), where=f"{where}: arm {arm}")
+    data = merged(merged(data, study.set), changes)
+    return recipes.parse(merged(data, {"training": {"seed": seed}}), where=f"{where}: arm {arm}")
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with some of them replaced, section by section.
+
+    A section that says which kind of thing it is (`name`, or `kind`) replaces the whole section: the options of one
+    loss mean nothing to another.
+
+    Example:
+        >>> base = {"loss": {"name": "tversky", "options": {"beta": 0.7}}, "training": {"epochs": 9, "seed": 0}}
+        >>> merged(base, {"loss": {"name": "dice"}, "training": {"epochs": 2}})
+        {'loss': {'name': 'dice'}, 'training': {'epochs': 2, 'seed': 0}}
+    """
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        within = isinstance(value, Mapping) and isinstance(old, Mapping) and not {"name", "kind"} & value.keys()
+        result[key] = merged(old, value) if within else value  # type: ignore[arg-type]
+    return result
+
+
+def _recipe(name: str, home: Path) -> dict[str, Any]:
+    """Return a recipe with every default spelled out; a file's path is relative to the study's."""
+    is_file = name.endswith((".yaml", ".yml"))
+    return recipes.load(home / name if is_file else name).model_dump(mode="json")
+
+
+def _folder() -> Any:
+    return files("multifocal.studies") / "ready"

@@ -1,0 +1,43 @@
+"""Cells on this machine, as many at once as it can take."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from multifocal.studies.cell import Job
+from multifocal.studies.process import CellProcess
+from multifocal.studies.settings import Resources
+from multifocal.studies.state import Outcome
+
+POLL = 0.2  # seconds
+Event = tuple[Job, Outcome | None] | None
+"""A cell that has begun (None), or ended; None in between, for whoever draws the progress."""
+
+
+def run_here(jobs: Sequence[Job], *, resources: Resources, slots: Sequence[str]) -> Iterator[Event]:
+    """Run every job in a process of its own, one in each slot at a time, and tell what happens.
+
+    However the iteration ends, no process stays behind.
+
+    Args:
+        jobs: in the order they are begun in.
+        resources: of each.
+        slots: the GPU of each cell that runs at the same time, see `machine.slots`.
+    """
+    waiting, free = deque(jobs), list(slots)
+    running: dict[CellProcess, str] = {}
+    try:
+        while waiting or running:
+            while waiting and free:
+                slot, job = free.pop(0), waiting.popleft()
+                running[CellProcess(job, cpus=resources.cpus, gpu=slot)] = slot
+                yield job, None
+            for process in list(running):
+                if (outcome := process.outcome()) is not None:
+                    free.append(running.pop(process))
+                    yield process.job, outcome
+            yield None
+            time.sleep(POLL)
+    finally:
+        for process in running:
+            process.stop()

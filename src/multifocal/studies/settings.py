@@ -1,0 +1,124 @@
+"""What a study may say: one recipe, the arms that differ from it, and how often each is trained and tested."""
+
+import re
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from multifocal.config import Config, Name, check_arguments
+from multifocal.metrics import Rules
+from multifocal.metrics.summary import Undefined
+
+Seed = Annotated[int, Field(ge=0)]
+Chosen = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+class DrawnFolds(Config):
+    """Folds by subject, balanced by lesion share; `run` names those to run, where not all of them."""
+
+    scheme: Literal["kfold", "nested"]
+    number: int = Field(default=5, ge=2)
+    seed: Seed = 0
+    run: Chosen = None
+
+
+class DatasetFolds(Config):
+    """The dataset's own train, val and test as one fold."""
+
+    scheme: Literal["dataset"]
+
+
+class FileFolds(Config):
+    """Folds of a file that `multifocal data folds` wrote; its path is relative to the study's file."""
+
+    scheme: Literal["file"]
+    path: str
+    run: Chosen = None
+
+
+class MetricSettings(Config):
+    """How masks are scored: what stands for an undefined distance, and fields of `multifocal.metrics.Rules`."""
+
+    undefined: Undefined = "skip"
+    rules: dict[str, Any] = {}
+
+    @field_validator("rules")
+    @classmethod
+    def _rules(cls, rules: dict[str, Any]) -> dict[str, Any]:
+        check_arguments(Rules, rules, where="rules")
+        return asdict(Rules(**rules))
+
+
+class Resources(Config):
+    """What one cell needs: cores (its number of threads), memory in GiB, GPUs (a fraction lets cells share one)."""
+
+    cpus: int = Field(default=1, gt=0)
+    memory_gib: float = Field(default=2.0, gt=0)
+    gpus: float = Field(default=0, ge=0, le=1)
+
+
+class Published(Config):
+    """What a paper reports: by arm and by the metric as it is printed there; null where it prints no number."""
+
+    source: str
+    data: str
+    values: dict[Name, dict[str, float | None]]
+
+
+class Study(Config):
+    """Arms × folds × seeds.
+
+    Args:
+        name: of the study.
+        description: one line.
+        source: where the question comes from.
+        recipe: the base of all arms, spelled out.
+        set: values replaced in every arm.
+        arms: by name, what differs from the base: anything that a recipe says.
+        folds: which cases train, validate and test.
+        seeds: of weights and training; every arm is trained with each.
+        metrics: how masks are scored.
+        resources: of one cell.
+        published: numbers of a paper, shown beside the study's own.
+    """
+
+    name: str
+    description: str = ""
+    source: str = ""
+    recipe: dict[str, Any]
+    set: dict[str, Any] = {}
+    arms: dict[Name, dict[str, Any] | None] = Field(min_length=1)
+    folds: Annotated[DrawnFolds | DatasetFolds | FileFolds, Field(discriminator="scheme")] = DrawnFolds(scheme="kfold")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    metrics: MetricSettings = MetricSettings()
+    resources: Resources = Resources()
+    published: Published | None = None
+
+    @field_validator("arms")
+    @classmethod
+    def _names(cls, arms: dict[str, Any]) -> dict[str, Any]:
+        for name in arms:
+            if not FOLDER_NAME.fullmatch(name):
+                raise ValueError(f"arm {name!r}: a name is a folder: letters, digits and . _ + - only, 100 at most")
+        folded: dict[str, str] = {}
+        for name in arms:
+            if (other := folded.setdefault(name.casefold(), name)) != name:
+                raise ValueError(f"arms {other} and {name} would share a folder on some systems; rename one")
+        return arms
+
+    @model_validator(mode="after")
+    def _check(self) -> "Study":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={list(self.seeds)} names one twice")
+        run = getattr(self.folds, "run", None)
+        if run and len(set(run)) < len(run):
+            raise ValueError(f"folds.run={list(run)} names one twice")
+        for where, changes in {"set": self.set, **{f"arms.{name}": arm for name, arm in self.arms.items()}}.items():
+            if "seed" in ((changes or {}).get("training") or {}):
+                raise ValueError(f"{where}.training.seed: every arm is trained with each of `seeds`; name it there")
+        for name in self.published.values if self.published else ():
+            if name not in self.arms:
+                raise ValueError(f"published.values.{name}: there is no such arm")
+        return self

@@ -1,0 +1,142 @@
+"""The numbers of a study beside those of the comparison: what each arm costs, how it does by size of lesion."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from multifocal.files import write_csv, write_text
+from multifocal.metrics import METRICS, Results
+from multifocal.studies.settings import Study
+from multifocal.studies.state import Outcome
+
+TABLES = "tables"
+SHOWN = ("dice", "masd", "nsd", "pq", "f1")
+Row = dict[str, Any]
+
+
+def write_tables(
+    study: Study, outcomes: Mapping[str, Outcome | None], found: Mapping[str, Results], out: Path
+) -> list[Row]:
+    """Write `tables/` (CSV, and all of it in `tables.md`), and return the rows of the arms.
+
+    Args:
+        study: the study.
+        outcomes: how each cell ended, by name.
+        found: the evaluation of each arm that has one.
+        out: the study's folder.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    arms = arms_table(study, outcomes, found)
+    titles = {"arms": "Arms", "strata": "By share of the brain", "sizes": "By size of lesion", "published": "Published"}
+    tables = dict(
+        zip(titles, (arms, strata_table(found), sizes_table(found), published_table(study, arms)), strict=True)
+    )
+    text = [f"# {study.name}"]
+    for name, rows in tables.items():
+        if rows:
+            write_csv(out / TABLES / f"{name}.csv", rows)
+            text += [f"## {titles[name]}", *_source(study, name), _markdown(rows)]
+    write_text(out / TABLES / "tables.md", "\n\n".join(text) + "\n")
+    return arms
+
+
+def arms_table(study: Study, outcomes: Mapping[str, Outcome | None], found: Mapping[str, Results]) -> list[Row]:
+    """Return a row an arm: cells, cases, mean metrics, epochs, the best epoch, time of a step, memory, time in all.
+
+    Epochs, steps and memory are medians over the cells that are done; epochs to converge are counted to the best one
+    (where the recipe keeps the last, there is none).
+    """
+    rows = []
+    for arm in study.arms:
+        all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] == arm]
+        done = [outcome for outcome in all_ if outcome is not None and outcome.state == "done"]
+        metrics = found[arm].summary["overall"]["metrics"] if arm in found else {}
+        best = _median(done, lambda outcome: outcome.best_epoch)
+        rows.append(
+            {
+                "arm": arm,
+                "cells": len(all_),
+                "done": len(done),
+                "failed": sum(outcome is not None and outcome.state == "failed" for outcome in all_),
+                "cases": len(found[arm].rows) if arm in found else 0,
+                **{name: metrics[name]["mean"] if metrics else None for name in SHOWN},
+                "epochs": _median(done, lambda outcome: outcome.epochs),
+                "epochs_to_best": None if best is None else best + 1,
+                "step_ms": _median(done, lambda outcome: outcome.step_ms),
+                "peak_mib": _median(done, lambda outcome: outcome.peak_mib),
+                "hours": sum(outcome.seconds or 0 for outcome in done) / 3600,
+            }
+        )
+    return rows
+
+
+def strata_table(found: Mapping[str, Results]) -> list[Row]:
+    """Return a row an arm and stratum that has cases: mean metrics."""
+    return [
+        {
+            "arm": arm,
+            "stratum": stratum,
+            "cases": group["cases"],
+            **{name: group["metrics"][name]["mean"] for name in SHOWN},
+            **{f"{name}_undefined": group["metrics"][name]["undefined"] for name in SHOWN if METRICS[name].is_distance},
+        }
+        for arm, results in found.items()
+        for stratum, group in results.summary["strata"].items()
+        if group["cases"]
+    ]
+
+
+def sizes_table(found: Mapping[str, Results]) -> list[Row]:
+    """Return a row an arm and size of lesion: true lesions, those found, their rate and mean Dice, false ones."""
+    return [
+        {"arm": arm, "size_ml": size, **counts}
+        for arm, results in found.items()
+        for size, counts in results.summary["lesions"].items()
+    ]
+
+
+def published_table(study: Study, rows: Sequence[Row]) -> list[Row]:
+    """Return a row an arm: the study's own means, then the paper's numbers, marked as theirs."""
+    if study.published is None:
+        return []
+    names = list(dict.fromkeys(name for values in study.published.values.values() for name in values))
+    own = {row["arm"]: {f"ours: {name}": row[name] for name in (*SHOWN, "epochs", "step_ms")} for row in rows}
+    return [
+        {"arm": arm, **own[arm], **{f"theirs: {name}": values.get(name) for name in names}}
+        for arm, values in study.published.values.items()
+    ]
+
+
+def _median(outcomes: Sequence[Outcome], get: Callable[[Outcome], float | None]) -> float | None:
+    values = [value for outcome in outcomes if (value := get(outcome)) is not None]
+    return statistics.median(values) if values else None
+
+
+def _source(study: Study, table: str) -> list[str]:
+    if table != "published" or study.published is None:
+        return []
+    return [
+        f"Theirs: {study.published.source}; {study.published.data}. Other data than ours: the columns do not compare."
+    ]
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([shown(value) for value in row.values()] for row in rows)]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def shown(value: Any) -> str:
+    """Return a value as a table shows it.
+
+    Example:
+        >>> shown(0.51234), shown(1234.6), shown(None), shown("dice")
+        ('0.512', '1235', '–', 'dice')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}"
+    return str(value)
