@@ -128,7 +128,7 @@ def test_table_shows_the_count_and_the_rule(undefined, mean, rule):
     assert [cell.strip() for cell in rows["all"][2:6]] == ["4", "0.300", mean, "1.750"]
     assert [cell.strip() for cell in rows["1-5 %"][2:6]] == ["0", "-", "- (0)", "-"]
     assert rule in " ".join(text.split())
-    assert "exactly one of the masks is empty" in text
+    assert "exactly one of the masks is empty" in " ".join(text.split())
 
 
 def test_table_names_units_and_absolute_values():
