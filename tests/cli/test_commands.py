@@ -10,7 +10,8 @@ from multifocal import cli, losses, networks, recipes
 from multifocal.errors import UserError
 
 COMMANDS = (
-    (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("study",), ("studies",), ("recipes",), ("networks",), ("losses",),
+    (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("study",), ("studies",), ("recipes",),
+    ("networks",), ("losses",),
     ("data",), ("data", "check"), ("data", "folds"), ("data", "fetch"), ("data", "phantom"),
 )  # fmt: skip
 

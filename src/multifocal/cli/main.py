@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import multifocal
-from multifocal.cli import compare, data, demo, evaluate, lists, predict, train
+from multifocal.cli import compare, data, demo, evaluate, lists, predict, study, train
 
 app = typer.Typer(
     name="multifocal",
@@ -40,6 +40,8 @@ app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("study")(study.study)
 app.command("recipes")(lists.recipes)
+app.command("studies")(study.studies)
 app.command("networks")(lists.networks)
 app.command("losses")(lists.losses)
