@@ -109,9 +109,14 @@ def test_markdown_escapes_and_marks():
     lines = markdown(NASTY).splitlines()
     assert lines[0] == "## A & B"
     assert lines[2] == r"| method | \|x\| ↑ |"
-    assert lines[4] == r"| a\_b\|c\<d\>\*&%${}\\^\~\# | **0.5** |"
+    assert lines[4] == r"| a\_b\|c\<d>\*&%${}\\^\~# | **0.5** |"
     assert lines[5] == "| b | <u>0.4</u> |"
     assert lines[-1] == "100 %"
+
+
+def test_a_name_makes_no_link_and_an_interval_needs_no_escape():
+    sheet = Sheet("T", ("m", "x"), ((Cell("[a](b)"), Cell("0.5 [0.4, 0.6] (3)")),), note="")
+    assert markdown(sheet).splitlines()[-1] == r"| [a]\(b) | 0.5 [0.4, 0.6] (3) |"
 
 
 def test_latex_escapes_and_marks():
@@ -128,6 +133,15 @@ def test_the_screen_shows_names_as_they_are():
     console = Console(file=io.StringIO(), width=100)
     console.print(on_screen(Sheet("T", ("[bold]m[/bold]", "x"), ((Cell("[red]a"), Cell("1", "best")),), note="")))
     assert "[bold]m[/bold]" in console.file.getvalue() and "[red]a" in console.file.getvalue()
+
+
+def test_a_wide_table_of_few_rows_is_turned_on_the_screen():
+    cells = [[Cell(f"m{row}"), *(Cell(f"{row}.{column}") for column in range(1, 14))] for row in range(7)]
+    names = ("method", *(f"x{column}" for column in range(1, 14)))
+    turned, upright = (on_screen(Sheet("T", names, tuple(map(tuple, cells[:rows])), note="")) for rows in (2, 7))
+    assert (turned.row_count, [str(column.header) for column in turned.columns]) == (13, ["method", "m0", "m1"])
+    assert [str(column._cells[4]) for column in turned.columns] == ["x5", "0.5", "1.5"]
+    assert (upright.row_count, len(upright.columns)) == (7, 14)
 
 
 def test_the_files(comparison, tmp_path):

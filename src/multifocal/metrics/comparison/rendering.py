@@ -1,11 +1,14 @@
 """Tables as Markdown, LaTeX, and on the screen."""
 
+from dataclasses import replace
+
 from rich.table import Table
 from rich.text import Text
 
 from multifocal.metrics.comparison.cells import Cell, Sheet
 
-_MARKDOWN = {character: f"\\{character}" for character in "\\`*_[]<>|#~"}
+_MARKDOWN = {character: f"\\{character}" for character in "\\`*_<|~"}
+_FEW_ROWS = 6
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -41,10 +44,10 @@ def markdown(sheet: Sheet) -> str:
     """
     rule = "|" + "---|" * sheet.texts + "--:|" * (len(sheet.columns) - sheet.texts)
     wraps = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-    rows = [[wraps[cell.mark].format(_escape(cell.text, _MARKDOWN)) for cell in row] for row in sheet.rows]
-    heads = [_escape(column, _MARKDOWN) for column in sheet.columns]
-    lines = [f"## {_escape(sheet.title, _MARKDOWN)}", "", _line(heads), rule, *map(_line, rows)]
-    return "\n".join([*lines, "", _escape(sheet.note, _MARKDOWN)] if sheet.note else lines)
+    rows = [[wraps[cell.mark].format(_plain(cell.text)) for cell in row] for row in sheet.rows]
+    heads = [_plain(column) for column in sheet.columns]
+    lines = [f"## {_plain(sheet.title)}", "", _line(heads), rule, *map(_line, rows)]
+    return "\n".join([*lines, "", _plain(sheet.note)] if sheet.note else lines)
 
 
 def latex(sheet: Sheet) -> str:
@@ -73,7 +76,9 @@ def latex(sheet: Sheet) -> str:
 
 
 def on_screen(sheet: Sheet) -> Table:
-    """Return the table for `rich`; best is bold, second underlined."""
+    """Return the table for `rich`; best is bold, second underlined. A wide table of few rows is turned on its side."""
+    if len(sheet.rows) <= _FEW_ROWS and len(sheet.columns) > 2 * _FEW_ROWS:
+        sheet = _turned(sheet)
     table = Table(title=sheet.title, caption=sheet.note, title_justify="left", caption_justify="left")
     for place, column in enumerate(sheet.columns):
         table.add_column(Text(column), justify="left" if place < sheet.texts else "right")
@@ -82,12 +87,23 @@ def on_screen(sheet: Sheet) -> Table:
     return table
 
 
+def _turned(sheet: Sheet) -> Sheet:
+    first, *others = zip(sheet.columns, *sheet.rows, strict=True)
+    columns = (str(first[0]), *(cell.text for cell in first[1:]))
+    rows = tuple((Cell(column), *cells) for column, *cells in others)
+    return replace(sheet, columns=columns, rows=rows, texts=1)
+
+
 def _styled(cell: Cell) -> Text:
     return Text(cell.text, style={"best": "bold", "second": "underline", "": ""}[cell.mark])
 
 
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    return _escape(text, _MARKDOWN).replace("](", "]\\(")  # or it would be a link
 
 
 def _escape(text: str, replacements: dict[str, str]) -> str:
