@@ -3,25 +3,31 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from multifocal.metrics.classes import Labels, as_classes, class_masks
-from multifocal.metrics.lesions import Lesion, score_lesions
+from multifocal.metrics.lesions import Lesion, LesionScores, score_lesions
 from multifocal.metrics.masks import as_labels, as_mask, as_spacing, check_pair, common_box
 from multifocal.metrics.overlap import count
 from multifocal.metrics.rules import Options, Rules
 from multifocal.metrics.surface import distances_between
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseScores:
-    """The metrics of a case by name, in the order of `METRICS`, and its lesions: the true ones, then the false."""
+    """The metrics of a case by name, in the order of `METRICS`, and its two sides lesion by lesion."""
 
     metrics: dict[str, float]
-    lesions: list[Lesion]
+    sides: LesionScores
+
+    @cached_property
+    def lesions(self) -> list[Lesion]:
+        """The true lesions, then the false ones."""
+        return self.sides.lesions()
 
 
 @overload
@@ -131,7 +137,7 @@ def score_case(
     voxels = count(*masks, total=maps[1].size)
     surfaces = distances_between(*masks, spacing=measured, convention=rules.convention)
     voxel_ml = math.prod(sides) / 1000
-    lesions = score_lesions(*cropped, voxel_ml=voxel_ml, rules=rules)
+    lesions = score_lesions(*cropped, offset=tuple(part.start for part in box), voxel_ml=voxel_ml, rules=rules)
     metrics = {
         "dice": voxels.dice,
         "masd": surfaces.masd,
@@ -147,7 +153,7 @@ def score_case(
         "true_ml": voxels.true * voxel_ml,
         **lesions.metrics,
     }
-    return CaseScores(metrics, lesions.lesions(voxel_ml=voxel_ml, offset=tuple(part.start for part in box)))
+    return CaseScores(metrics, lesions)
 
 
 def _with_share(metrics: dict[str, float], target: ArrayLike, brain: ArrayLike | None) -> dict[str, float]:

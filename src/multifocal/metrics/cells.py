@@ -4,7 +4,6 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from multifocal.distance import surface
 from multifocal.instances import Instances, Pairs
 
 # Below this many voxels of the image per point one transform of the image costs less than a tree of the points.
@@ -44,14 +43,31 @@ def _nearest(lesions: Instances, voxels: np.ndarray) -> np.ndarray:
     """Return the lesion (from 0) whose cell each of some voxels outside the lesions lies in."""
     if lesions.total == 1 or not len(voxels):
         return np.zeros(len(voxels), np.int64)
-    labels = lesions.dense()[0]
-    if _VOXELS_PER_POINT * len(voxels) > labels.size:
+    shape = lesions.shape
+    if _VOXELS_PER_POINT * len(voxels) > np.prod(shape):
+        labels = lesions.dense()[0]
         nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
         return labels[tuple(axis.reshape(-1)[voxels] for axis in nearest)] - 1
-    # The nearest voxels of the lesions have a face neighbour outside, or a nearer one would lie between.
-    edge = np.nonzero(surface(labels > 0, spacing=(1.0,) * labels.ndim, convention="voxel").places)
+    edge = _edge(lesions)
+    places = [place[edge] for place in lesions.places]
     # Squared distances are whole numbers: an axis more, along which squares stay below 1/2, breaks ties by place.
-    rank = np.ravel_multi_index(edge[::-1], labels.shape[::-1]) / labels.size
-    tree = KDTree(np.stack([*edge, np.sqrt(rank / 2)], axis=1), compact_nodes=False, balanced_tree=False)
-    places = np.unravel_index(voxels, labels.shape)
-    return labels[edge][tree.query(np.stack([*places, np.zeros(len(voxels))], axis=1))[1]] - 1
+    rank = np.ravel_multi_index(places[::-1], shape[::-1]) / np.prod(shape)
+    tree = KDTree(np.stack([*places, np.sqrt(rank / 2)], axis=1), leafsize=32, compact_nodes=False, balanced_tree=False)
+    starts = np.stack([*np.unravel_index(voxels, shape), np.zeros(len(voxels))], axis=1)
+    return lesions.labels[edge][tree.query(starts)[1]] - 1
+
+
+def _edge(lesions: Instances) -> np.ndarray:
+    """Return the voxels of the lesions, as places in `lesions.voxels`, that can be the nearest to one outside.
+
+    Such a voxel has a face neighbour outside, towards the other one: a nearer one would lie between. Neighbours across
+    the image's border are of no account.
+    """
+    inside = np.zeros(np.prod(lesions.shape), bool)
+    inside[lesions.voxels] = True
+    deep = np.ones(len(lesions.voxels), bool)
+    for axis in range(len(lesions.shape)):
+        step = int(np.prod(lesions.shape[axis + 1 :]))
+        for side in (-step, step):
+            deep &= inside.take(lesions.voxels + side, mode="clip")
+    return np.flatnonzero(~deep)

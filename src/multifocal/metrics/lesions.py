@@ -28,39 +28,48 @@ class Lesion:
 
 @dataclass(frozen=True, eq=False)
 class LesionScores:
-    """Both sides of a case lesion by lesion, and how they match."""
+    """Both sides of a case lesion by lesion, how they match, and the metrics that follow.
+
+    `offset` is where the crop that the lesions lie in begins in the image.
+    """
 
     prediction: Instances
     target: Instances
     matches: Matches
     metrics: dict[str, float]
+    voxel_ml: float
+    offset: tuple[int, ...]
 
-    def lesions(self, *, voxel_ml: float, offset: tuple[int, ...]) -> list[Lesion]:
-        """Return the true lesions, then the false ones; `offset` is the place of the crop in the image."""
-        dice = self.matches.best_of_target("dice")
+    def lesions(self) -> list[Lesion]:
+        """Return the true lesions, then the false ones."""
+        dice = self.matches.best_of_target("dice").tolist()
+        found, right = self.matches.is_found.tolist(), self.matches.is_right.tolist()
         true = [
-            Lesion("true", volume, centre, bool(found), float(score))
-            for (volume, centre), found, score in zip(
-                _measured(self.target, voxel_ml, offset), self.matches.is_found, dice, strict=True
-            )
+            Lesion("true", volume, centre, is_found, score)
+            for (volume, centre), is_found, score in zip(self._measured(self.target), found, dice, strict=True)
         ]
         false = [
             Lesion("false", volume, centre, matched=False, dice=0.0)
-            for (volume, centre), right in zip(
-                _measured(self.prediction, voxel_ml, offset), self.matches.is_right, strict=True
-            )
-            if not right
+            for (volume, centre), is_right in zip(self._measured(self.prediction), right, strict=True)
+            if not is_right
         ]
         return true + false
 
+    def _measured(self, side: Instances) -> list[tuple[float, tuple[float, ...]]]:
+        centres = side.centres + np.array(self.offset)
+        return list(zip((side.sizes * self.voxel_ml).tolist(), map(tuple, centres.tolist()), strict=True))
 
-def score_lesions(prediction: np.ndarray, target: np.ndarray, *, voxel_ml: float, rules: Rules) -> LesionScores:
+
+def score_lesions(
+    prediction: np.ndarray, target: np.ndarray, *, voxel_ml: float, offset: tuple[int, ...], rules: Rules
+) -> LesionScores:
     """Compare two masks, or label maps as `rules.label_maps` says, lesion by lesion.
 
     Args:
         prediction: boolean mask, or integer label map.
         target: the same of the truth, of the same shape.
         voxel_ml: volume of a voxel.
+        offset: where the arrays begin in the image.
         rules: see `Rules`.
     """
     least = rules.min_size / voxel_ml - 1e-9  # a lesion of just the least size is kept, whatever the rounding
@@ -85,7 +94,7 @@ def score_lesions(prediction: np.ndarray, target: np.ndarray, *, voxel_ml: float
         "rq": found.rq,
         "cc_dice": cc_dice(predicted, true, overlaps),
     }
-    return LesionScores(predicted, true, matches, metrics)
+    return LesionScores(predicted, true, matches, metrics, voxel_ml, offset)
 
 
 def _instances(mask: np.ndarray, *, is_map: bool, rules: Rules) -> Instances:
@@ -101,8 +110,3 @@ def _kept(lesions: Instances, least: float) -> Instances:
     inside = kept[lesions.labels - 1]
     voxels, labels = lesions.voxels[inside], number[lesions.labels[inside]]
     return Instances(voxels, labels, np.array([np.count_nonzero(kept)]), lesions.shape)
-
-
-def _measured(lesions: Instances, voxel_ml: float, offset: tuple[int, ...]) -> list[tuple[float, tuple[float, ...]]]:
-    centres = lesions.centres + np.array(offset)
-    return list(zip((lesions.sizes * voxel_ml).tolist(), map(tuple, centres.tolist()), strict=True))

@@ -72,11 +72,10 @@ def common_box(*masks: np.ndarray) -> tuple[slice, ...]:
         >>> common_box(np.array([[0, 1, 0, 0]]), np.array([[0, 0, 1, 0]]))
         (slice(0, 1, None), slice(1, 3, None))
     """
-    boxes = [box for box in map(bounding_box, masks) if box]
-    if not boxes:
+    box = bounding_box(np.logical_or.reduce(masks))
+    if box is None:
         return (slice(0, 0),) * masks[0].ndim
-    lower, upper = (np.array(corners) for corners in zip(*boxes, strict=True))
-    return tuple(slice(int(a), int(b)) for a, b in zip(lower.min(axis=0), upper.max(axis=0), strict=True))
+    return tuple(slice(a, b) for a, b in zip(*box, strict=True))
 
 
 def as_spacing(spacing: Sequence[float], *, ndim: int) -> tuple[float, ...]:
