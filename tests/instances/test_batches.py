@@ -92,3 +92,11 @@ def test_many_components_on_both_sides():
     stripes[:, ::2, ::2] = True
     found = pairs(label(stripes, connectivity="face"), label(stripes.copy(), connectivity="face"))
     assert (found.prediction == found.target).all() and len(found.target) == 200 * 200
+
+
+def test_contingency_of_shapes_that_differ():
+    left, right = np.zeros((3, 4), int), np.zeros((4, 3), int)
+    with pytest.raises(ValueError, match=r"target has shape \(4, 3\); expected that of prediction, \(3, 4\)"):
+        contingency(left, right)
+    with pytest.raises(ValueError, match=r"quantities\[1\] has shape \(2, 2\)"):
+        contingency(left, left, [np.ones((3, 4)), np.ones((2, 2))])

@@ -116,11 +116,19 @@ def contingency(
         target: the same of the truth.
         quantities: arrays of the same shape; tensors are differentiated through.
 
+    Raises:
+        ValueError: shapes that differ, or labels that are no integers from 0.
+
     Example:
         >>> found = contingency(np.array([[1, 1, 0, 2]]), np.array([[0, 5, 0, 0]]), [np.array([[1.0, 2.0, 4.0, 8.0]])])
         >>> [(int(m), int(n), float(s)) for m, n, s in zip(found.prediction, found.target, found.sums[0])]
         [(0, 0, 4.0), (1, 0, 1.0), (2, 0, 8.0), (1, 5, 2.0)]
     """
+    for name, side in (("target", target), *((f"quantities[{n}]", part) for n, part in enumerate(quantities))):
+        if tuple(side.shape) != tuple(prediction.shape):
+            raise ValueError(
+                f"{name} has shape {tuple(side.shape)}; expected that of prediction, {tuple(prediction.shape)}"
+            )
     left, right = given(prediction[None]), given(target[None])
     found = pairs(left, right)
     names = [np.concatenate([[0], np.unique(_array(side)[_array(side) != 0])]) for side in (prediction, target)]
