@@ -10,7 +10,7 @@ from multifocal import cli, losses, networks, recipes
 from multifocal.errors import UserError
 
 COMMANDS = (
-    (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("study",), ("studies",), ("recipes",),
+    (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("ensemble",), ("study",), ("studies",), ("recipes",),
     ("networks",), ("losses",),
     ("data",), ("data", "check"), ("data", "folds"), ("data", "fetch"), ("data", "phantom"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from multifocal.errors import UserError
 
-EXTRAS = {"lightning": "train", "monai": "train", "tensorboard": "train"}
+EXTRAS = {"lightning": "train", "monai": "train", "tensorboard": "train", "ray": "ray"}
 INTERRUPTED = 130  # which Typer exits with, too
 
 

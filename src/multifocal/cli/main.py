@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import multifocal
-from multifocal.cli import compare, data, demo, evaluate, lists, predict, study, train
+from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, study, train
 
 app = typer.Typer(
     name="multifocal",
@@ -39,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("ensemble")(ensemble.ensemble)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
 app.command("recipes")(lists.recipes)

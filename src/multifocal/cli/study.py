@@ -1,5 +1,7 @@
 """`multifocal study` and `multifocal studies`."""
 
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
     from multifocal.studies import Grid
 
 
+class Engine(StrEnum):
+    """Where cells run."""
+
+    local = "local"
+    ray = "ray"
+
+
 def study(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A name of `multifocal studies`, or a YAML file.")],
     cohort: CohortPath,
@@ -23,6 +32,10 @@ def study(
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Cells at once, at most (default: what cores and memory allow).")
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="Where cells run: this machine, or a Ray cluster.")] = Engine.local,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster (default: RAY_ADDRESS, or a new one).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and how long they would take.")] = False,
     rerun_stale: Annotated[
@@ -38,23 +51,37 @@ def study(
     Example: `multifocal study hie-losses BONBID2023_Train --out studies/losses --dry-run`
 
     Example: `multifocal study mine.yaml COHORT --out studies/mine --set set.training.epochs=20 --set folds.run=[0]`
+
+    Example: `multifocal study hie-losses /shared/BONBID2023_Train --out /shared/losses --engine ray --address auto`
     """
     from multifocal import studies as floor
     from multifocal.cli.study_screen import StudyScreen, show_arms
     from multifocal.cohorts import open_cohort
+    from multifocal.errors import UserError
+    from multifocal.studies.machine import cores
 
     chosen = floor.load(study, overrides=set_ or ())
     cases = open_cohort(cohort, layout=layout)
     console = screen()
-    slots = floor.slots(chosen.resources, workers=workers)
+    if engine is Engine.ray and (workers or dry_run):
+        raise UserError("--workers and --dry-run are about this machine; leave them out with --engine ray")
+    if engine is Engine.local and address:
+        raise UserError("--address names a Ray cluster; add --engine ray")
+    if engine is Engine.ray:
+        run = partial(floor.run_on_ray, resources=chosen.resources, address=address)
+        scorers = cores()
+    else:
+        slots = floor.slots(chosen.resources, workers=workers)
+        run = partial(floor.run_here, resources=chosen.resources, slots=slots)
+        scorers = len(slots)
     if dry_run:
-        _estimate(console, floor.make_grid(chosen, cases), cohort, layout=layout, device=device, slots=len(slots))
+        _estimate(console, floor.make_grid(chosen, cases), cohort, layout=layout, device=device, slots=scorers)
         return
-    with floor.begun(chosen, cases, out, engine="local", rerun_stale=rerun_stale) as plan:
+    with floor.begun(chosen, cases, out, engine=engine.value, rerun_stale=rerun_stale) as plan:
         with StudyScreen(console, plan) as shown:
             outcomes = floor.run_cells(
                 plan,
-                lambda jobs: floor.run_here(jobs, resources=chosen.resources, slots=slots),
+                run,
                 cohort=cohort,
                 layout=layout,
                 device=device,
@@ -63,7 +90,7 @@ def study(
         with progress() as bar:
             task = bar.add_task("scoring", total=len(chosen.arms))
             rows = floor.conclude(
-                plan, workers=len(slots), progress=lambda arm: bar.update(task, description=arm, advance=1)
+                plan, workers=scorers, progress=lambda arm: bar.update(task, description=arm, advance=1)
             )
     show_arms(console, rows)
     console.print(f"written: {out / 'tables'}, {out / 'comparison'}, {out / 'arms'}", soft_wrap=True)

@@ -1,5 +1,6 @@
 """Studies: arms × folds × seeds of one recipe, run where there is room, resumed, pooled, compared."""
 
+from multifocal.studies.cluster import run_on_ray
 from multifocal.studies.grid import Cell, Grid, make_grid
 from multifocal.studies.loading import dump, load, names, resolve
 from multifocal.studies.local import run_here
@@ -28,5 +29,6 @@ __all__ = [
     "resolve",
     "run_cells",
     "run_here",
+    "run_on_ray",
     "slots",
 ]

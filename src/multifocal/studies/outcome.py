@@ -7,7 +7,7 @@ from pathlib import Path
 
 from multifocal.errors import UserError
 from multifocal.files import atomic, write_error
-from multifocal.inference.ensemble import combine, vote
+from multifocal.inference.ensemble import MASK, Vote, combine_files
 from multifocal.metrics import Results, evaluate_cohort, read_results, write_results
 from multifocal.metrics.comparison import compare, write_comparison
 from multifocal.studies.cell import MASKS
@@ -15,7 +15,6 @@ from multifocal.studies.grid import Cell, Grid
 from multifocal.studies.state import folder_of
 
 ARMS, COMPARISON = "arms", "comparison"
-MASK = "_lesion"
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
 
 
@@ -79,7 +78,7 @@ def _pool(grid: Grid, out: Path, arm: str, fold: int, target: Path) -> None:
     for case in grid.folds.folds[fold].test:
         masks = [_mask(folder, case) for folder in folders]
         if len(masks) > 1:
-            combine(masks, target / masks[0].name, rule=lambda arrays, _: vote(arrays))
+            combine_files(masks, target / masks[0].name, rule=Vote())
             continue
         with atomic(target / masks[0].name) as temporary:
             shutil.copyfile(masks[0], temporary)

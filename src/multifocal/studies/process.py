@@ -101,7 +101,10 @@ class CellProcess:
 
 
 def execute(job: Job, *, cpus: int, gpu: str | None = None) -> Outcome:
-    """Do one cell in a process of its own, and return how it ended."""
+    """Do one cell in a process of its own, and return how it ended; a cell that is done is left as it is."""
+    before = read_outcome(job.folder)
+    if before is not None and (before.state, before.fingerprint) == ("done", job.fingerprint):
+        return before  # its machine was lost before it could tell
     process = CellProcess(job, cpus=cpus, gpu=gpu)
     try:
         while (outcome := process.outcome()) is None:

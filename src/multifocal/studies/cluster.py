@@ -1,0 +1,109 @@
+"""Cells on a Ray cluster."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from multifocal.errors import UserError
+from multifocal.studies.cell import Job
+from multifocal.studies.local import POLL, Event
+from multifocal.studies.process import execute
+from multifocal.studies.settings import Resources
+from multifocal.studies.state import Outcome, write_outcome
+
+IN_FLIGHT = 2000  # tasks that Ray knows of at a time: more than any cluster runs, few enough to look through
+RETRIES = 5  # of a cell whose machine is lost
+ADDRESS = "RAY_ADDRESS"
+
+
+def run_on_ray(
+    jobs: Sequence[Job],
+    *,
+    resources: Resources,
+    address: str | None = None,
+    task: Callable[..., Outcome] = execute,
+) -> Iterator[Event]:
+    """Run every job as a Ray task that starts the cell's process, and tell which ended.
+
+    A cell whose machine is lost is run again on another one, where it goes on from its last epoch; the study's folder
+    and the cohort lie on storage that all machines share.
+
+    Args:
+        jobs: in the order they are begun in.
+        resources: of each.
+        address: of the cluster; None is that of `RAY_ADDRESS`, or a cluster of this machine alone.
+        task: what is done with a job.
+
+    Raises:
+        UserError: no such cluster, or no machine in it that could run a cell.
+        ModuleNotFoundError: the extra `ray` is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    _connect(address)
+    running: dict[Any, Job] = {}
+    try:
+        _check_room(resources)
+        remote = ray.remote(
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            memory=int(resources.memory_gib * 2**30),
+            max_retries=RETRIES,
+        )(task)
+        waiting, options = iter(jobs), {"cpus": resources.cpus, "gpu": None if resources.gpus else ""}
+        while True:
+            for job in islice(waiting, IN_FLIGHT - len(running)):
+                running[remote.remote(job, **options)] = job
+            if not running:
+                return
+            ended, _ = ray.wait(list(running), num_returns=len(running), timeout=POLL)
+            for reference in ended:
+                job = running.pop(reference)
+                yield job, _outcome(job, reference)
+            yield None
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+        ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    where = address or os.environ.get(ADDRESS)
+    try:
+        if where:
+            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(f"Ray cluster {where or 'on this machine'}: {str(error).splitlines()[0]}") from error
+
+
+def _check_room(resources: Resources) -> None:
+    import ray
+
+    needs = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": resources.memory_gib * 2**30}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(node.get(name, 0) >= need for name, need in needs.items()) for node in nodes):
+        raise UserError(
+            f"none of the {len(nodes)} machines of the Ray cluster has {resources.cpus} cores, "
+            f"{resources.memory_gib:g} GiB and {resources.gpus:g} GPUs for a cell; lower `resources` of the study, or "
+            "start a larger machine"
+        )
+
+
+def _outcome(job: Job, reference: Any) -> Outcome:
+    """Return how a cell ended, or that it failed: its machines were lost too often."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        return ray.get(reference)
+    except RayError as error:
+        failed = job.ended(state="failed", error=f"Ray: {str(error).splitlines()[0]}")
+        write_outcome(job.folder, failed)
+        return failed
