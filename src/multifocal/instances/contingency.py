@@ -60,17 +60,9 @@ def pairs(prediction: Instances, target: Instances) -> Pairs:
         >>> found.prediction.tolist(), found.target.tolist(), found.counts.tolist()
         ([1, 1], [0, 1], [1, 1])
     """
-    size = int(np.prod(target.shape)) * len(target.counts)
-    # Where the two sides meet: each side's voxels are ascending, so their places in the union follow from ranks.
-    mark = np.zeros(size, bool)
-    mark[prediction.voxels] = True
-    mark[target.voxels] = True
-    voxels = np.flatnonzero(mark)
-    m, n = np.zeros(len(voxels), np.int64), np.zeros(len(voxels), np.int64)
-    rank = np.zeros(size, np.int32)
-    rank[voxels] = np.arange(len(voxels), dtype=np.int32)
-    m[rank[prediction.voxels]] = prediction.labels
-    n[rank[target.voxels]] = target.labels
+    from multifocal.kernels.sums import union
+
+    voxels, m, n = union(prediction.voxels, prediction.labels, target.voxels, target.labels)
     return Pairs(voxels, *_number(m, n, prediction, target))
 
 

@@ -6,9 +6,12 @@ of `q = 1 - p` (not computed from p, where p is near one) and of `c = -log p`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+
+if TYPE_CHECKING:
+    from multifocal.losses.sources import Foreground
 
 Array = torch.Tensor
 # The cost of certainty in the wrong class, where probabilities are given: as torch's binary cross-entropy.
@@ -30,9 +33,9 @@ class Probability:
         """Return its derivatives by p and by c where the target is 0."""
         return 1.0, 0.0
 
-    def foreground(self, p: Array, q: Array, c: Array, field: Any) -> Array:
+    def foreground(self, at: "Foreground", field: Any) -> Array:
         """Return the quantity where the target is 1; differentiable as written."""
-        return p
+        return at.p
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class CrossEntropyOf:
         """Return its derivatives by p and by c where the target is 0."""
         return 0.0, 1.0
 
-    def foreground(self, p: Array, q: Array, c: Array, field: Any) -> Array:
+    def foreground(self, at: "Foreground", field: Any) -> Array:
         """Return the quantity where the target is 1."""
-        return c
+        return at.c
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ class FocalOf:
         by_p = self.gamma * _power(p, self.gamma - 1) * c if self.gamma else 0.0
         return self._scaled(by_p, 0), self._scaled(_power(p, self.gamma), 0)
 
-    def foreground(self, p: Array, q: Array, c: Array, field: Any) -> Array:
+    def foreground(self, at: "Foreground", field: Any) -> Array:
         """Return the quantity where the target is 1."""
-        return self._scaled(_power(q, self.gamma) * c, 1)
+        return self._scaled(_power(at.q, self.gamma) * at.c, 1)
 
     def _scaled(self, value, side):  # type: ignore[no-untyped-def]
         if self.alpha is None:
@@ -100,9 +103,9 @@ class HausdorffOf:
         """Return its derivatives by p and by c where the target is 0."""
         return 2 * p * field, 0.0
 
-    def foreground(self, p: Array, q: Array, c: Array, field: Any) -> Array:
+    def foreground(self, at: "Foreground", field: Any) -> Array:
         """Return the quantity where the target is 1."""
-        return q * q * field
+        return at.q * at.q * field
 
 
 Quantity = Probability | CrossEntropyOf | FocalOf | HausdorffOf

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from multifocal.losses.door import View
 from multifocal.losses.options import Options
 from multifocal.losses.pieces import above
 from multifocal.losses.quantities import HausdorffOf, Quantity
+from multifocal.losses.sources import Foreground
 from multifocal.losses.split import Plan, split
 
 
@@ -37,6 +39,7 @@ class Scene:
         self._values: dict[Quantity, torch.Tensor] = {}
         self._sums: dict[tuple[str, Quantity], torch.Tensor] = {}
         self._fields: dict[Quantity, torch.Tensor] = {}
+        self._inside: Any = None  # x at `voxels`, once something was summed
 
     # What there is: components of both sides.
 
@@ -85,26 +88,34 @@ class Scene:
         return np.concatenate([self.ones, self.pairs.voxels[self._extra]]) if self._predicted else self.ones
 
     @cached_property
-    def _parts(self) -> tuple[torch.Tensor, torch.Tensor]:
-        fields = tuple(self.field(quantity) for quantity in self.quantities)
-        plan = Plan(self.source, self.quantities, fields, self.tensor("ones"), self.tensor("voxels"), None, self.images)
-        return split(self.x, plan)
+    def _background(self) -> torch.Tensor:
+        """Sums over the target's background, (quantities, images)."""
+        return self._split(self.quantities, None, self.images)
+
+    @property
+    def _taken(self) -> torch.Tensor:
+        """Return x at `voxels`."""
+        if self._inside is None:
+            _ = self._background
+        return self._inside
+
+    @cached_property
+    def _foreground(self) -> Foreground:
+        return Foreground(self._taken[: len(self.ones)] if self._predicted else self._taken, self.source)
 
     def background(self, quantity: Quantity) -> torch.Tensor:
         """Sum over the target's background, (images,)."""
-        return self._parts[0][self.quantities.index(quantity)]
+        return self._background[self.quantities.index(quantity)]
 
     def values(self, quantity: Quantity) -> torch.Tensor:
         """Return the quantity at the foreground's voxels, then at those of predicted components outside, in 64 bits."""
         if quantity not in self._values:
-            x = self._parts[1]
             count = len(self.ones)
             field = self.field(quantity)
             near = None if field is None else field.view(-1)[self.tensor("voxels")]
-            p, q, c = self.source.inside(x[:count])
-            values = quantity.foreground(p, q, c, None if near is None else near[:count])
+            values = quantity.foreground(self._foreground, None if near is None else near[:count])
             if self._predicted:
-                p, c = self.source.outside(x[count:])
+                p, c = self.source.outside(self._taken[count:])
                 rest = quantity.background(p, c, None if near is None else near[count:])
                 values = torch.cat([values, rest])
             self._values[quantity] = values.double()
@@ -169,16 +180,35 @@ class Scene:
     # Voronoi cells and distances.
 
     def cells(self, side: str) -> tuple[torch.Tensor, np.ndarray]:
-        """Return the cells of one side's components, int32 (images, voxels), and their number in each image."""
+        """Return the cells of one side's components, (images, voxels), and their number in each image."""
         instances = self.true if side == "target" else self.predicted
         found, counts = cells(instances, spacing=self.options.spacing, device=self.x.device)
-        return found.view(self.images, self.size), counts
+        # Kept until the gradient is taken: as small as they can be.
+        small = found.short() if counts.sum() <= torch.iinfo(torch.int16).max else found
+        return small.view(self.images, self.size), counts
 
     def split_by(self, groups: torch.Tensor, count: int, quantities: tuple[Quantity, ...]) -> torch.Tensor:
         """Sum quantities over the background of each group of voxels, (quantities, groups)."""
+        return self._split(quantities, groups, count)
+
+    def sizes_of(self, groups: torch.Tensor, count: int) -> torch.Tensor:
+        """Return how many voxels each group has."""
+        if groups.device.type != "cpu":
+            return torch.bincount(groups.view(-1), minlength=count).to(self.x.dtype)
+        from multifocal.kernels.sums import sizes_by
+
+        sizes = np.zeros(count, np.int64)
+        sizes_by(groups.view(-1).numpy(), sizes)
+        return self.number(sizes)
+
+    def _split(self, quantities: tuple[Quantity, ...], groups: torch.Tensor | None, count: int) -> torch.Tensor:
         fields = tuple(self.field(quantity) for quantity in quantities)
         ones = self.tensor("ones")
-        return split(self.x, Plan(self.source, quantities, fields, ones, ones[:0], groups, count))[0]
+        taken = ones[:0] if self._inside is not None else self.tensor("voxels")
+        sums, inside = split(self.x, Plan(self.source, quantities, fields, ones, taken, groups, count))
+        if self._inside is None:
+            self._inside = inside
+        return sums
 
     def field(self, quantity: Quantity) -> torch.Tensor | None:
         """Return the distances that a quantity needs, (images, voxels)."""

@@ -1,6 +1,7 @@
 """How the network's output becomes probabilities, and the cost of each class."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn import functional
@@ -36,14 +37,6 @@ class Source:
             return x.exp(), torch.zeros_like(x)
         return x, _cost(1 - x)
 
-    def inside(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return p, `1 - p` and the cost of a target of 1, `-log p`."""
-        if self.name == "logits":
-            return torch.sigmoid(x), torch.sigmoid(-x), functional.softplus(-x)
-        if self.name == "log-probabilities":
-            return x.exp(), -x.expm1(), -x
-        return x, 1 - x, _cost(x)
-
     def chain(
         self, p: torch.Tensor, by_p: torch.Tensor | None, by_c: torch.Tensor | None, *, out: torch.Tensor
     ) -> torch.Tensor:
@@ -59,6 +52,37 @@ class Source:
         if by_c is not None:
             out.add_(by_c / (1 - p).clamp_min(_STEEPEST))
         return out
+
+
+class Foreground:
+    """What there is at voxels where the target is 1, computed when asked for.
+
+    Args:
+        x: at these voxels.
+        source: what x holds.
+    """
+
+    def __init__(self, x: torch.Tensor, source: Source) -> None:
+        self._x, self._name = x, source.name
+
+    @cached_property
+    def p(self) -> torch.Tensor:
+        """The probability."""
+        return {"logits": torch.sigmoid, "log-probabilities": torch.exp}.get(self._name, torch.clone)(self._x)
+
+    @cached_property
+    def q(self) -> torch.Tensor:
+        """`1 - p`, to the last digit where p is near one."""
+        if self._name == "logits":
+            return torch.sigmoid(-self._x)
+        return 1 - self._x if self._name == "probabilities" else -self._x.expm1()
+
+    @cached_property
+    def c(self) -> torch.Tensor:
+        """The cost of a target of 1, `-log p`."""
+        if self._name == "logits":
+            return functional.softplus(-self._x)
+        return _cost(self._x) if self._name == "probabilities" else -self._x
 
 
 def _cost(p: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 
 from multifocal.losses.checked import Checked
@@ -18,7 +17,7 @@ class Cells(Checked, Partition):
     """One region a lesion: the voxels nearest to it (CC-Dice, CC-DiceCE).
 
     Mean over an image's cells, then over images. An image without lesions is one cell. Where two lesions are equally
-    near, one of them has the voxel, and a flipped image may give it to the other.
+    near, the rule of `multifocal.instances.cells` decides.
 
     Example:
         >>> from multifocal.losses import Dice
@@ -39,7 +38,7 @@ class Cells(Checked, Partition):
         groups, counts = scene.cells(self.side)
         number = int(counts.sum())
         background = scene.split_by(groups, number, quantities)
-        of_one = groups.view(-1)[scene.tensor("ones")]
+        of_one = groups.view(-1)[scene.tensor("ones")].int()
         true = scene.summed(torch.ones_like(of_one, dtype=torch.float64), of_one, number)
 
         def inside(quantity: Quantity) -> torch.Tensor:
@@ -49,8 +48,7 @@ class Cells(Checked, Partition):
             return background[quantities.index(quantity)] + inside(quantity)
 
         def sizes() -> torch.Tensor:
-            counted = np.bincount(groups.view(-1).cpu().numpy(), minlength=number)
-            return scene.number(counted)[:, None]
+            return scene.sizes_of(groups, number)[:, None]
 
         empty = relaxed and bool((true == 0).any())
         means = any(quantity != P for quantity in quantities)
