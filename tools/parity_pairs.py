@@ -3,6 +3,7 @@
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def main(ours: Callable[..., Scores], theirs: Callable[[Path], None], *, script:
         description: of the script.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", help="interpreter of the environment that has the other library")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the other library's environment")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the real masks")
     parser.add_argument("--count", type=int, default=200, help="random pairs")
     parser.add_argument("--theirs", type=Path, help=argparse.SUPPRESS)
@@ -31,13 +32,11 @@ def main(ours: Callable[..., Scores], theirs: Callable[[Path], None], *, script:
     if arguments.theirs:
         theirs(arguments.theirs)
         return
-    if not arguments.python:
-        parser.error("--python is needed")
     groups, found = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for place, (group, prediction, target, spacing) in enumerate(_pairs(arguments.data, count=arguments.count)):
-            np.savez_compressed(folder / f"{place:04d}.npz", prediction=prediction, target=target)
+            np.savez(folder / f"{place:04d}.npz", prediction=prediction, target=target, spacing=spacing)
             groups.append(group)
             found.append(ours(prediction, target, spacing))
         subprocess.run([arguments.python, script, "--theirs", name], check=True)
@@ -45,9 +44,9 @@ def main(ours: Callable[..., Scores], theirs: Callable[[Path], None], *, script:
 
 
 def _print(groups: list[str], ours: list[Scores], theirs: list[dict[str, float | None]]) -> None:
-    """Print the largest differences; the last column counts the pairs that only the other library leaves undefined."""
+    """Print the largest differences (relative ones above 1), and for how many pairs only the other side has no value."""
     names = list(ours[0])
-    heads = ["masks", "pairs", *names, "undefined there alone"]
+    heads = ["masks", "pairs", *names, "undefined there"]
     print("| " + " | ".join(heads) + " |\n|---" + "|--:" * (len(heads) - 1) + "|")
     for group in dict.fromkeys(groups):
         both = [(a, b) for of, a, b in zip(groups, ours, theirs, strict=True) if of == group]
@@ -76,7 +75,7 @@ def _pairs(data: Path, *, count: int) -> Iterator[tuple[str, np.ndarray, np.ndar
 def _difference(ours: float, theirs: float | None) -> float:
     if theirs is None:
         return 0.0
-    return np.inf if np.isnan(ours) else abs(ours - theirs)
+    return np.inf if np.isnan(ours) else abs(ours - theirs) / max(1.0, abs(theirs))
 
 
 def _random(random: np.random.Generator, count: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, tuple[float, ...]]]:
