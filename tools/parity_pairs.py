@@ -44,7 +44,7 @@ def main(ours: Callable[..., Scores], theirs: Callable[[Path], None], *, script:
 
 
 def _print(groups: list[str], ours: list[Scores], theirs: list[dict[str, float | None]]) -> None:
-    """Print the largest differences (relative ones above 1), and for how many pairs only the other side has no value."""
+    """Print the largest differences (relative ones above 1), and how many pairs have no value there alone."""
     names = list(ours[0])
     heads = ["masks", "pairs", *names, "undefined there"]
     print("| " + " | ".join(heads) + " |\n|---" + "|--:" * (len(heads) - 1) + "|")
