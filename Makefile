@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench bench-losses clean
+.PHONY: demo test test-all lint bench bench-losses bench-metrics clean
 
 demo: $(VENV)/.ready
 	$(BIN)/multifocal demo --out $(or $(OUT),demo)
@@ -24,6 +24,10 @@ bench: $(VENV)/.ready
 
 bench-losses: $(VENV)/.ready
 	$(BIN)/python tools/bench_losses.py
+
+# With PANOPTICA=interpreter of an environment that has panoptica, it takes part.
+bench-metrics: $(VENV)/.ready
+	$(BIN)/python tools/bench_metrics.py $(if $(PANOPTICA),--panoptica-python $(PANOPTICA))
 
 # The pins keep a CPU machine that has the CPU wheel of torch from fetching the CUDA build, and fetch it on a GPU machine.
 $(VENV)/.ready: pyproject.toml constraints.txt tools/fit_torchvision.py
