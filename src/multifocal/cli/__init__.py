@@ -7,7 +7,15 @@ from rich.console import Console
 
 from multifocal.errors import UserError
 
-EXTRAS = {"lightning": "train", "monai": "train", "tensorboard": "train", "ray": "ray"}
+EXTRAS = {
+    "lightning": "train",
+    "monai": "train",
+    "tensorboard": "train",
+    "ray": "ray",
+    "jinja2": "reports",
+    "matplotlib": "reports",
+    "PIL": "reports",
+}
 INTERRUPTED = 130  # which Typer exits with, too
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import multifocal
-from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, study, train
+from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, report, study, train
 
 app = typer.Typer(
     name="multifocal",
@@ -42,6 +42,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("ensemble")(ensemble.ensemble)
 app.command("compare")(compare.compare)
 app.command("study")(study.study)
+app.command("report")(report.report)
 app.command("recipes")(lists.recipes)
 app.command("studies")(study.studies)
 app.command("networks")(lists.networks)

@@ -1,0 +1,128 @@
+"""The page of one case, its pictures and its volumes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multifocal.cohorts import Case
+from multifocal.cohorts.case import LabelKind
+from multifocal.reports.cases.embed import nifti, script
+from multifocal.reports.cases.pictures import Slice, Tile, projections, slices, window
+from multifocal.reports.cases.scene import Scene, read_scene
+from multifocal.reports.templating import render
+
+FOLDER = "cases"
+SCORES = ("dice", "nsd", "masd")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One arm on one case: its number, its mask and its row of `cases.csv`; None where there is none."""
+
+    number: int
+    arm: str
+    mask: Path | None
+    row: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class CaseJob:
+    """What is needed to write the page of a case.
+
+    Attributes:
+        case: with a label.
+        label_kind: of the cohort.
+        file: the name of its page, without ending.
+        scores: of every arm, in the study's order.
+        facts: lines of (what, value) about the case.
+        study: the study's name.
+        neighbours: (name, file) of the cases before and after, None at the ends.
+        out: the report's folder.
+    """
+
+    case: Case
+    label_kind: LabelKind
+    file: str
+    scores: tuple[Score, ...]
+    facts: tuple[tuple[str, str], ...]
+    study: str
+    neighbours: tuple[tuple[str, str] | None, tuple[str, str] | None]
+    out: Path
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the report's first page shows of a case: a tile of the truth, and one of each arm's mask."""
+
+    truth: Tile
+    arms: Mapping[str, Tile | None]
+
+
+def write_case(job: CaseJob) -> Card:
+    """Write `cases/<file>.html` and the folder of pictures and volumes beside it.
+
+    Raises:
+        UserError: see `read_scene`; or a file cannot be written.
+    """
+    scene = read_scene(job.case, {score.arm: score.mask for score in job.scores}, label_kind=job.label_kind)
+    folder = job.out / FOLDER / job.file
+    folder.mkdir(parents=True)
+    prefix = f"{FOLDER}/{job.file}"
+    shown = slices(scene, folder, prefix=prefix)
+    is_volume = scene.geometry.ndim == 3
+    if is_volume:
+        (folder / "volumes.js").write_text(script("multifocalCase", _volumes(scene)), encoding="utf-8")
+    page = render(
+        "case.html.j2",
+        job=job,
+        root="../",
+        slices=shown,
+        planes=projections(scene, folder, prefix=prefix),
+        is_volume=is_volume,
+        maps=list(scene.images),
+        metrics=SCORES,
+        counts=_counts,
+        slice_count=scene.truth.shape[2],
+    )
+    (job.out / FOLDER / f"{job.file}.html").write_text(page, encoding="utf-8")
+    return _card(shown)
+
+
+def _counts(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return how many lesions are found, missed and false."""
+    return int(row["true_lesions"] - row["missed"]), int(row["missed"]), int(row["false"])
+
+
+def _volumes(scene: Scene) -> dict[str, Any]:
+    images = []
+    for name, image in scene.images.items():
+        low, high = window(image, scene.brain)
+        data = nifti(np.where(scene.brain, image, 0), scene.geometry)
+        images.append({"name": name, "low": low, "high": high, "data": data})
+    masks = [
+        {"name": arm, "data": None if mask is None else nifti(mask, scene.geometry)}
+        for arm, mask in scene.masks.items()
+    ]
+    return {"maps": images, "truth": nifti(scene.truth, scene.geometry), "arms": masks, "start": _centre(scene)}
+
+
+def _centre(scene: Scene) -> list[float]:
+    """Return where the viewer begins, as fractions of the axes: in the largest true lesion, else in the middle."""
+    sizes = np.bincount(scene.lesions.ravel())[1:]
+    if not sizes.size:
+        return [0.5, 0.5, 0.5]
+    voxels = np.argwhere(scene.lesions == int(sizes.argmax()) + 1)
+    middle = voxels[np.abs(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
+    return [float(place) for place in (middle + 0.5) / scene.lesions.shape]
+
+
+def _card(shown: list[Slice]) -> Card:
+    def widest(arm: str) -> Slice:
+        return max(shown, key=lambda one: one.areas[arm])
+
+    arms = list(shown[0].arms)
+    best = max(shown, key=lambda one: sum(one.areas.values()))
+    return Card(best.truth, {arm: widest(arm).arms[arm] for arm in arms})

@@ -1,0 +1,133 @@
+"""Pictures of a case: grey images on the disk, and what is drawn over them as paths."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from multifocal.reports.cases.detection import KINDS, detection
+from multifocal.reports.cases.paths import area, outline
+from multifocal.reports.cases.scene import Scene
+
+SLICES = 6
+PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
+WINDOW = (0.5, 99.5)  # percentiles of the brain between which greys are spread
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A grey picture with paths over it.
+
+    Attributes:
+        image: the picture's file, from the report's folder.
+        size: its columns and rows.
+        pixel: width and height of a pixel in mm.
+        paths: (class, path data, what it is) to draw over it, in pixels.
+    """
+
+    image: str
+    size: tuple[int, int]
+    pixel: tuple[float, float]
+    paths: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One axial slice: true outlines alone, and with those of each arm."""
+
+    index: int
+    truth: Tile
+    arms: Mapping[str, Tile | None]
+    areas: Mapping[str, int]
+
+
+def window(image: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
+    """Return the values shown black and white."""
+    inside = image[brain & np.isfinite(image)]
+    low, high = np.percentile(inside, WINDOW) if inside.size else (0.0, 1.0)
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def slices(scene: Scene, folder: Path, *, prefix: str) -> list[Slice]:
+    """Draw the slices that show a case best, lowest first.
+
+    Args:
+        scene: the case.
+        folder: where the grey pictures go.
+        prefix: the folder's name from the report's.
+    """
+    image = next(iter(scene.images.values()))
+    levels = window(image, scene.brain)
+    found = []
+    for index in chosen_slices(scene):
+        name = f"slice{index:03d}.png"
+        _write_grey(folder / name, np.where(scene.brain, image, levels[0])[:, :, index], levels)
+        blank = Tile(f"{prefix}/{name}", scene.truth.shape[:2], scene.spacing[:2])
+        true = ("truth", outline(scene.truth[:, :, index]), "true outline")
+        cuts = {arm: None if mask is None else mask[:, :, index] for arm, mask in scene.masks.items()}
+        arms = {
+            arm: None if cut is None else _over(blank, true, ("prediction", outline(cut), "predicted outline"))
+            for arm, cut in cuts.items()
+        }
+        areas = {
+            arm: int(np.count_nonzero(scene.truth[:, :, index] | (False if cut is None else cut)))
+            for arm, cut in cuts.items()
+        }
+        found.append(Slice(index, _over(blank, true), arms, areas))
+    return found
+
+
+def chosen_slices(scene: Scene, *, count: int = SLICES) -> list[int]:
+    """Return at most `count` slices: spread evenly over the true lesion volume, then over what is predicted."""
+    predicted = [mask for mask in scene.masks.values() if mask is not None]
+    chosen: set[int] = set()
+    for volume in (scene.truth, np.sum(predicted, axis=0) if predicted else scene.truth, scene.brain):
+        areas = volume.sum(axis=(0, 1), dtype=np.int64)
+        if areas.any() and len(chosen) < math.ceil(count / 2):
+            middles = (np.arange(count - len(chosen)) + 0.5) / (count - len(chosen)) * areas.sum()
+            chosen.update(np.searchsorted(np.cumsum(areas), middles).tolist())
+    return sorted(chosen)
+
+
+def projections(scene: Scene, folder: Path, *, prefix: str) -> dict[str, dict[str, Tile | None]]:
+    """Draw every arm's lesions as seen through the brain along each axis, found, missed and false ones: {plane: {arm}}.
+
+    Grey is the mean of the first map along the line of sight. A 2D image is its own only projection.
+    """
+    image = next(iter(scene.images.values()))
+    colours = {arm: None if mask is None else detection(scene.lesions, mask) for arm, mask in scene.masks.items()}
+    found: dict[str, dict[str, Tile | None]] = {}
+    for plane, axis in list(PLANES.items())[: 3 if scene.geometry.ndim == 3 else 1]:
+        through = np.maximum(scene.brain.sum(axis=axis), 1)
+        grey = upright(np.where(scene.brain, np.nan_to_num(image), 0.0).sum(axis=axis) / through, plane)
+        seen = upright(np.any(scene.brain, axis=axis), plane)
+        levels = window(grey, seen)
+        _write_grey(folder / f"{plane}.png", np.where(seen, grey, levels[0]), levels)
+        across, down = (side for i, side in enumerate(scene.spacing) if i != axis)
+        blank = Tile(f"{prefix}/{plane}.png", grey.shape, (across, down))
+        found[plane] = {
+            arm: None if colour is None else _over(blank, *_shadows(colour, axis, plane))
+            for arm, colour in colours.items()
+        }
+    return found
+
+
+def upright(view: np.ndarray, plane: str) -> np.ndarray:
+    """Turn a view so that up, or the front, is at the top."""
+    return view if plane == "axial" else view[:, ::-1]
+
+
+def _shadows(colour: np.ndarray, axis: int, plane: str) -> list[tuple[str, str, str]]:
+    return [(name, area(upright(np.any(colour == kind, axis=axis), plane)), name) for kind, name in KINDS.items()]
+
+
+def _over(blank: Tile, *paths: tuple[str, str, str]) -> Tile:
+    return Tile(blank.image, blank.size, blank.pixel, tuple(path for path in paths if path[1]))
+
+
+def _write_grey(file: Path, image: np.ndarray, levels: tuple[float, float]) -> None:
+    grey = np.clip((np.nan_to_num(image) - levels[0]) / (levels[1] - levels[0]), 0, 1)
+    Image.fromarray(np.rint(grey * 255).astype(np.uint8).T).save(file, optimize=True)

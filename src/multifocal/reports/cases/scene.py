@@ -1,0 +1,108 @@
+"""One case as its page shows it: images, true lesions and masks on one grid, cut to the brain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multifocal.cohorts import Case
+from multifocal.cohorts.case import LabelKind
+from multifocal.cohorts.shares import brain_mask
+from multifocal.errors import UserError
+from multifocal.instances import components
+from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, read, resample
+
+MARGIN = 2  # voxels around the brain, so that outlines at its edge are seen whole
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A case in LPS order: axis 0 runs to the left, 1 to the back, 2 upwards; a 2D image is one slice.
+
+    Attributes:
+        images: the maps by name, (X, Y, Z).
+        brain: where the first map holds brain, (X, Y, Z); everywhere in a cohort of instances.
+        lesions: the true lesions, int32 (X, Y, Z), 0 is background.
+        masks: the predicted mask by arm, boolean (X, Y, Z); None where the arm has none.
+        geometry: the grid of all of them, 2D or 3D.
+        spacing: mm per voxel, three numbers.
+    """
+
+    images: Mapping[str, np.ndarray]
+    brain: np.ndarray
+    lesions: np.ndarray
+    masks: Mapping[str, np.ndarray | None]
+    geometry: Geometry
+    spacing: tuple[float, float, float]
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The true mask, boolean."""
+        return self.lesions > 0
+
+
+def read_scene(case: Case, masks: Mapping[str, Path | None], *, label_kind: LabelKind) -> Scene:
+    """Read a case with the masks of every arm.
+
+    Args:
+        case: with a label.
+        masks: the file of each arm's mask, None where there is none.
+        label_kind: of the cohort.
+
+    Raises:
+        UserError: no label, a file that cannot be read, or a mask on another grid than the label.
+    """
+    if case.label is None:
+        raise UserError(f"case {case.name}: no label; a report compares masks with labels")
+    label = case.label.read()
+    grid = label.geometry
+    images = {name: _onto(image.read(), grid) for name, image in case.images.items()}
+    predicted = {arm: None if path is None else _mask(path, grid, case.name) for arm, path in masks.items()}
+    first = next(iter(images.values())).array
+    brain = np.ones(grid.size, bool) if label_kind == "instances" else brain_mask(first)
+    if not brain.any():
+        raise UserError(f"case {case.name}: every voxel of its first map is 0; replace the image")
+    lesions = label.array if label_kind == "instances" else components(label.array > 0)[0]
+    shown = brain | (lesions > 0)
+    for mask in predicted.values():
+        shown = shown if mask is None else shown | mask
+    box = _box(shown)
+    scene = {name: _view(volume, box) for name, volume in images.items()}
+
+    def view(array: np.ndarray) -> np.ndarray:
+        return _view(Volume(array, grid), box).array.reshape(size)
+
+    geometry = next(iter(scene.values())).geometry
+    size = (*geometry.size, 1)[:3]
+    return Scene(
+        images={name: volume.array.reshape(size) for name, volume in scene.items()},
+        brain=view(brain),
+        lesions=view(lesions.astype(np.int32)),
+        masks={arm: None if mask is None else view(mask) for arm, mask in predicted.items()},
+        geometry=geometry,
+        spacing=(*geometry.spacing, 1.0)[:3],  # type: ignore[arg-type]
+    )
+
+
+def _onto(volume: Volume, grid: Geometry) -> Volume:
+    return resample(volume, grid, interpolation="linear") if volume.geometry.differences(grid) else volume
+
+
+def _mask(path: Path, grid: Geometry, case: str) -> np.ndarray:
+    volume = read(path)
+    if differences := volume.geometry.differences(grid):
+        raise UserError(f"case {case}: {path}: {', '.join(differences)} in the label; predict the case again")
+    return volume.array > 0
+
+
+def _box(shown: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    lower, upper = bounding_box(shown) or ((0,) * shown.ndim, shown.shape)
+    return (
+        tuple(max(start - MARGIN, 0) for start in lower),
+        tuple(min(end + MARGIN, size) for end, size in zip(upper, shown.shape, strict=True)),
+    )
+
+
+def _view(volume: Volume, box: tuple[tuple[int, ...], tuple[int, ...]]) -> Volume:
+    return orient(crop(volume, lower=box[0], upper=box[1]))

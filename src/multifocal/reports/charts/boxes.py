@@ -1,0 +1,74 @@
+"""One metric case by case: a box an arm, and every case as a point."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from multifocal.metrics import METRICS
+from multifocal.reports.charts.canvas import Canvas, Chart, Mark
+from multifocal.reports.charts.palette import INK, arm_colour
+from multifocal.reports.source import Arm
+from multifocal.reports.words import number, with_unit
+
+FEWEST = 5  # cases that make a box
+
+
+def boxes(arms: Sequence[Arm], metric: str, *, group: str, pages: Mapping[str, str]) -> Chart | None:
+    """Draw the cases of a stratum (or of "all"); None where no arm has a value.
+
+    Args:
+        arms: those with an evaluation.
+        metric: a name of `METRICS`.
+        group: a stratum, or "all".
+        pages: the page of each case, where it has one.
+    """
+    columns = [_values(arm, metric, group) for arm in arms]
+    if not any(columns):
+        return None
+    heading = with_unit(METRICS[metric])
+    cases = len({case for column in columns for case, _ in column})
+    canvas = Canvas(
+        f"boxes-{metric}-{group}", f"{heading}, {group}: box plots by arm", width=4.8, height=0.9 + 0.36 * len(arms)
+    )
+    axes = canvas.axes
+    for place, (arm, column) in enumerate(zip(arms, columns, strict=True)):
+        values = [value for _, value in column]
+        if not values:
+            continue
+        colour = arm_colour(arm.number)
+        if len(values) >= FEWEST:
+            _box(canvas, values, place, colour)
+        says = [Mark(f"{case}: {arm.name}, {heading} {number(value)}", pages.get(case)) for case, value in column]
+        canvas.points(values, place + _shifts(len(column)), says, colour=colour, size=4)
+    axes.set_yticks(range(len(arms)), [arm.name for arm in arms], color=INK)
+    axes.set_ylim(len(arms) - 0.45, -0.55)
+    if METRICS[metric].unit == "1" and METRICS[metric].best == "highest":
+        axes.set_xlim(-0.03, 1.03)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    canvas.title(f"{'All cases' if group == 'all' else group} (n = {cases})")
+    axes.set_xlabel(heading)
+    return canvas.finish()
+
+
+def _box(canvas: Canvas, values: Sequence[float], place: int, colour: str) -> None:
+    box = canvas.axes.boxplot(
+        values, positions=[place], orientation="horizontal", widths=0.58, showfliers=False, patch_artist=True
+    )
+    for part in (line for lines in box.values() for line in lines):
+        part.set(color=colour, linewidth=1.1)
+    box["boxes"][0].set(facecolor=colour, edgecolor=colour, alpha=0.2)
+    box["medians"][0].set(color=INK, linewidth=2.0)
+
+
+def _values(arm: Arm, metric: str, group: str) -> list[tuple[str, float]]:
+    rows = [row for row in arm.rows if group in ("all", row["stratum"])]
+    found = [(str(row["case"]), float(row.get(metric, math.nan))) for row in rows]
+    return [(case, value) for case, value in found if math.isfinite(value)]
+
+
+def _shifts(count: int) -> np.ndarray:
+    """Spread points over a box's width so that neighbours in the file are apart; the same every time."""
+    return (np.arange(count) * 0.618034 % 1 - 0.5) * 0.44

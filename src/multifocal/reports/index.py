@@ -1,0 +1,116 @@
+"""The first page: tables, charts, and the way to every case."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from multifocal.cohorts import STRATA
+from multifocal.metrics import METRICS
+from multifocal.reports.cases.page import Card
+from multifocal.reports.charts.boxes import boxes
+from multifocal.reports.charts.canvas import STYLE, Chart
+from multifocal.reports.charts.curves import loss_curves, validation_curves
+from multifocal.reports.charts.forest import forest
+from multifocal.reports.charts.sizes import MEASURES, SMALL, by_bin, size_bars, small_bars
+from multifocal.reports.charts.volumes import against_volume
+from multifocal.reports.names import file_names
+from multifocal.reports.source import Arm, Source
+from multifocal.reports.tables import MEAN_RANKS, Ranking, cell_lines, pair_lines, published, rankings
+from multifocal.reports.templating import render
+from multifocal.reports.words import facts
+
+SHOWN = ("dice", "nsd", "masd", "volume_difference", "f1")  # with charts of their own
+TABLES = ("table.csv", "table.tex")
+EXTREMES = 3  # worst and best cases of each arm
+
+
+def write_index(source: Source, cards: Mapping[str, tuple[str, Card]], out: Path) -> None:
+    """Write `index.html`, every chart as a file of its own in `figures/`, and the tables as data in `data/`.
+
+    Args:
+        source: the study.
+        cards: page and card of every case; {} without a cohort.
+        out: the report's folder.
+    """
+    ranked = rankings(source)
+    with matplotlib.rc_context(STYLE):
+        charts = _charts(source, ranked, {name: page for name, (page, _) in cards.items()})
+    figures = [chart for group in charts.values() for chart in group]
+    (out / "figures").mkdir()
+    files = file_names(chart.name for chart in figures)
+    for chart in figures:
+        (out / "figures" / f"{files[chart.name]}.svg").write_text(chart.file, encoding="utf-8")
+    tables = [name for name in TABLES if (source.study.path / "comparison" / name).exists()]
+    (out / "data").mkdir()
+    for name in tables:
+        shutil.copyfile(source.study.path / "comparison" / name, out / "data" / name)
+    page = render(
+        "index.html.j2",
+        root="",
+        source=source,
+        rankings=ranked,
+        mean_ranks=MEAN_RANKS,
+        metrics=list(source.comparison["metrics"]) if source.comparison else [],
+        shown=[metric for metric in SHOWN if metric in METRICS],
+        charts=charts,
+        files=files,
+        differences=_differences(source, ranked),
+        bins=by_bin(source.scored),
+        measures=MEASURES,
+        small=SMALL,
+        tables=tables,
+        cards=cards,
+        cases=_cases(source),
+        extremes={arm.name: _extremes(arm, cards) for arm in source.scored},
+        cells=cell_lines(source),
+        failed=[cell for cell in source.cells if cell.state != "done"],
+        facts=[line for line in facts(source.study.about) if not line[0].startswith("published")],
+        published=published(source),
+    )
+    (out / "index.html").write_text(page, encoding="utf-8")
+
+
+def _charts(source: Source, ranked: Sequence[Ranking], pages: Mapping[str, str]) -> dict[str, list[Chart]]:
+    """Draw everything, by section (and by what its switch chooses)."""
+    arms = source.scored
+    drawn: dict[str, list[Chart | None]] = {}
+    if ranked and ranked[0].rows and source.comparison:
+        overall, first = source.comparison["overall"], ranked[0].rows[0].arm.name
+        drawn["forest"] = [forest(arms, overall, metric, to=first) for metric in source.comparison["metrics"]]
+    groups = ["all", *(name for name in STRATA if any(row["stratum"] == name for arm in arms for row in arm.rows))]
+    for metric in SHOWN:
+        drawn[f"boxes-{metric}"] = [boxes(arms, metric, group=group, pages=pages) for group in groups]
+    if bins := by_bin(arms):
+        for measure in MEASURES:
+            drawn[f"sizes-{measure}"] = [size_bars(arms, bins, measure)]
+    drawn["small"] = [small_bars(arms)]
+    drawn["validation"] = [validation_curves(source.arms, source.cells)]
+    drawn["loss"] = [loss_curves(arm, source.cells) for arm in source.arms]
+    drawn["volume"] = [against_volume(arm, arms, pages=pages) for arm in arms]
+    return {name: [chart for chart in group if chart] for name, group in drawn.items()}
+
+
+def _differences(source: Source, ranked: Sequence[Ranking]) -> list[Any]:
+    if not ranked or not ranked[0].rows or not source.comparison:
+        return []
+    return list(pair_lines(ranked[0], source.comparison["overall"], source.comparison["metrics"]))
+
+
+def _cases(source: Source) -> list[dict[str, Any]]:
+    """Return a line a case: what is true of it, and every arm's Dice."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm in source.scored:
+        for row in arm.rows:
+            line = {"name": row["case"], "stratum": row["stratum"], "true_ml": row["true_ml"], "dice": {}}
+            found.setdefault(str(row["case"]), line)["dice"][arm.name] = row["dice"]
+    return list(found.values())
+
+
+def _extremes(arm: Arm, cards: Mapping[str, tuple[str, Card]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the rows of an arm's worst and best cases by Dice; no case is both."""
+    rows = sorted((row for row in arm.rows if row["case"] in cards), key=lambda row: (row["dice"], row["case"]))
+    count = min(EXTREMES, len(rows) // 2)
+    return {"worst": rows[:count], "best": rows[::-1][:count]}

@@ -1,0 +1,107 @@
+"""From a study's folder to a folder of pages."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from multifocal.cohorts import Cohort, fingerprint
+from multifocal.errors import UserError
+from multifocal.metrics.pairs import SUFFIX
+from multifocal.metrics.processes import spread
+from multifocal.reports.cases.page import Card, CaseJob, Score, write_case
+from multifocal.reports.index import write_index
+from multifocal.reports.names import file_names
+from multifocal.reports.source import Arm, Source, read_source
+from multifocal.reports.swap import swapped
+from multifocal.reports.words import number
+from multifocal.volumes import EXTENSIONS
+
+FOLDER = "report"
+Progress = Callable[[int, int], None]
+
+
+def write_report(
+    study: str | Path, cohort: Cohort | None = None, *, workers: int = 1, progress: Progress | None = None
+) -> Path:
+    """Write `STUDY/report/`, pages that open in a browser without a server or a network; return its first page.
+
+    An older report is replaced when the new one is whole. What failed in the study is shown as failed.
+
+    Args:
+        study: a folder that `multifocal study` wrote.
+        cohort: the study's, for pages of its cases; without it, the report has tables and charts only.
+        workers: processes that draw cases; see `multifocal.metrics.evaluate_cohort`.
+        progress: called with (cases done, cases in all) after each case.
+
+    Raises:
+        UserError: no study, a file of it that cannot be read, a cohort that is another one, or a failed write.
+
+    Example:
+        >>> write_report("studies/hie", open_cohort("BONBID2023_Train"))  # doctest: +SKIP
+    """
+    source = read_source(study)
+    if cohort is not None:
+        _check_cohort(source, cohort)
+    out = source.study.path / FOLDER
+    with swapped(out) as folder:
+        (folder / "assets").mkdir(parents=True)
+        for origin in ("assets", "vendor"):
+            with as_file(files("multifocal.reports") / origin) as path:
+                shutil.copytree(path, folder / "assets", dirs_exist_ok=True)
+        cards = _write_cases(source, cohort, folder, workers=workers, progress=progress) if cohort else {}
+        write_index(source, cards, folder)
+    return out / "index.html"
+
+
+def _check_cohort(source: Source, cohort: Cohort) -> None:
+    known = {case.name for case in cohort}
+    if unknown := [name for name in source.cases if name not in known]:
+        raise UserError(f"{source.study.path}: was run on case {unknown[0]}, which cohort {cohort.name} does not have")
+    labelled = cohort.subset([case.name for case in cohort if case.label is not None])
+    expected = source.study.about["cohort"]["fingerprint"]
+    if expected != fingerprint(labelled):
+        raise UserError(
+            f"{source.study.path}: was run on other data than cohort {cohort.name} holds now (their fingerprints "
+            "differ); name the cohort as it was, or leave it out for a report without pictures"
+        )
+
+
+def _write_cases(
+    source: Source, cohort: Cohort, out: Path, *, workers: int, progress: Progress | None
+) -> Mapping[str, tuple[str, Card]]:
+    """Write the pages of all cases; return their addresses and cards by name."""
+    jobs = _jobs(source, cohort, out)
+    found: dict[str, tuple[str, Card]] = {}
+    with closing(spread(write_case, jobs, workers=max(1, min(workers, len(jobs))))) as cards:
+        for job, card in zip(jobs, cards, strict=True):
+            found[job.case.name] = (f"cases/{job.file}.html", card)
+            if progress:
+                progress(len(found), len(jobs))
+    return found
+
+
+def _jobs(source: Source, cohort: Cohort, out: Path) -> list[CaseJob]:
+    pages = file_names(source.cases)
+    order = list(pages.items())
+    jobs = []
+    for place, (name, file) in enumerate(order):
+        case = cohort.case(name)
+        scores = tuple(_score(arm, name) for arm in source.arms)
+        row = next(score.row for score in scores if score.row)
+        facts = (
+            ("true volume", f"{number(row['true_ml'], digits=2)} ml"),
+            ("true lesions", number(row["true_lesions"], digits=0)),
+            ("share of brain", f"{number(100 * row['share_of_brain'], digits=2)} %"),
+            ("stratum", str(row["stratum"])),
+        )
+        around = (order[place - 1] if place else None, order[place + 1] if place + 1 < len(order) else None)
+        jobs.append(CaseJob(case, cohort.label_kind, file, scores, facts, source.name, around, out))
+    return jobs
+
+
+def _score(arm: Arm, case: str) -> Score:
+    row = next((row for row in arm.rows if row["case"] == case), None)
+    files = (arm.masks / f"{case}{SUFFIX}{extension}" for extension in EXTENSIONS)
+    return Score(arm.number, arm.name, next((file for file in files if file.exists()), None), row)

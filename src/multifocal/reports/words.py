@@ -1,0 +1,89 @@
+"""Numbers and names as a reader wants them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from multifocal.metrics import Metric
+
+MINUS = "\N{MINUS SIGN}"
+NONE = "\N{EN DASH}"  # where there is no number
+
+
+def number(value: Any, *, digits: int = 3, sign: bool = False) -> str:
+    """Return a number for a table, with a true minus; a dash for None, NaN and inf.
+
+    Example:
+        >>> number(-0.12345), number(None), number(12.5, digits=1, sign=True)
+        ('−0.123', '–', '+12.5')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+
+
+def span(low: Any, high: Any, *, digits: int = 3, sign: bool = False) -> str:
+    """Return an interval, or nothing where there is none.
+
+    Example:
+        >>> span(0.1, 0.25, digits=2), span(None, None)
+        ('0.10–0.25', '')
+    """
+    if low is None or high is None:
+        return ""
+    joined = " to " if sign else NONE  # a dash beside a minus would be read twice
+    return joined.join(number(end, digits=digits, sign=sign) for end in (low, high))
+
+
+def with_unit(metric: Metric) -> str:
+    """Return a metric's heading with its unit; bars stand for absolute values, where zero is best.
+
+    Example:
+        >>> from multifocal.metrics import METRICS
+        >>> with_unit(METRICS["masd"]), with_unit(METRICS["volume_difference"])
+        ('MASD (mm)', '|volume difference| (ml)')
+    """
+    text = f"|{metric.heading}|" if metric.best == "zero" else metric.heading
+    return text if metric.unit == "1" else f"{text} ({metric.unit})"
+
+
+def better(metric: Metric) -> str:
+    """Return which way is better, as an arrow; nothing for a plain measurement."""
+    return {"highest": "\N{UPWARDS ARROW}", "lowest": "\N{DOWNWARDS ARROW}", "zero": "\N{DOWNWARDS ARROW}"}.get(
+        metric.best or "", ""
+    )
+
+
+def seconds(value: Any) -> str:
+    """Return a time for people.
+
+    Example:
+        >>> seconds(5.2), seconds(75), seconds(7300), seconds(None)
+        ('5.2 s', '1 min 15 s', '2 h 1 min', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def facts(value: Any, *, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as lines of (dotted key, value).
+
+    Example:
+        >>> facts({"a": {"b": 1, "c": [2, 3]}})
+        [('a.b', '1'), ('a.c', '2, 3')]
+    """
+    if isinstance(value, Mapping):
+        return [
+            line
+            for key, inner in value.items()
+            for line in facts(inner, prefix=f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        return facts({str(number): inner for number, inner in enumerate(value, start=1)}, prefix=prefix)
+    if isinstance(value, list | tuple):
+        return [(prefix, ", ".join(map(str, value)))]
+    return [(prefix, "" if value is None else str(value))]
