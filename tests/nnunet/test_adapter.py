@@ -191,3 +191,5 @@ def test_unknown_names_and_options_are_the_users():
         build_loss("blob")
     with pytest.raises(UserError, match="unknown key 'alphas'"):
         build_loss("tversky", alphas=1.0)
+    with pytest.raises(UserError, match="activation='none': nnU-Net's labels"):
+        build_loss("tversky", activation="none")

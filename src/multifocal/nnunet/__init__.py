@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from multifocal.nnunet.adapter import NnUNetLoss, against_the_rest, build_loss
+from multifocal.nnunet.adapter import NnUNetLoss, build_loss
 from multifocal.nnunet.choice import Choice, choose
+from multifocal.nnunet.labels import against_the_rest
 from multifocal.nnunet.trainer import MultifocalLoss
 
 TRAINERS = Path(__file__).parent / "trainers"

@@ -1,4 +1,4 @@
-"""Losses as nnU-Net calls them: lists of outputs and targets, label maps with a background, labels to ignore."""
+"""Losses as nnU-Net calls them: outputs and targets at one resolution or several."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from multifocal import losses
-
-# Far enough from 0 for a probability of 0 in 32 bits.
-CERTAIN = 100.0
+from multifocal.errors import UserError
+from multifocal.nnunet.labels import read
 
 
 class NnUNetLoss(nn.Module):
@@ -69,7 +68,10 @@ class NnUNetLoss(nn.Module):
         values = []
         for number, (level, weight) in enumerate(zip(self.levels, self.weights, strict=True)):
             if weight:
-                terms = level.terms(*self._read(outputs[number], targets[number]))
+                logits, hot = read(
+                    outputs[number], targets[number], regions=self.regions, ignore_label=self.ignore_label
+                )
+                terms = level.terms(logits, hot)
                 values.append(weight * level.combine(terms))
                 if number == 0 and torch.is_grad_enabled():
                     self._note(terms)
@@ -85,50 +87,6 @@ class NnUNetLoss(nn.Module):
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach()
         self._steps += 1
-
-    def _read(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits and a target of zeros and ones, a channel for each class or region."""
-        logits = output.float() if self.regions else against_the_rest(output)
-        classes = logits.shape[1]
-        if self.regions:
-            ignored = None if self.ignore_label is None else target[:, classes:].bool()
-            hot = target[:, :classes].bool()
-            expected = classes + (self.ignore_label is not None)
-        else:
-            ignored = None if self.ignore_label is None else target == self.ignore_label
-            hot = target == torch.arange(1, classes + 1, device=target.device).view(1, -1, *[1] * (target.ndim - 2))
-            expected = 1
-            allowed = target if ignored is None else target.masked_fill(ignored, 0)
-            if float(allowed.max()) > classes or float(allowed.min()) < 0:
-                raise ValueError(f"target holds {float(allowed.max()):g}; expected labels from 0 to {classes}")
-        if target.shape[1] != expected:
-            raise ValueError(f"target has shape {tuple(target.shape)}; expected {expected} channels")
-        if ignored is not None:
-            logits, hot = logits.masked_fill(ignored, -CERTAIN), hot & ~ignored
-        return logits, hot
-
-
-def against_the_rest(logits: torch.Tensor) -> torch.Tensor:
-    """Return `z_k = x_k - log Σ_{j≠k} e^{x_j}` of each class k but the background, so that `sigmoid(z) = softmax(x)_k`.
-
-    Args:
-        logits: (B, 1 + classes, *spatial); channel 0 is the background.
-
-    Raises:
-        ValueError: fewer than two channels.
-
-    Example:
-        >>> x = torch.tensor([[[[0.0]], [[1.0]], [[2.0]]]])
-        >>> torch.allclose(against_the_rest(x).sigmoid(), x.softmax(1)[:, 1:])
-        True
-    """
-    if logits.shape[1] < 2:
-        raise ValueError(f"output has shape {tuple(logits.shape)}; expected a channel of background and of each class")
-    x = logits.float()
-    before = torch.logcumsumexp(x, 1)[:, :-1]
-    after = torch.logcumsumexp(x.flip(1), 1).flip(1)[:, 2:]
-    rest = torch.cat([torch.logaddexp(before[:, :-1], after), before[:, -1:]], 1)
-    return x[:, 1:] - rest
 
 
 def build_loss(
@@ -151,9 +109,11 @@ def build_loss(
         options: of the loss; `spacing` (mm) is that of full resolution.
 
     Raises:
-        UserError: the name or an option is unknown.
+        UserError: the name or an option is unknown, or says how to read the outputs.
         ValueError: `spacing` for several outputs without their `factors`.
     """
+    for given in sorted({"activation", "include_background"} & set(options)):
+        raise UserError(f"{given}={options[given]!r}: nnU-Net's labels say how outputs are read; leave it out")
     spacing = options.pop("spacing", None)
     if spacing is None or len(weights) == 1:
         spacings: list[Any] = [spacing] * len(weights)

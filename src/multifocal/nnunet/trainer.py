@@ -56,6 +56,8 @@ class MultifocalLoss(Trainer):
         if self.local_rank == 0:
             record(self._chosen, self.output_folder)
         self.print_to_log_file(f"multifocal loss: {self._chosen.name} = {self.loss.levels[0]}")
+        weights = ", ".join(f"{weight:.3g}" for weight in self.loss.weights)
+        self.print_to_log_file(f"deep supervision: weights {weights}")
 
     def on_train_epoch_start(self) -> None:
         """Tell the loss how far training has come."""

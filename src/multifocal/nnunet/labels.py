@@ -1,0 +1,70 @@
+"""nnU-Net's outputs and targets as the losses take them: a channel for each class or region, zeros and ones."""
+
+import torch
+
+# Far enough from 0 for a probability of 0 in 32 bits.
+CERTAIN = 100.0
+
+
+def read(
+    output: torch.Tensor, target: torch.Tensor, *, regions: bool, ignore_label: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits for a sigmoid and a target of zeros and ones.
+
+    Args:
+        output: (B, 1 + classes, *spatial), channel 0 the background; of regions (B, R, *spatial).
+        target: label map (B, 1, *spatial); of regions (B, R, *spatial), and one channel more with an ignore label.
+        regions: which of both it is.
+        ignore_label: the label of voxels that have none. There the result is a certain background without gradient.
+
+    Raises:
+        ValueError: target and output do not fit.
+    """
+    logits = output.float() if regions else against_the_rest(output)
+    classes = logits.shape[1]
+    expected = classes + (ignore_label is not None) if regions else 1
+    if target.shape[1] != expected:
+        raise ValueError(f"target has shape {tuple(target.shape)}; expected {expected} channels")
+    ignored = None
+    if ignore_label is not None:
+        ignored = target[:, classes:].bool() if regions else target == ignore_label
+    hot = target[:, :classes].bool() if regions else _one_hot(target, ignored, classes)
+    if ignored is not None:
+        logits, hot = logits.masked_fill(ignored, -CERTAIN), hot & ~ignored
+    return logits, hot
+
+
+def _one_hot(labels: torch.Tensor, ignored: torch.Tensor | None, classes: int) -> torch.Tensor:
+    known = labels if ignored is None else labels.masked_fill(ignored, 0)
+    lowest, highest = (float(end) for end in known.aminmax())
+    if lowest < 0 or highest > classes:
+        wrong = lowest if lowest < 0 else highest
+        raise ValueError(f"target holds {wrong:g}; expected labels from 0 to {classes}")
+    numbers = torch.arange(1, classes + 1, device=labels.device)
+    return labels == numbers.view(1, -1, *[1] * (labels.ndim - 2))
+
+
+def against_the_rest(logits: torch.Tensor) -> torch.Tensor:
+    """Return `z_k = x_k - log Σ_{j≠k} e^{x_j}` of each class k but the background, so that `sigmoid(z) = softmax(x)_k`.
+
+    So a class has the published loss of one channel, whatever the number of classes. (With `activation="softmax"` and
+    without a background, focal has no term for false positives, as in MONAI.)
+
+    Args:
+        logits: (B, 1 + classes, *spatial); channel 0 is the background.
+
+    Raises:
+        ValueError: fewer than two channels.
+
+    Example:
+        >>> x = torch.tensor([[[[0.0]], [[1.0]], [[2.0]]]])
+        >>> torch.allclose(against_the_rest(x).sigmoid(), x.softmax(1)[:, 1:])
+        True
+    """
+    if logits.shape[1] < 2:
+        raise ValueError(f"output has shape {tuple(logits.shape)}; expected a channel of background and of each class")
+    x = logits.float()
+    before = torch.logcumsumexp(x, 1)[:, :-1]
+    after = torch.logcumsumexp(x.flip(1), 1).flip(1)[:, 2:]
+    rest = torch.cat([torch.logaddexp(before[:, :-1], after), before[:, -1:]], 1)
+    return x[:, 1:] - rest
