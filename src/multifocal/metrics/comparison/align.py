@@ -1,6 +1,5 @@
 """The values of several methods side by side, after checking that they can be compared."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,13 +7,12 @@ import numpy as np
 
 from multifocal.errors import UserError, unknown_name
 from multifocal.metrics.catalogue import METRICS, Metric
+from multifocal.metrics.comparison.checks import by_case, check_cases, check_settings
 from multifocal.metrics.results import Results
 from multifocal.metrics.summary import Row, Undefined
 
 DEFAULT_METRICS = ("pq", "dice", "masd", "nsd", "volume_difference", "fdr", "fnr", "ppv", "sen", "f1")
 """What is compared by default: the metrics of the instance-loss study (Rachmadi et al. 2024), and the challenge's."""
-
-_OF_THE_CASE = ("stratum", "true_ml")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +51,9 @@ def align(
     """
     if not methods:
         raise ValueError("methods is empty; expected at least one")
-    rows = {name: _by_case(name, results.rows, label) for name, results in methods.items()}
-    _check_cases(rows)
-    _check_settings(methods)
+    rows = {name: by_case(name, results.rows, label=label) for name, results in methods.items()}
+    check_cases(rows)
+    check_settings({name: results.summary.get("settings", {}) for name, results in methods.items()})
     first = next(iter(rows.values()))
     cases = sorted(first)
     chosen = _choose(rows, metrics)
@@ -73,54 +71,6 @@ def align(
                 values[place] = np.where(gaps[place], diagonals, values[place])
     strata = np.array([first[case]["stratum"] for case in cases])
     return Values(tuple(rows), tuple(chosen), strata, values, gaps, undefined)
-
-
-def _by_case(method: str, rows: Sequence[Row], label: str | None) -> dict[str, Row]:
-    labels = sorted({row["label"] for row in rows if "label" in row})
-    if labels or label is not None:
-        if label not in labels:
-            chosen = "choose one with label" if label is None else f"{label!r} is not among them"
-            raise UserError(f"method {method}: the classes are {', '.join(labels) or 'not told apart'}; {chosen}")
-        rows = [row for row in rows if row["label"] == label]
-    if not rows:
-        raise UserError(f"method {method}: no cases; evaluate some first")
-    found = {row["case"]: row for row in rows}
-    if len(found) < len(rows):
-        doubled = sorted(name for name, count in Counter(row["case"] for row in rows).items() if count > 1)
-        raise UserError(f"method {method}: more than one row for {', '.join(doubled)}; keep one of each")
-    return found
-
-
-def _check_cases(rows: Mapping[str, Mapping[str, Row]]) -> None:
-    name, reference = next(iter(rows.items()))
-    for other, found in rows.items():
-        missing, surplus = sorted(reference.keys() - found.keys()), sorted(found.keys() - reference.keys())
-        if missing or surplus:
-            lacks = [f"{other} lacks {', '.join(missing)}"] if missing else []
-            lacks += [f"{name} lacks {', '.join(surplus)}"] if surplus else []
-            raise UserError(
-                f"methods need the same cases, but {'; '.join(lacks)}; evaluate all methods on the same cases"
-            )
-        for case, row in found.items():
-            for column in _OF_THE_CASE:
-                ours, theirs = reference[case].get(column), row.get(column)
-                if ours != theirs:
-                    raise UserError(
-                        f"case {case}: {column} is {ours} for method {name} and {theirs} for {other}; "
-                        "evaluate both against the same labels"
-                    )
-
-
-def _check_settings(methods: Mapping[str, Results]) -> None:
-    found = {name: dict(results.summary.get("settings", {})) for name, results in methods.items()}
-    (name, reference), *others = found.items()
-    for other, settings in others:
-        for key in sorted((reference.keys() & settings.keys()) - {"allow_missing"}):
-            if reference[key] != settings[key]:
-                raise UserError(
-                    f"methods were scored differently: {key} is {reference[key]} for {name} "
-                    f"and {settings[key]} for {other}; evaluate both alike"
-                )
 
 
 def _choose(rows: Mapping[str, Mapping[str, Row]], metrics: Sequence[str] | None) -> list[Metric]:
