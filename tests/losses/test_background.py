@@ -146,7 +146,7 @@ def test_what_was_made_beforehand_loses_its_background_too(three):
 @pytest.mark.parametrize(
     ("options", "channels", "change", "message"),
     [
-        ({"activation": "softmax"}, 3, lambda y: y.index_fill(1, torch.tensor([0]), 0), "not in one class; expected a one"),
+        ({"activation": "softmax"}, 3, lambda y: y * torch.tensor([0, 1, 1])[:, None, None], "expected a one in one"),
         ({"activation": "softmax"}, 3, lambda y: torch.full_like(y[:, :1], 3), "expected class numbers from 0 to 2"),
         ({"activation": "softmax"}, 3, lambda y: torch.full_like(y[:, :1], 0.5), "expected class numbers from 0 to 2"),
         ({"activation": "sigmoid"}, 3, lambda y: y[:, :1], "target has shape"),

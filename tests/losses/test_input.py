@@ -4,7 +4,7 @@ import torch
 from multifocal import losses
 from multifocal.instances import label
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 
 def pair(*shape):
@@ -24,6 +24,14 @@ def pair(*shape):
         (torch.zeros(1, 0, 4, 4), torch.zeros(1, 0, 4, 4), "at least one voxel"),
         (torch.zeros(1, 1, 4, 4, dtype=torch.int64), torch.zeros(1, 1, 4, 4), "logits has dtype torch.int64"),
         (torch.full((1, 1, 4, 4), NAN), torch.zeros(1, 1, 4, 4), "logits holds NaN"),
+        (torch.full((1, 1, 4, 4), INF), torch.zeros(1, 1, 4, 4), "logits ranges from inf to inf; expected finite"),
+        (torch.full((1, 1, 4, 4), -INF), torch.zeros(1, 1, 4, 4), "logits ranges from -inf to -inf; expected finite"),
+        (torch.full((1, 1, 4, 4), 1e5).half(), torch.zeros(1, 1, 4, 4), "expected finite numbers"),
+        ([[[[0.0]]]], torch.zeros(1, 1, 1, 1), "logits is a list; expected a tensor"),
+        (torch.zeros(1, 1, 4, 4), None, "target is a NoneType; expected a tensor"),
+        (torch.zeros(1, 1, 4, 4), "mask", "target is a str; expected a tensor"),
+        (torch.zeros(1, 1, 4, 4), torch.zeros(4, 4), r"target has shape \(4, 4\); expected \(B, C, X, Y\)"),
+        (torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4, dtype=torch.complex64), "expected zeros and ones of a real"),
         (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), NAN), "target holds nan"),
         (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5), "target holds 0.5; expected only 0 and 1"),
         (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 2), "target holds 2"),
@@ -46,13 +54,79 @@ def test_what_does_not_fit(logits, target, message):
         ({}, {"instances": torch.zeros(1, 1, 4, 4)}, "instances has dtype"),
         ({}, {"instances": torch.ones(1, 1, 4, 4, dtype=torch.int32)}, "instances is not 0 exactly where target is"),
         ({}, {"instances": -torch.ones(1, 1, 4, 4, dtype=torch.int32)}, "label -1"),
+        ({}, {"instances": torch.zeros(1, 1, 4, 4, dtype=torch.int32).numpy()}, "instances is a ndarray"),
+        (
+            {},
+            {"instances": torch.zeros(1, 1, 4, 4, dtype=torch.bool)},
+            "instances has dtype torch.bool; expected integer",
+        ),
         ({}, {"distances": torch.zeros(1, 1, 4)}, "distances has shape"),
+        ({}, {"distances": torch.zeros(1, 1, 4, 4).numpy()}, "distances is a ndarray; expected a tensor"),
+        ({}, {"distances": "field"}, "distances is a str; expected a tensor"),
+        ({}, {"distances": torch.zeros(1, 1, 4, 4, dtype=torch.int32)}, "distances has dtype torch.int32"),
     ],
 )
 def test_options_that_do_not_fit(options, call, message):
+    """Where nothing is made of what was passed, too: only what it holds is then not looked at."""
     logits, target = torch.full((1, 1, 4, 4), 3.0), torch.zeros(1, 1, 4, 4)
+    for name in ("ici", "dice") if "is not 0" not in message and "label" not in message else ("ici",):
+        with pytest.raises(ValueError, match=message):
+            losses.build(name, **options)(logits, target, **call)
+
+
+def changed(distances, where, value):
+    distances = distances.clone()
+    distances[where] = value
+    return distances
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: changed(d, (0, 0, 3, 3), NAN), "distances holds NaN or infinity"),
+        (lambda d: changed(d, (0, 0, 3, 3), INF), "distances holds NaN or infinity"),
+        (lambda d: changed(d, (0, 0, 3, 3), -1.0), "distances is not above 0"),
+        (lambda d: 0 * d, "distances is not above 0"),
+        (lambda d: changed(d, (1, 0, 3, 3), 1.0), "distances is not above 0"),  # an image without a lesion
+        (lambda d: 2 * d, r"distances are 2 beside a border; expected a side of the voxels, as .*spacing=\(1.0, 3.0\)"),
+        (lambda d: 0.25 * d, "distances are 0.25 beside a border"),
+    ],
+)
+def test_distances_that_cannot_be(change, message):
+    logits, target = torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)
+    target[0, :, 2:5, 2:6] = 1
+    distances = losses.target_distances(target, spacing=(1.0, 3.0))
+    loss = losses.build("tversky-hausdorff", spacing=(1.0, 3.0))
+    expected = loss(logits, target)
+    for kind in (torch.float32, torch.float64, torch.float16):
+        assert loss(logits, target, distances=distances.to(kind)).item() == pytest.approx(expected.item(), rel=1e-3)
     with pytest.raises(ValueError, match=message):
-        losses.build("ici", **options)(logits, target, **call)
+        loss(logits, target, distances=change(distances))
+
+
+@pytest.mark.parametrize(
+    ("target", "spacing", "message"),
+    [
+        (torch.full((1, 1, 4, 4), 2), None, "target holds 2; expected only 0 and 1"),
+        (torch.zeros(4, 4), None, r"target has shape \(4, 4\)"),
+        (torch.zeros(1, 1, 4, 4), (1.0, 1.0, 1.0), "expected 2 numbers, one for each axis"),
+        (torch.zeros(1, 1, 4, 4), (1.0, 0.0), "spacing=.*; expected a number greater than 0"),
+        ("target", None, "target is a str"),
+    ],
+)
+def test_targets_without_distances(target, spacing, message):
+    with pytest.raises(ValueError, match=message):
+        losses.target_distances(target, spacing=spacing)
+
+
+def test_the_threshold_is_that_of_distances_too(random_batch):
+    logits, target = random_batch((2, 1, 12, 10))
+    low, high = (losses.build("hausdorff-dt", threshold=t) for t in (0.2, 0.5))
+    assert low(logits, target).item() != pytest.approx(high(logits, target).item(), rel=1e-3)
+    p = torch.sigmoid(logits)
+    lifted = torch.where(p > 0.2, 0.9, 0.1)  # the same mask at either threshold
+    fields = [((loss.terms(torch.logit(lifted), target))["hausdorff-dt"]).item() for loss in (low, high)]
+    assert fields[0] == pytest.approx(fields[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"spacing": (0.0, 1.0)}, {"threshold": 0.0}, {"threshold": 1.0}])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from multifocal.errors import UserError
 from multifocal.losses.schedules import Schedule, Weight, product, schedule
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ class Term(Expression):
         """Return the term over regions of the image, which only a criterion can be.
 
         Raises:
-            ValueError: the term is no criterion.
+            UserError: the term is no criterion.
         """
-        raise ValueError(f"over={partition!r}: {self.name} measures images as they are; expected a criterion")
+        raise UserError(f"over={partition!r}: {self.name} measures images as they are; expected a criterion")
 
     @property
     @abstractmethod
