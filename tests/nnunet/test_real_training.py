@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from multifocal import losses
 from multifocal.cohorts.phantom import phantom_case
-from multifocal.nnunet import TRAINERS, trainer_name
+from multifocal.nnunet import TRAINERS, build_loss, trainer_name
 from multifocal.volumes import crop, orient, read, write
 
 pytest.importorskip("nnunetv2")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "nnunet.md"
 LOSSES = ("blob-gdf", "cc-dice-ce", "tversky-hausdorff")
 # Our trainers, found as nnU-Net finds them, but with two epochs of two steps.
 SHORT = """
@@ -127,3 +129,29 @@ def test_every_loss_has_a_trainer(install, monkeypatch):
         found = recursive_find_trainer_class_by_name(trainer_name(loss))
         assert issubclass(found, nnUNetTrainer) and found.multifocal_loss == {"name": loss}
     assert recursive_find_trainer_class_by_name("nnUNetTrainerMultifocal").multifocal_loss is None
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_dice_ce_is_nnunets_own_loss(regions):
+    from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+
+    rng = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2, 2, 6, 8, 10, generator=rng)
+    labels = torch.randint(0, 2, (2, 1, 6, 8, 10), generator=rng)
+    dice = {"batch_dice": False, "smooth": 1e-5, "do_bg": regions, "ddp": False}
+    options = {"dice_class": MemoryEfficientSoftDiceLoss}
+    theirs = DC_and_BCE_loss({}, dice, **options) if regions else DC_and_CE_loss(dice, {}, **options)
+    target = torch.cat([labels, 1 - labels], 1).bool() if regions else labels
+    found = build_loss("dice-ce", regions=regions)(logits, target)
+    assert found.item() == pytest.approx(theirs(logits, target).item() + 1, rel=1e-5)  # theirs is minus Dice
+
+
+def test_the_pages_trainer_is_one():
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    (code,) = re.findall(r"```python\n(from multifocal.*?)```", PAGE.read_text(), re.S)
+    found: dict = {}
+    exec(compile(code, str(PAGE), "exec"), found)  # noqa: S102
+    assert issubclass(found["nnUNetTrainerMine"], nnUNetTrainer)
+    assert found["nnUNetTrainerMine"].on_train_start.__module__ == "multifocal.nnunet.trainer"

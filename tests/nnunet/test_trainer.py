@@ -1,6 +1,8 @@
 """The trainer on a stand-in for nnU-Net's, with the attributes of version 2.8 that it touches."""
 
+import re
 import runpy
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -107,12 +109,15 @@ def test_other_processes_leave_the_record_alone(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_from_yaml(tmp_path, monkeypatch):
+def test_the_pages_yaml(tmp_path, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "nnunet.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)
     file = tmp_path / "mine.yaml"
-    file.write_text("name: tversky\noptions: {alpha: 0.1, beta: 0.9}\ndistances: mm\n")
+    file.write_text(text)
     monkeypatch.setenv("MULTIFOCAL_LOSS", str(file))
-    choice = choose(None, None)
-    assert (choice.name, choice.options, choice.distances) == ("tversky", {"alpha": 0.1, "beta": 0.9}, "mm")
+    loss = started(FromEnvironment, tmp_path).loss
+    assert loss.levels[0].weights == {"tversky": 0.9, "log-hausdorff-dt": (0.0, 0.1)}
+    assert loss.levels[1].options.spacing == (4.0, 3.0, 3.0)
 
 
 @pytest.mark.parametrize(
