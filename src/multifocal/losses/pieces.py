@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 _PIECE = 1 << 15
 _PIECES_PER_THREAD = 4
 
-_Piece = tuple[int, slice, torch.Tensor]
+Piece = tuple[int, slice, torch.Tensor]
 
 
 def sums(x: torch.Tensor, plan: "Plan") -> torch.Tensor:
     """Return the sums over each group's background, (quantities, groups), in float64."""
-    total = torch.zeros(len(plan.quantities), plan.count, dtype=torch.float64)
-    return sum(_shared(_pieces(x, plan), lambda pieces: _add_up(x, plan, pieces)), total) if plan.quantities else total
+    return torch.stack(_shared(plan.pieces, lambda pieces: _add_up(x, plan, pieces))).sum(0)
 
 
 def pass_back(x: torch.Tensor, plan: "Plan", of_sums: torch.Tensor, gradient: torch.Tensor) -> None:
     """Write the gradient of the background's sums. At the foreground's probabilities it means nothing."""
-    _shared(_pieces(x, plan), lambda pieces: _pass_back(x, plan, pieces, of_sums, gradient))
+    _shared(plan.pieces, lambda pieces: _pass_back(x, plan, pieces, of_sums, gradient))
 
 
 def above(x: torch.Tensor, source: Source, threshold: float, *, closed: bool) -> torch.Tensor:
@@ -51,14 +50,13 @@ def above(x: torch.Tensor, source: Source, threshold: float, *, closed: bool) ->
     return torch.from_numpy(found)
 
 
-def _pieces(x: torch.Tensor, plan: "Plan") -> list[_Piece]:
+def cut(images: int, size: int, ones: torch.Tensor) -> list[Piece]:
     """Return image, piece and the foreground's indices in the piece."""
-    images, size = x.shape
     starts = [(image, start) for image in range(images) for start in range(0, size, _PIECE)]
     lower = torch.tensor([image * size + start for image, start in starts] + [images * size])
-    ends = torch.searchsorted(plan.ones, lower).tolist()
+    ends = torch.searchsorted(ones, lower).tolist()
     return [
-        (image, slice(start, min(start + _PIECE, size)), plan.ones[ends[n] : ends[n + 1]] - (image * size + start))
+        (image, slice(start, min(start + _PIECE, size)), ones[ends[n] : ends[n + 1]] - (image * size + start))
         for n, (image, start) in enumerate(starts)
     ]
 
@@ -74,20 +72,12 @@ def _shared(pieces: list[Any], work: Callable[[list[Any]], Any]) -> list[Any]:
     return shared(run, len(pieces), threads=torch.get_num_threads(), least=_PIECES_PER_THREAD)
 
 
-def _background(x: torch.Tensor, source: Source, piece: _Piece) -> torch.Tensor:
-    """Return a piece of x whose foreground has p = 0, where every quantity is zero."""
-    image, where, ones = piece
-    return x[image, where].index_fill(0, ones, source.never) if len(ones) else x[image, where]
-
-
-def _add_up(x: torch.Tensor, plan: "Plan", pieces: list[_Piece]) -> torch.Tensor:
+def _add_up(x: torch.Tensor, plan: "Plan", pieces: list[Piece]) -> torch.Tensor:
     """Return the sums over the background of some pieces."""
     costly = any(quantity.costly for quantity in plan.quantities)
     table = np.zeros((len(plan.quantities), plan.count))
-    for piece in pieces:
-        image, where, _ = piece
-        calm = _background(x, plan.source, piece)
-        p, c = plan.source.outside(calm) if costly else (plan.source.probability(calm),) * 2
+    for image, where, ones in pieces:
+        p, c = plan.source.background(x[image, where], ones, costly=costly)
         for row, (quantity, field) in enumerate(zip(plan.quantities, plan.fields, strict=True)):
             value = quantity.background(p, c, None if field is None else field[image, where])
             if plan.groups is None:
@@ -100,14 +90,12 @@ def _add_up(x: torch.Tensor, plan: "Plan", pieces: list[_Piece]) -> torch.Tensor
 
 
 def _pass_back(
-    x: torch.Tensor, plan: "Plan", pieces: list[_Piece], of_sums: torch.Tensor, gradient: torch.Tensor
+    x: torch.Tensor, plan: "Plan", pieces: list[Piece], of_sums: torch.Tensor, gradient: torch.Tensor
 ) -> None:
     """Write the gradient of the background's sums by some pieces."""
     costly = any(quantity.costly_slope for quantity in plan.quantities)
-    for piece in pieces:
-        image, where, _ = piece
-        calm = _background(x, plan.source, piece)
-        p, c = plan.source.outside(calm) if costly else (plan.source.probability(calm),) * 2
+    for image, where, ones in pieces:
+        p, c = plan.source.background(x[image, where], ones, costly=costly)
         by_p: torch.Tensor | None = None
         by_c: torch.Tensor | None = None
         groups = None if plan.groups is None else plan.groups[image, where].int()

@@ -205,7 +205,7 @@ class Scene:
         fields = tuple(self.field(quantity) for quantity in quantities)
         ones = self.tensor("ones")
         taken = ones[:0] if self._inside is not None else self.tensor("voxels")
-        sums, inside = split(self.x, Plan(self.source, quantities, fields, ones, taken, groups, count))
+        sums, inside = split(self.x, Plan(self.source, quantities, fields, ones, taken, groups, count, self.x.shape))
         if self._inside is None:
             self._inside = inside
         return sums

@@ -17,11 +17,9 @@ class Source:
 
     Args:
         name: "logits", "log-probabilities" or "probabilities".
-        never: the value that stands for p = 0.
     """
 
     name: str
-    never: float
 
     def probability(self, x: torch.Tensor) -> torch.Tensor:
         """Return p, a tensor of its own."""
@@ -37,18 +35,32 @@ class Source:
             return x.exp(), torch.zeros_like(x)
         return x, _cost(1 - x)
 
+    def background(self, x: torch.Tensor, ones: torch.Tensor, *, costly: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return p and the cost of a target of 0, if that is asked for; at the ones p = 0, which costs nothing."""
+        p = self.probability(x)
+        if len(ones):
+            p.index_fill_(0, ones, 0)
+        if not costly:
+            return p, p
+        c = functional.softplus(x) if self.name == "logits" else self.outside(x)[1]
+        return p, c.index_fill_(0, ones, 0) if len(ones) else c
+
     def chain(
         self, p: torch.Tensor, by_p: torch.Tensor | None, by_c: torch.Tensor | None, *, out: torch.Tensor
     ) -> torch.Tensor:
-        """Write the derivative by x where the target is 0, given those by p and by c (None: zero)."""
+        """Write the derivative by x where the target is 0, given those by p and by c (None: zero).
+
+        `out` may be p itself if by_c is None.
+        """
         if self.name == "logits":
             if by_p is None:
                 return out.zero_() if by_c is None else torch.mul(p, by_c, out=out)
             torch.ops.aten.sigmoid_backward.grad_input(by_p.expand_as(p), p, grad_input=out)
             return out if by_c is None else out.addcmul_(p, by_c)
-        out.copy_(p.new_zeros(()) if by_p is None else by_p)
+        by_p = p.new_zeros(()) if by_p is None else by_p
         if self.name == "log-probabilities":
-            return out.mul_(p)
+            return torch.mul(p, by_p, out=out)
+        out.copy_(by_p)
         if by_c is not None:
             out.add_(by_c / (1 - p).clamp_min(_STEEPEST))
         return out
@@ -96,6 +108,4 @@ def _cost(p: torch.Tensor) -> torch.Tensor:
     return torch.where(certain, steep, -torch.where(certain, 1, p).log())
 
 
-LOGITS = Source("logits", -torch.inf)
-LOG_PROBABILITIES = Source("log-probabilities", -torch.inf)
-PROBABILITIES = Source("probabilities", 0.0)
+LOGITS, LOG_PROBABILITIES, PROBABILITIES = Source("logits"), Source("log-probabilities"), Source("probabilities")

@@ -5,6 +5,7 @@ short vector on which plain differentiable operations do the rest. The backward 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -25,6 +26,7 @@ class Plan:
         voxels: flat indices of the voxels to take out.
         groups: for each voxel the group (from 0) that it is summed in; None means its image.
         count: how many groups there are.
+        shape: of x.
     """
 
     source: Source
@@ -34,6 +36,12 @@ class Plan:
     voxels: torch.Tensor
     groups: torch.Tensor | None
     count: int
+    shape: torch.Size
+
+    @cached_property
+    def pieces(self) -> list[pieces.Piece]:
+        """What is worked on at a time."""
+        return pieces.cut(self.shape[0], self.shape[1], self.ones)
 
     @property
     def simple(self) -> bool:
@@ -79,31 +87,42 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
-        ctx.plan = plan
+        ctx.save_for_backward(x)
+        ctx.plan, ctx.p = plan, None
         inside = x.view(-1).index_select(0, plan.voxels)
         if plan.simple:
-            p = plan.source.probability(x)
-            p.view(-1).index_fill_(0, plan.ones, 0)
-            ctx.save_for_backward(x, p)
-            return p.sum(1)[None], inside
-        ctx.save_for_backward(x)
+            ctx.p = _calm_probability(x, plan)
+            return ctx.p.sum(1)[None], inside
+        if not plan.quantities:
+            return x.new_zeros(0, plan.count), inside
         return pieces.sums(x, plan).to(x.dtype), inside
 
     @staticmethod
     def backward(ctx, of_sums: torch.Tensor, of_voxels: torch.Tensor):  # type: ignore[no-untyped-def]
-        x, plan = ctx.saved_tensors[0], ctx.plan
+        (x,), plan = ctx.saved_tensors, ctx.plan
         if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
             # Sums of no quantity depend on nothing.
             first = 0 if plan.quantities else 1
             outputs, weights = _plain(x, plan)[first:], (of_sums, of_voxels)[first:]
             return torch.autograd.grad(outputs, x, weights, create_graph=True)[0], None
-        gradient = torch.empty_like(x) if plan.quantities else torch.zeros_like(x)
         if plan.simple:
-            plan.source.chain(ctx.saved_tensors[1], of_sums[0, :, None], None, out=gradient)
+            # The gradient takes the place of p, which a second call computes again.
+            p, ctx.p = _calm_probability(x, plan) if ctx.p is None else ctx.p, None
+            gradient = plan.source.chain(p, of_sums[0, :, None], None, out=p)
         elif plan.quantities:
+            gradient = torch.empty_like(x)
             pieces.pass_back(x, plan, of_sums, gradient)
+        else:
+            gradient = torch.zeros_like(x)
         flat = gradient.view(-1)
         if plan.quantities and plan.source is PROBABILITIES:  # the others are flat at p = 0
             flat.index_fill_(0, plan.ones, 0)
         flat.index_add_(0, plan.voxels, of_voxels)
         return gradient, None
+
+
+def _calm_probability(x: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Return p, zero in the foreground."""
+    p = plan.source.probability(x)
+    p.view(-1).index_fill_(0, plan.ones, 0)
+    return p
