@@ -4,10 +4,11 @@ import multiprocessing
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from multifocal.cohorts import Case, Cohort, ImageFile
 from multifocal.errors import UserError
-from multifocal.metrics import evaluate_case, evaluate_cohort
+from multifocal.metrics import LESION_COLUMNS, evaluate_case, evaluate_cohort, read_results, write_results
 from multifocal.volumes import Geometry, Volume, write
 
 GRID = Geometry((12, 10, 8), (1.0, 2.0, 4.0), (5.0, -3.0, 2.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -202,3 +203,94 @@ def test_no_folder_and_no_case(cohort, tmp_path):
         evaluate_cohort(tmp_path / "nowhere", cohort)
     with pytest.raises(UserError, match="no cases"):
         evaluate_cohort(tmp_path / "out", cohort.subset([]))
+
+
+def test_lesions_are_placed_in_the_patient(cohort, tmp_path):
+    """On an oblique grid, with SimpleITK as the reference for where an index lies."""
+    turned = Geometry(GRID.size, GRID.spacing, GRID.origin, (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, -1))
+    for name, size in LESION_SIZES.items():
+        write(tmp_path / f"{name}_adc.mha", Volume(BRAIN, turned))
+        write(tmp_path / f"{name}_label.mha", Volume(lesion(size), turned))
+        prediction = lesion(size).astype(np.uint8)
+        prediction[10, 7:9, 6] = 1
+        write(tmp_path / "out" / f"{name}_lesion.nii.gz", Volume(prediction, turned))
+    found = evaluate_cohort(tmp_path / "out", cohort).lesions
+    image = sitk.ReadImage(str(tmp_path / "some_label.mha"))
+    assert [(row["case"], row["kind"]) for row in found[:3]] == [("none", "false"), ("tiny", "true"), ("tiny", "false")]
+    (some,) = [row for row in found if row["case"] == "some" and row["kind"] == "true"]
+    assert (some["x_mm"], some["y_mm"], some["z_mm"]) == pytest.approx(
+        image.TransformContinuousIndexToPhysicalPoint((3.0, 3.0, 3.0))
+    )
+    (false,) = [row for row in found if row["case"] == "some" and row["kind"] == "false"]
+    assert (false["x_mm"], false["y_mm"], false["z_mm"]) == pytest.approx(
+        image.TransformContinuousIndexToPhysicalPoint((10.0, 7.5, 6.0))
+    )
+    facts = {
+        "label": "lesion",
+        "matched": 1,
+        "dice": 1.0,
+        "volume_ml": pytest.approx(27 * 8 / 1000),
+        "bin": "0.20-0.25",
+    }
+    assert {name: some[name] for name in facts} == facts
+    assert tuple(some) == LESION_COLUMNS
+
+
+def test_several_classes_have_a_row_each(cohort, tmp_path):
+    labels = {"core": 4, "whole": (1, 4)}
+    for name, size in LESION_SIZES.items():
+        both = lesion(size) + 3 * (lesion(size // 2) > 0)
+        write(tmp_path / f"{name}_label.mha", Volume(both, GRID))
+        write(tmp_path / "out" / f"{name}_lesion.nii.gz", Volume(np.roll(both, 1, axis=0).astype(np.uint8), GRID))
+    (tmp_path / "out" / "tiny_lesion.nii.gz").unlink()
+    found = evaluate_cohort(tmp_path / "out", cohort, labels=labels, allow_missing=True)
+    assert [(row["case"], row["label"]) for row in found.rows[:3]] == [
+        ("none", "core"), ("none", "whole"), ("tiny", "core"),
+    ]  # fmt: skip
+    core = [row for row in found.rows if row["label"] == "core"]
+    expected = evaluate_case(np.roll(lesion(3), 1, axis=0), lesion(3), spacing=GRID.spacing)
+    assert {name: core[3][name] for name in expected} == expected
+    assert [row["stratum"] for row in core] == ["no lesion", "no lesion", "<1 %", ">5 %"]
+    assert {row["label"] for row in found.lesions} == {"core", "whole"}
+    assert found.settings["labels"] == {"core": (4,), "whole": (1, 4)}
+    summary = write_results(found, tmp_path / "scores")
+    assert summary["labels"]["core"]["overall"]["cases"] == 4
+    assert read_results(tmp_path / "scores").rows[5]["label"] == "whole"
+
+
+def test_a_value_that_no_class_has_is_named(cohort, tmp_path):
+    write(tmp_path / "out" / "much_lesion.nii.gz", Volume(lesion(6) * 7, GRID))
+    with pytest.raises(UserError, match="case much: .*much_lesion.nii.gz: mask holds 7.*; expected only 0, 1; write"):
+        evaluate_cohort(tmp_path / "out", cohort, labels=[1])
+
+
+def test_predicted_label_maps_in_2d(tmp_path):
+    """Touching nuclei: the label's instances are always given, the prediction's when it is said."""
+    grid = Geometry((12, 10), (1.0, 1.0), (0.0, 0.0), (1, 0, 0, 1))
+    labels = np.zeros(grid.size, np.uint8)
+    labels[1:5, 2:8], labels[5:10, 2:8] = 1, 2
+    write(tmp_path / "image.png", Volume(np.ones(grid.size, np.uint8), grid))
+    write(tmp_path / "label.png", Volume(labels, grid))
+    case = Case("c", "c", {"image": ImageFile(tmp_path / "image.png")}, ImageFile(tmp_path / "label.png"))
+    cells = Cohort("demo", tmp_path, "images2d", (case,), "instances")
+    write(tmp_path / "out" / "c_lesion.png", Volume((labels > 0).astype(np.uint8), grid))
+    (row,) = rows_of(tmp_path / "out", cells, matching="iou")
+    assert (row["true_lesions"], row["predicted_lesions"], row["tp"], row["dice"]) == (2, 1, 1, 1.0)
+    write(tmp_path / "out" / "c_lesion.png", Volume(labels, grid))
+    with pytest.raises(UserError, match="case c: .*mask holds 2 .*say which labels or label maps there are"):
+        evaluate_cohort(tmp_path / "out", cells)
+    found = evaluate_cohort(tmp_path / "out", cells, label_maps="both", matching="iou")
+    assert (found.rows[0]["tp"], found.rows[0]["pq"]) == (2, 1.0)
+    assert [row["x_mm"] for row in found.lesions] == [2.5, 7.0] and np.isnan(found.lesions[0]["z_mm"])
+    with pytest.raises(UserError, match="cohort demo has instance labels, which are of one class"):
+        evaluate_cohort(tmp_path / "out", cells, labels=[1, 2])
+
+
+def test_settings_are_those_that_were_used(cohort, tmp_path):
+    found = evaluate_cohort(tmp_path / "out", cohort, matching="iou", min_size=0.1, allow_missing=True).settings
+    assert (found["matching"], found["score"], found["min_size_ml"], found["allow_missing"]) == (
+        "iou",
+        "iou",
+        0.1,
+        True,
+    )
