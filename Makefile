@@ -27,7 +27,8 @@ bench-losses: $(VENV)/.ready
 
 # With PANOPTICA=interpreter of an environment that has panoptica, it takes part.
 bench-metrics: $(VENV)/.ready
-	$(BIN)/python tools/bench_metrics.py $(if $(PANOPTICA),--panoptica-python $(PANOPTICA))
+	OMP_NUM_THREADS=1 $(BIN)/python tools/bench_metrics.py $(if $(PANOPTICA),--panoptica-python $(PANOPTICA))
+	$(BIN)/python tools/bench_cohorts.py
 
 # The pins keep a CPU machine that has the CPU wheel of torch from fetching the CUDA build, and fetch it on a GPU machine.
 $(VENV)/.ready: pyproject.toml constraints.txt tools/fit_torchvision.py

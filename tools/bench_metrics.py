@@ -1,32 +1,28 @@
-"""Time and memory of the metrics, beside the libraries they equal, in the same run. Prints Markdown tables.
+"""Time and memory of the metrics, beside the libraries they equal, in the same run. Prints a Markdown table.
 
-    python tools/bench_metrics.py [--repeats N] [--panoptica-python PYTHON] [--cases N ...]
+    python tools/bench_metrics.py [--repeats N] [--panoptica-python PYTHON]
 
 One pair: 256×256×64 voxels of 1×1×3 mm with 50 lesions and a prediction that misses some, moves others and makes some
 up. All case- and lesion-level metrics in one call stand beside surface-distance alone and the same set from MONAI,
-surface-distance and panoptica (which needs an environment of its own: give its interpreter). All take turns; a number
-is the median of its turns. Memory is the growth of the resident set's peak in a fresh process.
-
-Cohorts: N such cases streamed from disk (50 different ones, copied) by one and by two processes.
+surface-distance and panoptica (which needs an environment of its own: give its interpreter). All have one thread and
+take turns; a number is the median of its turns in processor seconds, which other work on the machine does not stretch.
+Memory is the growth of the resident set's peak in a fresh process.
 """
 
 import argparse
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import torch
 
 SHAPE, SPACING, LESIONS = (256, 256, 64), (1.0, 1.0, 3.0), 50
-DIFFERENT = 50
 
 
 def pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +65,6 @@ def surface_distance_alone(prediction: np.ndarray, target: np.ndarray) -> None:
 
 def monai_case_level(prediction: np.ndarray, target: np.ndarray) -> None:
     """Dice, MASD, ASSD, HD95, NSD, and the counts behind sensitivity, precision and specificity."""
-    import torch
     from monai import metrics
 
     masks = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, target)]
@@ -100,10 +95,10 @@ evaluator = Panoptica_Evaluator(
     instance_metrics=[Metric.DSC, Metric.IOU], global_metrics=[],
 )
 for _ in sys.stdin:
-    started = time.perf_counter()
+    started = time.process_time()
     result = evaluator.evaluate(*pair, verbose=False)["ungrouped"]
     result.pq, result.sq, result.rq, result.pq_dsc
-    print(time.perf_counter() - started, flush=True)
+    print(time.process_time() - started, flush=True)
 """
 
     def __init__(self, python: str, file: Path) -> None:
@@ -120,9 +115,9 @@ for _ in sys.stdin:
 
 
 def seconds(function: Callable[..., object], *arguments: object) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     function(*arguments)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def time_pair(repeats: int, panoptica_python: str | None) -> None:
@@ -193,77 +188,14 @@ def _status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def write_cohort(folder: Path, cases: int) -> None:
-    """Write a manifest of cases and their predictions: `DIFFERENT` ones, and copies of them."""
-    from multifocal.volumes import Geometry, Volume, write
-
-    geometry = Geometry(SHAPE, SPACING, (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
-    lines = ["case,adc,label"]
-    for number in range(cases):
-        name, model = f"case{number:04d}", f"case{number % DIFFERENT:04d}"
-        files = [f"{name}_adc.nii.gz", f"{name}_label.nii.gz", f"masks/{name}_lesion.nii.gz"]
-        if number < DIFFERENT:
-            prediction, target = pair(number)
-            brain = np.zeros(SHAPE, np.int16)
-            brain[48:208, 48:208, 4:60] = 1000
-            for file, array in zip(files, (brain, target.astype(np.uint8), prediction.astype(np.uint8)), strict=True):
-                write(folder / file, Volume(array, geometry))
-        else:
-            for file in files:
-                shutil.copy(folder / file.replace(name, model), folder / file)
-        lines.append(f"{name},{files[0]},{files[1]}")
-    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
-
-
-def evaluate(folder: str, workers: int, queue: object) -> None:
-    """Evaluate the cohort in this process, and report seconds, processor seconds, and peaks of memory in MiB."""
-    from multifocal.cohorts import open_cohort
-    from multifocal.metrics import evaluate_cohort
-
-    cohort = open_cohort(folder)
-    before = _used()
-    taken = seconds(lambda: evaluate_cohort(Path(folder) / "masks", cohort, workers=workers))
-    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    queue.put((taken, _used() - before, peaks[0], peaks[1] if workers > 1 else 0.0))
-
-
-def _used() -> float:
-    return sum(
-        resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-
-
-def time_cohorts(sizes: list[int], scratch: Path | None) -> None:
-    heads = ("cases", "processes", "s", "times as fast as one", "processor s", "peak MiB", "of a worker")
-    print("\n| " + " | ".join(heads) + " |\n" + "|--:" * len(heads) + "|")
-    for size in sizes:
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            write_cohort(Path(folder), size)
-            alone = 0.0
-            for workers in (1, 2):
-                context = get_context("spawn")
-                queue = context.Queue()
-                process = context.Process(target=evaluate, args=(folder, workers, queue))
-                process.start()
-                taken, used, own, worker = queue.get()
-                process.join()
-                alone = alone or taken
-                cells = f"{taken:.0f} | {alone / taken:.2f} | {used:.0f} | {own:.0f} | {worker:.0f}"
-                print(f"| {size} | {workers} | {cells} |", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--panoptica-python", help="interpreter of an environment that has panoptica")
-    parser.add_argument("--cases", type=int, nargs="*", default=[100, 200], help="sizes of the cohorts")
-    parser.add_argument("--scratch", type=Path, help="where the cohorts are written for the time being")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    if arguments.repeats:
-        time_pair(arguments.repeats, arguments.panoptica_python)
-    time_cohorts(arguments.cases, arguments.scratch)
+    torch.set_num_threads(1)
+    time_pair(arguments.repeats, arguments.panoptica_python)
 
 
 if __name__ == "__main__":
