@@ -15,6 +15,7 @@ from multifocal.losses.rates import FalseRate, MissedRate
 from multifocal.losses.registry import build, check_options, describe, names
 from multifocal.losses.schedules import Constant, Linear, Steps
 from multifocal.losses.structure import MultiScaleSimilarity
+from multifocal.losses.voronoi import target_cells
 
 __all__ = [
     "Center",
@@ -44,5 +45,6 @@ __all__ = [
     "gdf",
     "instance_terms",
     "names",
+    "target_cells",
     "target_distances",
 ]

@@ -86,7 +86,8 @@ def check_precomputed(name: str, value: torch.Tensor | None, target: torch.Tenso
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor")
     whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
-    expected = "integer labels, 0 for background" if name == "instances" else "a floating-point type"
+    kinds = {"instances": "integer labels, 0 for background", "cells": "integer numbers of the nearest lesion"}
+    expected = kinds.get(name, "a floating-point type")
     if whole if name == "distances" else not whole:
         raise ValueError(f"{name} has dtype {value.dtype}; expected {expected}")
     if value.shape != target.shape:

@@ -73,6 +73,7 @@ class Compound(nn.Module):
         *,
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
+        cells: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the loss, a scalar.
 
@@ -83,11 +84,13 @@ class Compound(nn.Module):
                 that look at no lesions check their type and shape, and do not use them.
             distances: `target_distances(target)`, if they were made beforehand; likewise. Those of another target, or
                 of a spacing with the same smallest side, are not noticed.
+            cells: `target_cells(target)`, if they were made beforehand; likewise. Those of another spacing are not
+                noticed.
 
         Raises:
             ValueError: input that does not fit.
         """
-        return self.combine(self.terms(logits, target, instances=instances, distances=distances))
+        return self.combine(self.terms(logits, target, instances=instances, distances=distances, cells=cells))
 
     @torch.compiler.disable
     def terms(
@@ -97,12 +100,13 @@ class Compound(nn.Module):
         *,
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
+        cells: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return each unweighted term by name; the arguments are those of `forward`."""
         device = logits.device.type if isinstance(logits, torch.Tensor) else "cpu"
         values: dict[str, torch.Tensor] = {}
         with torch.autocast(device, enabled=False):
-            door = Door(logits, target, self.options, instances=instances, distances=distances)
+            door = Door(logits, target, self.options, instances=instances, distances=distances, cells=cells)
             for classes in (False, True):
                 terms = {n: t for n, t in self._terms.items() if (door.softmax and t.needs.classes) == classes}
                 if terms:

@@ -24,6 +24,7 @@ class View:
         skipped: how many of the first channels count in cross-entropy alone.
         instances: labels of the target's lesions, if they were made beforehand; one a voxel.
         distances: to the target's border, likewise.
+        cells: numbers of the nearest lesion, likewise.
     """
 
     x: torch.Tensor
@@ -35,6 +36,7 @@ class View:
     skipped: int = 0
     instances: torch.Tensor | None = None
     distances: torch.Tensor | None = None
+    cells: torch.Tensor | None = None
 
 
 class Door:
@@ -50,6 +52,7 @@ class Door:
         options: how to read them.
         instances: integer labels of the target's lesions.
         distances: `target_distances(target)`.
+        cells: `target_cells(target)`.
 
     Raises:
         ValueError: something that does not fit.
@@ -68,6 +71,7 @@ class Door:
         *,
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
+        cells: torch.Tensor | None = None,
     ) -> None:
         check_logits(logits, options)
         self.options = options
@@ -76,16 +80,16 @@ class Door:
         self._target = _one_hot(target, logits) if self.softmax else target
         check_target(self._target, logits)
         check_values(self._logits, options)
-        for name, value in (("instances", instances), ("distances", distances)):
+        for name, value in (("instances", instances), ("distances", distances), ("cells", cells)):
             check_precomputed(name, value, self._target)
-        self._precomputed = (instances, distances)
+        self._precomputed = (instances, distances, cells)
 
     def view(self, *, classes: bool) -> View:
         """Return the batch as it is looked at."""
         together = classes and self.softmax
         first = 0 if together else self.options.first_channel
         x, target = self._logits[:, first:], self._target[:, first:]
-        instances, distances = (None if part is None else part[:, first:] for part in self._precomputed)
+        instances, distances, cells = (None if part is None else part[:, first:] for part in self._precomputed)
         if together:
             x = torch.log_softmax(x, dim=1)
         elif self.softmax:
@@ -103,6 +107,7 @@ class Door:
             int(together and self.options.include_background is False),
             instances,
             distances,
+            cells,
         )
 
 

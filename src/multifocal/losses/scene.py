@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from multifocal.distance import border_fields
-from multifocal.instances import Instances, Pairs, cells, given, label, pairs
+from multifocal.instances import Instances, Pairs, given, label, pairs
 from multifocal.losses.distances import check_distances
 from multifocal.losses.door import View
 from multifocal.losses.options import Options
@@ -16,6 +16,7 @@ from multifocal.losses.pieces import above
 from multifocal.losses.quantities import HausdorffOf, Quantity
 from multifocal.losses.sources import Foreground
 from multifocal.losses.split import Plan, split
+from multifocal.losses.voronoi import cells_given, cells_of
 
 
 class Scene:
@@ -181,11 +182,10 @@ class Scene:
 
     def cells(self, side: str) -> tuple[torch.Tensor, np.ndarray]:
         """Return the cells of one side's components, (images, voxels), and their number in each image."""
-        instances = self.true if side == "target" else self.predicted
-        found, counts = cells(instances, spacing=self.options.spacing, device=self.x.device)
-        # Kept until the gradient is taken: as small as they can be.
-        small = found.short() if counts.sum() <= torch.iinfo(torch.int16).max else found
-        return small.view(self.images, self.size), counts
+        if side == "target" and self.view.cells is not None:
+            numbers = self.view.cells.detach().to(self.x.device).reshape(self.images, self.size)
+            return cells_given(numbers, self.tensor("ones"))
+        return cells_of(self.true if side == "target" else self.predicted, self.options, self.x.device)
 
     def split_by(self, groups: torch.Tensor, count: int, quantities: tuple[Quantity, ...]) -> torch.Tensor:
         """Sum quantities over the background of each group of voxels, (quantities, groups)."""
