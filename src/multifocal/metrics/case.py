@@ -9,7 +9,7 @@ from typing import Unpack, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multifocal.metrics.classes import Labels, as_classes, class_masks
+from multifocal.metrics.classes import Labels, chosen_classes, class_masks
 from multifocal.metrics.lesions import Lesion, LesionScores, score_lesions
 from multifocal.metrics.masks import as_labels, as_mask, as_spacing, check_pair, common_box
 from multifocal.metrics.overlap import count
@@ -93,11 +93,9 @@ def evaluate_case(
         1.0
     """
     rules = Rules(**options)
-    if labels is None:
+    classes = chosen_classes(labels, rules=rules)
+    if classes is None:
         return _with_share(score_case(prediction, target, spacing=spacing, rules=rules).metrics, target, brain)
-    if rules.label_maps != "neither":
-        raise ValueError(f"label_maps is {rules.label_maps!r}, and labels names classes; choose one of the two")
-    classes = as_classes(labels)
     predicted = class_masks(prediction, classes=classes, name="prediction")
     true = class_masks(target, classes=classes, name="target")
     return {

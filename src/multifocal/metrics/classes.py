@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from multifocal.errors import UserError
 from multifocal.metrics.masks import as_labels
+from multifocal.metrics.rules import Rules
 
 Labels = Mapping[str, int | Iterable[int]] | Iterable[int]
 Classes = dict[str, tuple[int, ...]]
@@ -37,6 +38,15 @@ def as_classes(labels: Labels) -> Classes:
     if not classes:
         raise UserError("labels is empty; expected at least one class")
     return classes
+
+
+def chosen_classes(labels: Labels | None, *, rules: Rules) -> Classes | None:
+    """Return the classes to score one by one, if any; a `UserError` says that they do not go with label maps."""
+    if labels is None:
+        return None
+    if rules.has_label_maps:
+        raise UserError(f"label_maps is {rules.label_maps!r}, and labels names classes; choose one of the two")
+    return as_classes(labels)
 
 
 def class_masks(values: ArrayLike, *, classes: Classes, name: str) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from multifocal.cohorts.case import Cohort
 from multifocal.errors import UserError
-from multifocal.metrics.classes import Labels, as_classes
+from multifocal.metrics.classes import Labels, chosen_classes
 from multifocal.metrics.journal import append_journal, fingerprint, read_journal
 from multifocal.metrics.pairs import pair_predictions
 from multifocal.metrics.processes import spread
@@ -56,7 +56,7 @@ def evaluate_cohort(
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected 1 or more")
     rules = Rules(**options)
-    classes = None if labels is None else as_classes(labels)
+    classes = chosen_classes(labels, rules=rules)
     if cohort.label_kind == "instances":
         if classes:
             raise UserError(f"cohort {cohort.name} has instance labels, which are of one class; leave out labels")

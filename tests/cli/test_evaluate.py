@@ -1,0 +1,96 @@
+"""`multifocal evaluate`: every rule from the command line, and what the screen shows."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from multifocal.cohorts import open_cohort
+from multifocal.metrics import METRICS, evaluate_cohort, read_results
+from multifocal.volumes import Volume, read, write
+
+
+@pytest.fixture
+def masks(multifocal, cohort, tmp_path):
+    assert multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks").code == 0
+    return tmp_path / "masks"
+
+
+def plain(text):
+    return " ".join(text.split())
+
+
+def test_lesions_are_written_and_shown(multifocal, cohort, masks, tmp_path):
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores")
+    assert (ended.code, ended.err) == (0, "")
+    found, expected = read_results(tmp_path / "scores"), evaluate_cohort(masks, open_cohort(cohort))
+    np.testing.assert_equal((found.rows, found.lesions), (expected.rows, expected.lesions))
+    with (tmp_path / "scores" / "lesions.csv").open() as file:
+        assert {row["kind"] for row in csv.DictReader(file)} == {"true", "false"}
+    for heading in ("Cases", "Lesions", "Lesions by volume", "HD95 (mm)", "CC-Dice", "volume (ml)", "rate"):
+        assert heading in ended.out
+    assert "FNR, SEN: in brackets the cases where undefined (only the target is empty)" in plain(ended.out)
+    assert f"{found.summary['overall']['metrics']['pq']['mean']:.3f}" in ended.out
+    name, group = next(iter(found.summary["lesions"].items()))
+    assert f"│ {name}" in ended.out and f"{group['false']} │" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (("--matching", "iou", "--threshold", "0.3"), {"matching": "iou", "threshold": 0.3, "score": "iou"}),
+        (("--matching", "iou", "--score", "dice"), {"matching": "iou", "score": "dice"}),
+        (("--connectivity", "face", "--min-size", "0.05"), {"connectivity": "face", "min_size_ml": 0.05}),
+        (("--convention", "voxel", "--tolerance", "1"), {"convention": "voxel", "tolerance_mm": 1.0}),
+        (("--protocol", "bonbid-2023"), {"protocol": "bonbid-2023"}),
+        (("--label", "lesion=1", "--label", "all=1,2"), {"labels": {"lesion": [1], "all": [1, 2]}}),
+    ],
+)
+def test_every_rule_reaches_the_cases(multifocal, cohort, masks, tmp_path, options, settings):
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", *options)
+    assert (ended.code, ended.err) == (0, "")
+    told = json.loads((tmp_path / "scores" / "summary.json").read_text())["settings"]
+    assert {name: told[name] for name in settings} == settings
+    names = {"tolerance_mm": "tolerance", "min_size_ml": "min_size"}
+    used = {names.get(name, name): value for name, value in told.items() if name != "allow_missing"}
+    expected = evaluate_cohort(masks, open_cohort(cohort), **used)
+    np.testing.assert_equal(read_results(tmp_path / "scores").rows, expected.rows)
+
+
+def test_several_classes_are_shown_one_by_one(multifocal, cohort, masks, tmp_path):
+    for path in [*masks.iterdir(), *(cohort / "3LABEL").iterdir()]:
+        mask = read(path)
+        array = mask.array.astype(np.uint8)
+        array[mask.array.shape[0] // 2 :] *= 4
+        write(path, Volume(array, mask.geometry))
+    wrong = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores")
+    assert wrong.code == 2 and "mask holds 4 at" in wrong.err and wrong.err.count("\n") == 1
+    ended = multifocal(
+        "evaluate", masks, cohort, "--out", tmp_path / "scores", "--label", "left=1", "--label", "right=4"
+    )
+    assert (ended.code, ended.err) == (0, "")
+    rows = read_results(tmp_path / "scores").rows
+    assert [row["label"] for row in rows] == ["left", "right"] * 6 and set(METRICS) <= set(rows[0])
+    for title in ("Cases (left)", "Lesions (right)", "Lesions by volume (right)"):
+        assert title in ended.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--label", "core"), "--label core: expected NAME=VALUES, such as core=1,4"),
+        (("--label", "core=1,"), "--label core=1,: expected NAME=VALUES"),
+        (("--label", "=1"), "--label =1: expected NAME=VALUES"),
+        (("--label", "core=0"), "label 'core' has the values (0,); expected whole numbers above 0"),
+        (("--label", "a=1", "--label", "a=2"), "--label a=2: a is there twice"),
+        (("--label", "a=1", "--label-maps", "both"), "label_maps is 'both', and labels names classes"),
+        (("--threshold", "0"), "threshold is 0.0; expected an IoU above 0"),
+        (("--protocol", "bonbid-2023", "--tolerance", "1"), "protocol bonbid-2023 measures surfels within 2 mm"),
+        (("--protocol", "bonbid-2023", "--undefined", "diagonal"), "--protocol bonbid-2023 leaves undefined distances"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(multifocal, cohort, masks, tmp_path, options, message):
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", *options)
+    assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert message in ended.err and not (tmp_path / "scores").exists()
