@@ -6,7 +6,7 @@ from multifocal.studies.loading import dump, load, names, resolve
 from multifocal.studies.local import run_here
 from multifocal.studies.machine import slots
 from multifocal.studies.reading import StudyFolder, read_study
-from multifocal.studies.run import Plan, begun, conclude, run_cells
+from multifocal.studies.run import Plan, begun, conclude, jobs, run_cells
 from multifocal.studies.settings import Published, Resources, Study
 from multifocal.studies.state import Outcome
 
@@ -22,6 +22,7 @@ __all__ = [
     "begun",
     "conclude",
     "dump",
+    "jobs",
     "load",
     "make_grid",
     "names",

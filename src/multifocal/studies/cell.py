@@ -12,6 +12,7 @@ import statistics
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +150,20 @@ def _lock(folder: Path) -> None:
         raise write_error(folder, error) from error
 
 
+def _say(what: str) -> None:
+    sys.stderr.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {what}\n")
+    sys.stderr.flush()
+
+
 def main() -> None:
     """Do the job that stdin names."""
     job = Job.model_validate_json(sys.stdin.buffer.readline())
     _end_with_parent()
     try:
         _lock(job.folder)
-        run(job)
+        _say(f"started, process {os.getpid()}")
+        outcome = run(job)
+        _say(f"done after {outcome.epochs or 0} epochs")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -74,6 +74,23 @@ def begun(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: 
         yield Plan(grid, out, states)
 
 
+def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto") -> list[Job]:
+    """Return what is left to do, in the order to begin it in."""
+    return [
+        Job(
+            study=plan.out.absolute(),
+            cohort=cohort.absolute(),
+            layout=layout,
+            arm=cell.arm,
+            fold=cell.fold,
+            seed=cell.seed,
+            fingerprint=plan.grid.fingerprint_of(cell),
+            device=device,
+        )
+        for cell in plan.states.open
+    ]
+
+
 def run_cells(
     plan: Plan,
     engine: Engine,
@@ -93,21 +110,8 @@ def run_cells(
         device: of the cells.
         on_event: told of every cell that begins or ends.
     """
-    jobs = [
-        Job(
-            study=plan.out.absolute(),
-            cohort=cohort.absolute(),
-            layout=layout,
-            arm=cell.arm,
-            fold=cell.fold,
-            seed=cell.seed,
-            fingerprint=plan.grid.fingerprint_of(cell),
-            device=device,
-        )
-        for cell in plan.states.open
-    ]
     ended = []
-    for event in engine(jobs):
+    for event in engine(jobs(plan, cohort=cohort, layout=layout, device=device)):
         if on_event:
             on_event(event)
         if event and event[1] is not None:

@@ -42,7 +42,7 @@ class MetricSettings(Config):
     """How masks are scored: what stands for an undefined distance, and fields of `multifocal.metrics.Rules`."""
 
     undefined: Undefined = "skip"
-    rules: dict[str, Any] = {}
+    rules: dict[str, Any] = Field(default_factory=lambda: asdict(Rules()))
 
     @field_validator("rules")
     @classmethod

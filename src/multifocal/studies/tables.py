@@ -118,9 +118,7 @@ def _median(outcomes: Sequence[Outcome], get: Callable[[Outcome], float | None])
 def _source(study: Study, table: str) -> list[str]:
     if table != "published" or study.published is None:
         return []
-    return [
-        f"Theirs: {study.published.source}; {study.published.data}. Other data than ours: the columns do not compare."
-    ]
+    return [f"Theirs: {study.published.source}; {study.published.data}. Not our data: the columns do not compare."]
 
 
 def _markdown(rows: Sequence[Row]) -> str:

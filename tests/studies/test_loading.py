@@ -1,0 +1,164 @@
+"""What a study may say, and what is said about one that cannot be."""
+
+import hypothesis
+import pytest
+import yaml
+from hypothesis import strategies as st
+
+from multifocal import losses, recipes, studies
+from multifocal.errors import UserError
+from multifocal.studies.loading import merged
+
+BASE = """
+name: mine
+recipe: default
+arms:
+  one: {loss: {name: dice}}
+  two: {training: {epochs: 2}}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text=BASE, *overrides):
+        (tmp_path / "mine.yaml").write_text(text)
+        return studies.load(tmp_path / "mine.yaml", overrides=overrides)
+
+    return load
+
+
+def test_arms_are_the_recipe_with_what_they_change(load):
+    study = load(BASE + "set: {training: {epochs: 7}, optimizer: {lr: 0.5}}\n")
+    default = recipes.load("default", overrides=["training.epochs=7", "optimizer.lr=0.5", "training.seed=4"])
+    one, two = (studies.resolve(study, arm, seed=4) for arm in ("one", "two"))
+    assert one == default.model_copy(update={"loss": one.loss}) and one.loss.name == "dice"
+    assert two == default.model_copy(update={"training": two.training}) and two.training.epochs == 2
+
+
+def test_an_arm_may_have_a_base_of_its_own(load, small_recipe):
+    study = load(
+        BASE + f"  three: {{recipe: {small_recipe}, optimizer: {{lr: 1.0}}}}\n  four: {{recipe: zadc-threshold}}\n"
+    )
+    three, four = (studies.resolve(study, arm, seed=1) for arm in ("three", "four"))
+    assert (three.name, three.optimizer.lr, three.training.seed) == ("small", 1.0, 1)
+    assert four == recipes.load("zadc-threshold")
+
+
+def test_paths_are_relative_to_the_study(load, small_recipe, tmp_path):
+    (tmp_path / "base.yaml").write_text(small_recipe.read_text())
+    study = load(BASE.replace("default", "base.yaml"))
+    assert study.recipe == recipes.load(small_recipe).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("loss: {name: dice}", "lost: {name: dice}", "arm one: unknown key 'lost'; did you mean 'loss'?"),
+        ("loss: {name: dice}", "loss: {name: dise}", "arm one: loss: unknown loss 'dise'; did you mean 'dice'?"),
+        ("epochs: 2", "epoch: 2", "arm two: training: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("epochs: 2", "epochs: two", "arm two: training.epochs: Input should be a valid integer"),
+        ("epochs: 2", "seed: 2", r"arms.two.training.seed: every arm is trained with each of `seeds`"),
+        ("  two:", "  one:", "line 5: key 'one' stands twice in one section"),
+        ("  two:", "  One:", "arms one and One would share a folder on some systems; rename one"),
+        ("  two:", "  ../two:", "arm '../two': a name is a folder"),
+        ("  two:", "  a b:", "arm 'a b': a name is a folder"),
+        ("recipe: default", "recipe: defualt", "unknown recipe 'defualt'; did you mean 'default'?"),
+        ("recipe: default", "recipe: 3", "recipe: Input should be a"),
+        ("name: mine", "nam: mine", "unknown key 'nam'; did you mean 'name'?"),
+        ("{loss: {name: dice}}", "{recipe: 3}", "arms.one.recipe: expected a recipe, found 3"),
+        ("{loss: {name: dice}}", "3", "arms.one: Input should be a"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(load, old, new, message):
+    assert old in BASE
+    with pytest.raises(UserError, match=message):
+        load(BASE.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("arms={}", "arms: Dictionary should have at least 1 item"),
+        ("seeds=[]", "seeds: .* at least 1 item"),
+        ("seeds=[1,1]", r"seeds=\[1, 1\] names one twice"),
+        ("seeds=[-1]", "seeds.0: Input should be greater than or equal to 0"),
+        ("folds={scheme: kfold, run: [1, 1]}", r"folds.run=\[1, 1\] names one twice"),
+        ("folds={scheme: other}", "unknown scheme 'other'; choose from: kfold, nested, dataset, file"),
+        ("folds={scheme: file}", "folds.path: Field required"),
+        ("folds={scheme: dataset, number: 3}", "folds: unknown key 'number'"),
+        ("resources.cpus=0", "resources.cpus: Input should be greater than 0"),
+        ("resources.gpus=2", "resources.gpus: Input should be less than or equal to 1"),
+        ("metrics.rules.tolerence=1.0", "unknown key 'tolerence'; did you mean 'tolerance'?"),
+        ("metrics.rules.tolerance=-1.0", "tolerance is -1.0"),
+        ("metrics.undefined=zero", "metrics.undefined: Input should be 'skip' or 'diagonal'"),
+        (
+            "published={source: s, data: d, values: {three: {Dice: 1.0}}}",
+            "published.values.three: there is no such arm",
+        ),
+        ("set.training.epochs=0", "arm one: training.epochs: Input should be greater than 0"),
+        ("nothing", "--set nothing: expected key=value"),
+    ],
+)
+def test_values_that_cannot_be_are_named(load, override, message):
+    with pytest.raises(UserError, match=message):
+        load(BASE, override)
+
+
+def test_a_name_that_is_no_study():
+    with pytest.raises(UserError, match="unknown study 'hie-loses'; did you mean 'hie-losses'?"):
+        studies.load("hie-loses")
+
+
+def test_a_study_comes_back_as_it_was_written_down(load, tmp_path):
+    study = load(BASE + "  false: {}\nseeds: [3, 1]\nfolds: {scheme: nested, run: [2]}\n")
+    (tmp_path / "again.yaml").write_text(studies.dump(study))
+    assert studies.load(tmp_path / "again.yaml") == study
+    assert yaml.safe_load(studies.dump(study))["metrics"]["rules"]["tolerance"] == 2.0
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_every_study_of_the_package_says_what_it_is_and_where_numbers_are_from(name):
+    study = studies.load(name)
+    assert study.name == name and study.description and study.source
+    assert study.published.source and study.published.data and set(study.published.values) <= set(study.arms)
+    for arm in study.arms:
+        recipe = studies.resolve(study, arm, seed=0)
+        assert recipe.loss.name in losses.names()
+
+
+def test_the_studies_of_the_package_have_the_arms_of_the_papers():
+    arms = {name: list(studies.load(name).arms) for name in studies.names()}
+    assert len(arms["hie-losses"]) == 6 and len(arms["hie-inputs"]) == 4 and len(arms["hie-2d-losses"]) == 3
+    assert arms["instance-losses"] == ["gdf", "blob-gdf", "ici", "false", "proximity", "cc-dice-ce", "bicc-dice-ce"]
+    inputs = studies.load("hie-inputs")
+    channels = [len(studies.resolve(inputs, arm, seed=0).preprocessing.channels) for arm in inputs.arms]
+    assert channels == [1, 1, 2, 3]
+    attention = studies.load("hie-2d-losses")
+    assert [studies.resolve(attention, arm, seed=0).network.options["attention"] for arm in attention.arms] == [
+        None,
+        None,
+        "scse",
+    ]
+
+
+SETTINGS = st.recursive(
+    st.integers() | st.none(), lambda inner: st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3)
+)
+
+
+@hypothesis.given(st.dictionaries(st.sampled_from("ab"), SETTINGS), st.dictionaries(st.sampled_from("ab"), SETTINGS))
+@hypothesis.settings(max_examples=50)
+def test_merging_keeps_what_is_not_named_and_can_be_repeated(base, changes):
+    before = repr((base, changes))
+    result = merged(base, changes)
+    assert repr((base, changes)) == before
+    assert merged(result, changes) == result and merged(base, {}) == base and merged({}, changes) == changes
+    for key in base.keys() - changes.keys():
+        assert result[key] == base[key]
+
+
+@pytest.mark.parametrize("kind", ["name", "kind"])
+def test_another_kind_of_thing_replaces_all_of_it(kind):
+    base = {"loss": {kind: "tversky", "options": {"alpha": 0.3}}, "lr": 1}
+    assert merged(base, {"loss": {kind: "dice"}}) == {"loss": {kind: "dice"}, "lr": 1}
+    assert merged(base, {"loss": {"options": {"beta": 1}}})["loss"]["options"] == {"alpha": 0.3, "beta": 1}
