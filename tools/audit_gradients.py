@@ -109,9 +109,7 @@ def move(gradient: torch.Tensor, places: tuple) -> str:
 def instance_table() -> None:
     """Print the table of the instance terms."""
     logits, target = scene()
-    print(
-        "| term | published, default | published, probabilities in | relaxed=False | here | missed lesion | false ones |"
-    )
+    print("| term | published, default | published, probabilities in | relaxed=False | here | missed lesion | false |")
     print("|---|---|---|---|---|---|---|")
     for name in ("instance_gt", "instance_pred", "center", "missed", "false", "proximity"):
 
