@@ -1,15 +1,18 @@
 """Multi-scale structural similarity of probability and target maps."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from multifocal.losses.algebra import Needs, Term
 from multifocal.losses.scene import Scene
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
 _WINDOW, _SIGMA, _C1, _C2 = 11, 1.5, 0.01**2, 0.03**2
+_AT_ONCE = 1 << 19  # voxels
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class MultiScaleSimilarity(Term):
         """Return the mean over images."""
         shape = (scene.images, 1, *scene.shape)
         p = torch.sigmoid(scene.x) if scene.source.name == "logits" else scene.x
-        p, y = p.view(shape), torch.from_numpy(scene.true_mask).to(p.device, p.dtype).view(shape)
+        p, y = p.view(shape), torch.from_numpy(scene.true_mask).to(p.device).view(shape)
         # Every scale but the first halves the axes that are longer than the window.
         longest = max(scene.shape)
         count = 1
@@ -46,14 +49,38 @@ class MultiScaleSimilarity(Term):
         weights = [weight * sum(_WEIGHTS) / sum(_WEIGHTS[:count]) for weight in _WEIGHTS[:count]]
         similarity = torch.ones(scene.images, dtype=p.dtype, device=p.device)
         for scale, weight in enumerate(weights):
-            luminance, contrast = _similarity(p, y)
-            value = luminance * contrast if scale == count - 1 else contrast
             # Negative correlations have no such power; they count as none at all.
-            mean = value.flatten(1).mean(1).clamp_min(torch.finfo(p.dtype).eps)
+            mean = _mean(p, y, last=scale == count - 1).clamp_min(torch.finfo(p.dtype).eps)
             similarity = similarity * mean.pow(weight)
             if scale < count - 1:
-                p, y = (_halved(image) for image in (p, y))
+                p, y = (_halved(image) for image in (p, y.to(p.dtype)))
         return 1 - similarity.mean()
+
+
+def _mean(p: torch.Tensor, y: torch.Tensor, *, last: bool) -> torch.Tensor:
+    """Return each image's mean similarity, from a few images or a slab of one at a time.
+
+    Backward computes each part again, so that the maps of one part are all that is ever held.
+    """
+    window = min(_WINDOW, p.shape[2])
+    places = p.shape[2] - window + 1
+    row = p[0, 0, 0].numel()
+    images = max(1, _AT_ONCE // (row * p.shape[2]))
+    rows = min(places, max(window, _AT_ONCE // row - window + 1))
+    sums = []
+    for first in range(0, len(p), images):
+        parts = []
+        for start in range(0, places, rows):
+            part = slice(first, first + images), slice(None), slice(start, min(start + rows, places) + window - 1)
+            parts.append(checkpoint(_sum, p[part], y[part], last, use_reentrant=False))
+        sums.append(torch.stack(parts).sum(0))
+    count = math.prod(side - min(_WINDOW, side) + 1 for side in p.shape[2:])
+    return torch.cat(sums) / count
+
+
+def _sum(p: torch.Tensor, y: torch.Tensor, last: bool) -> torch.Tensor:
+    luminance, contrast = _similarity(p, y.to(p.dtype))
+    return (luminance * contrast if last else contrast).flatten(1).sum(1)
 
 
 def _similarity(p: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

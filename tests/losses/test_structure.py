@@ -1,0 +1,35 @@
+"""MS-SSIM in parts against MS-SSIM in one, and against an independent implementation."""
+
+import pytest
+import torch
+
+from multifocal.losses import MultiScaleSimilarity, structure
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 70, 50), (2, 2, 30, 14, 9), (1, 1, 200, 190)])
+def test_parts_add_up(shape, monkeypatch):
+    torch.manual_seed(0)
+    x = torch.randn(shape, dtype=torch.float64)
+    target = (torch.rand(shape) < 0.2).double()
+    found = []
+    for at_once in (1, 3000, 1 << 30):
+        monkeypatch.setattr(structure, "_AT_ONCE", at_once)
+        logits = x.clone().requires_grad_()
+        value = MultiScaleSimilarity()(logits, target)
+        value.backward()
+        found.append((value.detach(), logits.grad))
+    for value, gradient in found[:2]:
+        torch.testing.assert_close(value, found[2][0], rtol=1e-12, atol=0)
+        torch.testing.assert_close(gradient, found[2][1], rtol=1e-9, atol=1e-15)
+
+
+def test_equals_torchmetrics():
+    image = pytest.importorskip("torchmetrics.functional.image")
+    torch.manual_seed(0)
+    p = torch.rand(2, 1, 192, 180, dtype=torch.float64)
+    y = (torch.nn.functional.avg_pool2d(p, 5, 1, 2) > 0.5).double()
+    expected = image.multiscale_structural_similarity_index_measure(
+        p, y, data_range=1.0, kernel_size=11, gaussian_kernel=True, sigma=1.5
+    )
+    found = MultiScaleSimilarity().build(activation="none")(p, y)
+    assert 1 - found.item() == pytest.approx(expected.item(), rel=0.005)  # which pads, and we do not
