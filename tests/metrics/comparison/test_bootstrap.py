@@ -56,6 +56,11 @@ def test_one_value_has_no_interval():
     assert interval(np.array([3.0, math.nan]), n=1) == (None, None)
 
 
+def test_samples_without_values_have_no_interval():
+    assert interval(np.array([math.nan, math.nan]), n=2) == (None, None)
+    assert interval(np.array([math.nan, 3.0]), n=2) == (3.0, 3.0)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=12), st.integers(0, 1000))
 def test_interval_lies_within_the_data(data, seed):

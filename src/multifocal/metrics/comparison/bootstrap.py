@@ -41,14 +41,15 @@ def resampled_means(values: np.ndarray, *, samples: int, seed: Sequence[int]) ->
 
 
 def interval(means: np.ndarray, *, n: int) -> tuple[float | None, float | None]:
-    """Return the percentile interval of resampled means; None for fewer than two values.
+    """Return the percentile interval of resampled means of `n` values; None for fewer than two.
 
-    Samples that hold none of the values are left out.
+    Samples that hold none of the values are left out; where all are such, there is no interval either.
     """
-    if n < 2:
+    kept = means[~np.isnan(means)]
+    if n < 2 or not len(kept):
         return None, None
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means[~np.isnan(means)], [tail, 1 - tail])
+    low, high = np.quantile(kept, [tail, 1 - tail])
     return float(low), float(high)
 
 
