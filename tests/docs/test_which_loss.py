@@ -1,5 +1,6 @@
 """The page's code runs as it stands, and its pictures are there."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -61,3 +62,16 @@ def test_lightning(given, tmp_path):
 def test_pictures_are_there_and_small():
     pictures = [PAGE.parent / path for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", PAGE.read_text())]
     assert len(pictures) == 2 and sum(picture.stat().st_size for picture in pictures) < 600_000
+
+
+def test_the_table_of_toys_is_what_the_losses_say_today():
+    spec = importlib.util.spec_from_file_location("make_which_loss", PAGE.parents[1] / "tools" / "make_which_loss.py")
+    tool = importlib.util.module_from_spec(spec)
+    pytest.importorskip("matplotlib")
+    spec.loader.exec_module(tool)
+    shown = re.search(r"<!-- toys -->\n(.*?)<!-- end -->", PAGE.read_text(), re.S)[1].strip().splitlines()
+    made = tool.toy_table(*tool.toys())
+    assert [line.split("|")[1] for line in shown] == [line.split("|")[1] for line in made]
+    for old, new in zip(shown[2:], made[2:], strict=True):
+        numbers = [[float(cell.strip(" *")) for cell in line.split("|")[2:-1]] for line in (old, new)]
+        assert numbers[0] == pytest.approx(numbers[1], abs=0.11), f"run {PAGE.name}'s command again"
