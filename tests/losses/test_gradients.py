@@ -30,10 +30,22 @@ def test_every_loss(name, activation):
     assert torch.autograd.gradcheck(lambda x: loss(x, target), logits)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "none"])
 @pytest.mark.parametrize("name", losses.names())
-def test_derivatives_of_derivatives(name):
-    logits, target = scene(shape=(1, 1, 5, 4))
-    loss = losses.build(name, relaxed=False)
+def test_derivatives_of_derivatives(name, activation):
+    logits, target = scene(shape=(1, 2, 4, 3))
+    if activation == "none":
+        logits = torch.sigmoid(logits.detach()).requires_grad_()
+    if activation == "softmax":
+        target = torch.cat([1 - target[:, :1], target[:, :1]], 1)
+    loss = losses.build(name, activation=activation, relaxed=False)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, target), logits)
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_every_partition_has_second_derivatives(partition):
+    logits, target = scene(shape=(1, 1, 4, 4), seed=1)
+    loss = Mix("mix", ((Dice(), 1.0), (Focal(gamma=1.5, alpha=0.3), 2.0))).over(partition).build(relaxed=False)
     assert torch.autograd.gradgradcheck(lambda x: loss(x, target), logits)
 
 
