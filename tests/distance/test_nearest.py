@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from multifocal.distance import distance_to, nearest
+from multifocal.distance import distance_to, nearby, nearest
 
 
 def brute_force(mask, spacing):
@@ -26,14 +26,18 @@ def scenes(draw):
     return mask, at, spacing
 
 
+@pytest.mark.parametrize("most", [1, 5, 128], ids=["one place", "near", "far"])
 @pytest.mark.parametrize("elements_per_point", [0, 10**9], ids=["tree", "transform"])
 @settings(max_examples=60, deadline=None)
 @given(scene=scenes())
-def test_equals_brute_force(elements_per_point, scene):
+def test_equals_brute_force(elements_per_point, most, scene):
     mask, at, spacing = scene
+    nearby._offsets.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "_ELEMENTS_PER_POINT", elements_per_point)
+        patch.setattr(nearby, "_MOST", most)
         found = distance_to(mask, spacing=spacing, at=at)
+    nearby._offsets.cache_clear()
     expected = brute_force(mask, spacing)
     np.testing.assert_allclose(found, expected[at], rtol=1e-12)
     np.testing.assert_allclose(distance_to(mask, spacing=spacing), expected, rtol=1e-12)

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from multifocal.distance.nearby import look_around
+
 # Below this many array elements per point a transform of the whole array costs less than a tree of the points.
 _ELEMENTS_PER_POINT = 8
 
@@ -36,7 +38,11 @@ def distance_to(mask: np.ndarray, *, spacing: Sequence[float], at: np.ndarray | 
     if not len(goals):
         return np.full(len(starts), np.inf)
     distances = np.zeros(len(starts))
-    outside = ~mask[tuple(starts.T)]
+    outside = np.flatnonzero(~mask[tuple(starts.T)])
+    distances[outside], far = look_around(mask, starts[outside], spacing=spacing)
+    if not len(far):
+        return distances
+    outside = outside[far]
     starts = starts[outside]
     sides = np.asarray(spacing, float)
     if _ELEMENTS_PER_POINT * (len(goals) + len(starts)) > mask.size:
