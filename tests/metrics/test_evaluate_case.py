@@ -73,6 +73,14 @@ def test_zeros_and_ones_of_any_type_and_layout(dtype, order):
     assert np.array_equal(target, FULL)
 
 
+def test_share_of_brain():
+    brain = np.ones(FULL.shape, np.uint8)
+    brain[0] = 0
+    found = evaluate_case(EMPTY, FULL, spacing=SPACING, brain=brain)
+    assert found.pop("share_of_brain") == 18 / 90
+    np.testing.assert_equal(found, evaluate_case(EMPTY, FULL, spacing=SPACING))
+
+
 WITH_NAN, HALF, LABELS = FULL.astype(np.float32), FULL.astype(float), FULL.astype(np.int16)
 WITH_NAN[3, 4, 5] = np.nan
 HALF[0, 0, 1] = 0.5
@@ -100,6 +108,19 @@ LABELS[2, 2, 2] = 3
         ({"spacing": ("a", 1, 1)}, "expected 3 numbers"),
         ({"tolerance": -1.0}, "tolerance is -1.0"),
         ({"tolerance": NAN}, "tolerance is nan"),
+        ({"brain": EMPTY}, "brain is empty"),
+        ({"brain": FULL[0]}, r"brain has shape \(5, 6\) and target \(4, 5, 6\)"),
+        ({"brain": FULL * 2}, r"brain holds 2 at \(1, 1, 2\)"),
+        ({"min_size": -0.1}, "min_size is -0.1; expected finite ml"),
+        ({"min_size": NAN}, "min_size is nan"),
+        ({"threshold": 0.0}, "threshold is 0.0; expected an IoU"),
+        ({"threshold": 1.01}, "threshold is 1.01"),
+        ({"matching": "iuo"}, "unknown matching 'iuo'; did you mean 'iou'"),
+        ({"score": "dise"}, "unknown score 'dise'; did you mean 'dice'"),
+        ({"connectivity": "edge"}, "unknown connectivity 'edge'; .*full, face"),
+        ({"label_maps": "targets"}, "unknown label maps 'targets'; did you mean 'target'"),
+        ({"label_maps": "target", "target": HALF}, r"target holds 0.5 at \(0, 0, 1\); expected whole numbers from 0"),
+        ({"label_maps": "both", "prediction": WITH_NAN}, "prediction holds nan"),
         ({"convention": "voxels"}, "unknown convention 'voxels'; did you mean 'voxel'"),
     ],
 )

@@ -27,14 +27,20 @@ class SurfaceDistances:
 
     @property
     def masd(self) -> float:
-        """Mean average surface distance: the mean of the two directed means, each weighted by its elements."""
+        """Mean average surface distance: the mean of the two directed means, each weighted by its elements.
+
+        Not the ASSD, which pools both surfaces before it averages; the two differ where one surface is larger.
+        """
         if self._one_is_empty:
             return self._distance_without_surface
         return sum(float(np.average(distances, weights=weights)) for distances, weights in self._sides) / 2
 
     @property
     def assd(self) -> float:
-        """Average symmetric surface distance: one mean over the elements of both surfaces together."""
+        """Average symmetric surface distance: one mean over the elements of both surfaces together.
+
+        With edge voxels what MONAI's `compute_average_surface_distance(symmetric=True)` returns.
+        """
         if self._one_is_empty:
             return self._distance_without_surface
         return sum(float((distances * weights).sum()) for distances, weights in self._sides) / self._weight
@@ -44,7 +50,7 @@ class SurfaceDistances:
         """95 % Hausdorff distance: the larger of the two directed 95th percentiles.
 
         "surfel": the smallest distance within which 95 % of the area lie, as in surface-distance; "voxel": the
-        percentile interpolated between elements, as in MONAI.
+        percentile interpolated between elements, as in MONAI. medpy pools both directions, which gives another number.
         """
         if self._one_is_empty:
             return self._distance_without_surface
