@@ -93,7 +93,7 @@ class Door:
         if together:
             x = torch.log_softmax(x, dim=1)
         elif self.softmax:
-            x = _against_the_rest(self._logits, first)
+            x = against_the_rest(self._logits, first=first)
         source = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
         batch, channels, *shape = x.shape
         return View(
@@ -111,8 +111,18 @@ class Door:
         )
 
 
-def _against_the_rest(logits: torch.Tensor, first: int) -> torch.Tensor:
-    """Return for each channel from the first on the logit whose sigmoid is its softmax."""
+def against_the_rest(logits: torch.Tensor, *, first: int = 1) -> torch.Tensor:
+    """Return `z_c - log Σ_{j≠c} exp z_j` of the channels from the first on, whose sigmoid is softmax's probability.
+
+    Args:
+        logits: (B, C, *spatial), two channels or more.
+        first: the first channel returned.
+
+    Example:
+        >>> logits = torch.tensor([[[[0.0]], [[1.0]], [[3.0]]]])
+        >>> torch.allclose(against_the_rest(logits).sigmoid(), logits.softmax(1)[:, 1:])
+        True
+    """
     channels = logits.shape[1]
     if channels == 2 and first == 1:
         return logits[:, 1:] - logits[:, :1]
