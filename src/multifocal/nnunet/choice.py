@@ -32,8 +32,8 @@ def choose(own: Mapping[str, Any] | None, folder: str | Path | None) -> Choice:
     Raises:
         UserError: no loss was chosen, it is unknown, or another one was trained in this folder.
     """
-    record = None if folder is None else Path(folder) / RECORD
-    before = validate(Choice, read_json(record), where=str(record)) if record is not None and record.exists() else None
+    file = None if folder is None else Path(folder) / RECORD
+    before = validate(Choice, read_json(file), where=str(file)) if file is not None and file.exists() else None
     if own is not None:
         wanted: Choice | None = validate(Choice, own, where="loss of the trainer")
     else:
@@ -43,7 +43,7 @@ def choose(own: Mapping[str, Any] | None, folder: str | Path | None) -> Choice:
         raise UserError(f"{VARIABLE} is not set; set it to a loss ({example}): {', '.join(losses.names())}")
     if wanted is not None and before is not None and wanted != before:
         raise UserError(
-            f"{record}: {_short(before)} was trained here, not {_short(wanted)}; choose that loss, a trainer of the "
+            f"{file}: {_short(before)} was trained here, not {_short(wanted)}; choose that loss, a trainer of the "
             "loss's own name, or another nnUNet_results, or remove the folder"
         )
     return before or wanted  # type: ignore[return-value]
