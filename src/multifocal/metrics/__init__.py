@@ -7,7 +7,8 @@ from multifocal.metrics.classes import as_classes
 from multifocal.metrics.cohort import evaluate_cohort
 from multifocal.metrics.lesions import Lesion
 from multifocal.metrics.overlap import Overlap, overlap
-from multifocal.metrics.results import COLUMNS, LESION_COLUMNS, Results, Scores, read_results, write_results
+from multifocal.metrics.reading import read_results
+from multifocal.metrics.results import COLUMNS, LESION_COLUMNS, Results, Scores, write_results
 from multifocal.metrics.rules import Options, Rules
 from multifocal.metrics.summary import summarize
 from multifocal.metrics.surface import SurfaceDistances, surface_distances

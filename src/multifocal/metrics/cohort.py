@@ -37,8 +37,8 @@ def evaluate_cohort(
         predictions: the folder; other files in it are passed over.
         cohort: labelled cases.
         allow_missing: score a case without prediction as an empty mask.
-        labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`; there is
-            one row a case and class then.
+        labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`; with
+            several there is one row a case and class.
         workers: processes, each with one thread and one case at a time in memory. More than one needs the caller's
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
         journal: a file that keeps each case as it is finished. A later call takes from it the cases whose files and

@@ -37,7 +37,7 @@ class Job:
 
 
 def score_job(job: Job) -> tuple[list[Row], list[Row]]:
-    """Return the rows of a case, one a class, and those of its lesions; see `Results`.
+    """Return the rows of a case, one a class, and those of its lesions; see `multifocal.metrics.Scores`.
 
     Raises:
         UserError: a file cannot be read, is no such mask as the rules say, or has no brain.
@@ -55,11 +55,12 @@ def score_job(job: Job) -> tuple[list[Row], list[Row]]:
     extent = _brain_voxels(case, label.geometry) if job.brain else label.array.size
     diagonal = float(np.linalg.norm(np.multiply(label.geometry.size, label.geometry.spacing)))
     rows, lesions = [], []
+    several = len(target) > 1
     for name in target:
         found = score_case(prediction[name], target[name], spacing=label.geometry.spacing, rules=job.rules)
         share = int(np.count_nonzero(target[name])) / extent
         about = {"stratum": stratum(share), "share_of_brain": share, "diagonal_mm": diagonal}
-        rows.append({"case": case.name, **({"label": name} if job.classes else {}), **found.metrics, **about})
+        rows.append({"case": case.name, **({"label": name} if several else {}), **found.metrics, **about})
         lesions += [_lesion_row(lesion, case.name, name, label.geometry) for lesion in found.lesions]
     return rows, lesions
 
