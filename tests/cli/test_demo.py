@@ -22,8 +22,11 @@ def test_the_shortest_demo(processes, tmp_path):
     process.join()
     said = (tmp_path / "screen.out").read_text()
     assert process.exitcode == 0 and (tmp_path / "screen.err").read_text() == ""
-    assert [line[:4] for line in said.splitlines() if line[1:3] == "/4"] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
-    assert said.count("share of brain") == 2 and said.endswith(f"done: masks and scores are in {out}/\n")
+    steps = [line[:4] for line in said.splitlines() if line[1:3] == "/6"]
+    assert steps == ["1/6 ", "2/6 ", "3/6 ", "4/6 ", "5/6 ", "6/6 "]
+    page = out / "study/report/index.html"
+    assert said.count("share of brain") == 2 and page.is_file()
+    assert said.endswith(f"done: masks and scores are in {out}/; open in a browser: {page}\n")
     test = Folds.load(out / "folds.json").folds[0].test
     for name in ("default", "zadc-threshold"):
         assert len(list((out / f"masks-{name}").glob("*_lesion.mha"))) == len(test)

@@ -120,10 +120,10 @@ def test_a_study_comes_back_as_it_was_written_down(load, tmp_path):
 def test_every_study_of_the_package_says_what_it_is_and_where_numbers_are_from(name):
     study = studies.load(name)
     assert study.name == name and study.description and study.source
-    assert study.published.source and study.published.data and set(study.published.values) <= set(study.arms)
+    assert study.published is None or (study.published.source and study.published.data and study.published.values)
     for arm in study.arms:
         recipe = studies.resolve(study, arm, seed=0)
-        assert recipe.loss.name in losses.names()
+        assert recipe.kind == "threshold" or recipe.loss.name in losses.names()
 
 
 def test_the_studies_of_the_package_have_the_arms_of_the_papers():

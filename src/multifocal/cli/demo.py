@@ -1,6 +1,7 @@
 """`multifocal demo`: the main job, start to end, on synthetic scans."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,20 +21,24 @@ def demo(
 ) -> None:
     """Make a synthetic cohort, train on four fifths of it, predict and score the rest beside the Z-ADC threshold.
 
+    Then run a small study on it, and write its report.
+
     Example: `multifocal demo --out demo`
     """
-    from multifocal import recipes
+    from multifocal import recipes, studies
+    from multifocal.cli.study_screen import run_on_screen
     from multifocal.cohorts import lesion_shares, make_folds, open_cohort
     from multifocal.cohorts.phantom import write_phantom
     from multifocal.errors import UserError
     from multifocal.inference import load_model, predict_cohort
     from multifocal.metrics import evaluate_cohort, summary_table, write_results
+    from multifocal.reports import write_report
     from multifocal.training import Parts, fit
 
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out}: is not an empty folder; choose another one with --out, or remove it")
     console = screen()
-    console.print(f"1/4 {cases} synthetic scans → {out / 'cohort'}", soft_wrap=True)
+    console.print(f"1/6 {cases} synthetic scans → {out / 'cohort'}", soft_wrap=True)
     write_phantom(out / "cohort", cases=cases, seed=seed)
     cohort = open_cohort(out / "cohort")
     folds = make_folds(cohort, lesion_shares(cohort), k=5, seed=seed)
@@ -44,7 +49,7 @@ def demo(
     recipe = recipes.load("default", overrides=shorter)
     if not isinstance(recipe, recipes.Recipe):
         raise TypeError("the default recipe is one that is trained")
-    console.print(f"2/4 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
+    console.print(f"2/6 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
     parts = Parts(fold.train, fold.validation, fold.test)
     fit(recipe, cohort, parts=parts, out=out / "run", progress=console.is_terminal)
 
@@ -52,8 +57,25 @@ def demo(
     for step, (name, model) in enumerate(
         (("default", str(out / "run")), ("zadc-threshold", "zadc-threshold")), start=3
     ):
-        console.print(f"{step}/4 predict and score the other {len(test)} with {name}")
+        console.print(f"{step}/6 predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")
         scores = evaluate_cohort(out / f"masks-{name}", test, workers=1)
         console.print(summary_table(write_results(scores, out / f"scores-{name}")))
-    console.print(f"done: masks and scores are in {out}{os.sep}", soft_wrap=True)
+
+    changes = [f"seeds=[{seed}]", f"folds.seed={seed}", *([f"set.training.epochs={epochs}"] if epochs else [])]
+    study = studies.load("demo", overrides=changes)
+    console.print(f"5/6 study: {study.description} → {out / 'study'}", soft_wrap=True)
+    slots = studies.slots(study.resources, workers=None)
+    run_on_screen(
+        console,
+        study,
+        cohort,
+        out=out / "study",
+        cohort=out / "cohort",
+        engine=partial(studies.run_here, resources=study.resources, slots=slots),
+        name="local",
+        scorers=1,
+    )
+    console.print(f"6/6 report → {out / 'study' / 'report'}", soft_wrap=True)
+    page = write_report(out / "study", cohort, workers=len(slots))
+    console.print(f"done: masks and scores are in {out}{os.sep}; open in a browser: {page}", soft_wrap=True)

@@ -55,7 +55,7 @@ def study(
     Example: `multifocal study hie-losses /shared/BONBID2023_Train --out /shared/losses --engine ray --address auto`
     """
     from multifocal import studies as floor
-    from multifocal.cli.study_screen import StudyScreen, show_arms
+    from multifocal.cli.study_screen import run_on_screen
     from multifocal.cohorts import open_cohort
     from multifocal.errors import UserError
     from multifocal.studies.machine import cores
@@ -77,25 +77,21 @@ def study(
     if dry_run:
         _estimate(console, floor.make_grid(chosen, cases), cohort, layout=layout, device=device, slots=scorers)
         return
-    with floor.begun(chosen, cases, out, engine=engine.value, rerun_stale=rerun_stale) as plan:
-        with StudyScreen(console, plan) as shown:
-            outcomes = floor.run_cells(
-                plan,
-                run,
-                cohort=cohort,
-                layout=layout,
-                device=device,
-                on_event=shown.update,
-            )
-        with progress() as bar:
-            task = bar.add_task("scoring", total=len(chosen.arms))
-            rows = floor.conclude(
-                plan, workers=scorers, progress=lambda arm: bar.update(task, description=arm, advance=1)
-            )
-    show_arms(console, rows)
-    console.print(f"written: {out / 'tables'}, {out / 'comparison'}, {out / 'arms'}", soft_wrap=True)
-    if failed := [outcome for outcome in outcomes if outcome.state == "failed"]:
-        console.print(f"{len(failed)} cells failed; run the same command again to try them again", style="red")
+    failed = run_on_screen(
+        console,
+        chosen,
+        cases,
+        out=out,
+        cohort=cohort,
+        engine=run,
+        name=engine.value,
+        scorers=scorers,
+        rerun_stale=rerun_stale,
+        device=device,
+        layout=layout,
+    )
+    if failed:
+        console.print(f"{failed} cells failed; run the same command again to try them again", style="red")
         raise typer.Exit(1)
 
 

@@ -10,10 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.table import Table
 
 from multifocal.cli.screen import progress
+from multifocal.cohorts import Cohort
 from multifocal.recipes import Recipe
-from multifocal.studies import Grid, Plan
+from multifocal.studies import Grid, Plan, Study, begun, conclude, run_cells
 from multifocal.studies.local import Event
 from multifocal.studies.probe import Probe, seconds
+from multifocal.studies.run import Engine
 from multifocal.studies.tables import SHOWN, Row, shown
 
 ARMS = ("arm", "done", "cases", *SHOWN, "epochs", "epochs_to_best", "step_ms", "peak_mib", "hours")
@@ -61,6 +63,32 @@ class StudyScreen:
             self._bars.console.print(f"failed: {job.cell.name}: {outcome.error}", markup=False, soft_wrap=True)
         elif not self.console.is_terminal:
             self.console.print(f"done: {job.cell.name} ({outcome.epochs or 0} epochs, {outcome.seconds:.0f} s)")
+
+
+def run_on_screen(
+    console: Console,
+    study: Study,
+    cases: Cohort,
+    *,
+    out: Path,
+    cohort: Path,
+    engine: Engine,
+    name: str,
+    scorers: int,
+    rerun_stale: bool = False,
+    device: str = "auto",
+    layout: str = "auto",
+) -> int:
+    """Run what is left of a study, conclude it, print a row an arm, and return how many cells failed."""
+    with begun(study, cases, out, engine=name, rerun_stale=rerun_stale) as plan:
+        with StudyScreen(console, plan) as shown:
+            outcomes = run_cells(plan, engine, cohort=cohort, layout=layout, device=device, on_event=shown.update)
+        with progress() as bar:
+            task = bar.add_task("scoring", total=len(study.arms))
+            rows = conclude(plan, workers=scorers, progress=lambda arm: bar.update(task, description=arm, advance=1))
+    show_arms(console, rows)
+    console.print(f"written: {out / 'tables'}, {out / 'comparison'}, {out / 'arms'}", soft_wrap=True)
+    return sum(outcome.state == "failed" for outcome in outcomes)
 
 
 def show_arms(console: Console, rows: list[Row]) -> None:

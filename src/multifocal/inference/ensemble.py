@@ -155,7 +155,7 @@ def combine_folders(
     if len(folders) < 2:
         raise UserError("an ensemble needs at least 2 folders of predictions")
     rule.check(len(folders))
-    found = [_listing(folder, rule.reads) for folder in folders]
+    found = [predictions_by_case(folder, rule.reads) for folder in folders]
     for folder, files in zip(folders, found, strict=True):
         if missing := sorted(set().union(*found) - files.keys()):
             raise UserError(f"{folder}: holds no {missing[0]}{rule.reads}.…, which another folder has; predict it")
@@ -171,7 +171,7 @@ def combine_folders(
     return list(targets.values())
 
 
-def _listing(folder: Path, ending: str) -> Mapping[str, Path]:
+def predictions_by_case(folder: Path, ending: str) -> Mapping[str, Path]:
     """Return a folder's files by case."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name one that holds <case>{ending}.<ext>")

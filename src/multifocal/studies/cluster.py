@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -75,12 +76,18 @@ def _connect(address: str | None) -> None:
 
     where = address or os.environ.get(ADDRESS)
     try:
+        host, _, port = (where or "").rpartition(":")
+        if host and port.isdecimal() and "/" not in host:
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray would try for minutes
         if where:
             ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"Ray cluster {where or 'on this machine'}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"Ray cluster {where or 'of this machine'}: cannot connect: {str(error).splitlines()[0]}; "
+            "`ray status` on its head shows whether it runs"
+        ) from error
 
 
 def _check_room(resources: Resources) -> None:

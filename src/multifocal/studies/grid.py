@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Grid:
         run = None if isinstance(self.study.folds, DatasetFolds) else self.study.folds.run
         return tuple(range(len(self.folds))) if run is None else run
 
-    @property
+    @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """Return all cells, in the order they are run in."""
         return tuple(
@@ -77,8 +78,13 @@ class Grid:
 
     def fingerprint_of(self, cell: Cell) -> str:
         """Return the SHA-256 (hex) of all that decides a cell's masks: recipe and seed, cases, contents of the data."""
-        parts: list[Any] = [FORMAT, self.recipe(cell).model_dump(mode="json"), self.fold(cell).model_dump(mode="json")]
-        return hashlib.sha256(json.dumps([*parts, cell.seed, self.fingerprint]).encode()).hexdigest()
+        recipe = self.recipe(cell).model_dump(mode="json")
+        return _digest([FORMAT, recipe, self._fold_digests[cell.fold], cell.seed, self.fingerprint])
+
+    @cached_property
+    def _fold_digests(self) -> dict[int, str]:
+        # Of large cohorts, whose folds should not be written out for every cell.
+        return {number: _digest(self.folds.folds[number].model_dump(mode="json")) for number in self.chosen}
 
 
 def make_grid(study: Study, cohort: Cohort) -> Grid:
@@ -111,6 +117,10 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                     "{monitor: null, patience: null}"
                 )
     return grid
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def labelled(cohort: Cohort) -> Cohort:

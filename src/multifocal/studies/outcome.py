@@ -7,12 +7,12 @@ from pathlib import Path
 
 from multifocal.errors import UserError
 from multifocal.files import atomic, write_error
-from multifocal.inference.ensemble import MASK, Vote, combine_files
+from multifocal.inference.ensemble import MASK, Vote, combine_files, predictions_by_case
 from multifocal.metrics import Results, evaluate_cohort, read_results, write_results
 from multifocal.metrics.comparison import compare, write_comparison
 from multifocal.studies.cell import MASKS
 from multifocal.studies.grid import Cell, Grid
-from multifocal.studies.state import folder_of
+from multifocal.studies.state import CELL, folder_of
 
 ARMS, COMPARISON = "arms", "comparison"
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
@@ -37,9 +37,9 @@ def evaluate_arms(
         UserError: a mask cannot be read, or a file cannot be written.
     """
     _clear(out)
-    found = {}
+    found, ended, seeds = {}, {(cell.arm, cell.fold, cell.seed) for cell in done}, grid.study.seeds
     for arm in grid.study.arms:
-        complete = [fold for fold in grid.chosen if _is_complete(grid, arm, fold, done)]
+        complete = [fold for fold in grid.chosen if all((arm, fold, seed) in ended for seed in seeds)]
         cases = [case for fold in complete for case in grid.folds.folds[fold].test]
         if not cases:
             continue
@@ -67,16 +67,15 @@ def _clear(out: Path) -> None:
             raise write_error(out / name, error) from error
 
 
-def _is_complete(grid: Grid, arm: str, fold: int, done: Sequence[Cell]) -> bool:
-    return {cell.seed for cell in done if (cell.arm, cell.fold) == (arm, fold)} == set(grid.study.seeds)
-
-
 def _pool(grid: Grid, out: Path, arm: str, fold: int, target: Path) -> None:
     """Bring the masks of one fold's test cases to the arm's folder."""
-    cells = [cell for cell in grid.cells if (cell.arm, cell.fold) == (arm, fold)]
-    folders = [folder_of(out, cell) / MASKS for cell in cells]
+    folders = [folder_of(out, Cell(fold, seed, 0, arm)) / MASKS for seed in grid.study.seeds]
+    found = [predictions_by_case(folder, MASK) for folder in folders]
     for case in grid.folds.folds[fold].test:
-        masks = [_mask(folder, case) for folder in folders]
+        for folder, files in zip(folders, found, strict=True):
+            if case not in files:
+                raise UserError(f"{folder}: holds no mask of case {case}; remove {folder.parent / CELL} and run again")
+        masks = [files[case] for files in found]
         if len(masks) > 1:
             combine_files(masks, target / masks[0].name, rule=Vote())
             continue
@@ -84,20 +83,10 @@ def _pool(grid: Grid, out: Path, arm: str, fold: int, target: Path) -> None:
             shutil.copyfile(masks[0], temporary)
 
 
-def _mask(folder: Path, case: str) -> Path:
-    found = [path for path in folder.iterdir() if path.name.startswith(f"{case}{MASK}.")]
-    if len(found) != 1:
-        raise UserError(
-            f"{folder}: holds {len(found)} masks of case {case} instead of one; remove the cell's {folder.parent.name}/"
-            "cell.json and run the study again"
-        )
-    return found[0]
-
-
 def _compare(grid: Grid, found: dict[str, Results], out: Path) -> None:
-    common = (
-        set.intersection(*({row["case"] for row in results.rows} for results in found.values())) if found else set()
-    )
+    if not found:
+        return
+    common = set.intersection(*({row["case"] for row in results.rows} for results in found.values()))
     if not common:
         return
     methods = {

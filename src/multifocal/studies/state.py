@@ -91,8 +91,8 @@ def survey(grid: Grid, out: Path, *, known: str | None) -> States:
         folder = folder_of(out, cell)
         outcome = read_outcome(folder)
         if outcome is None:
-            state = "open" if same_data and _is_begun_as(folder, grid, cell) else "stale"
-            state = state if (folder / "run.json").exists() else "open"
+            begun = (folder / "run.json").exists()
+            state = "stale" if begun and not (same_data and _is_begun_as(folder, grid, cell)) else "open"
         elif outcome.fingerprint != grid.fingerprint_of(cell):
             state = "stale"
         else:

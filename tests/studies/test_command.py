@@ -1,0 +1,90 @@
+"""`multifocal study`, `studies` and `ensemble` as users run them."""
+
+import re
+import shutil
+
+import children
+import pytest
+
+from multifocal import studies
+
+
+@pytest.fixture
+def multifocal(processes, tmp_path):
+    """Run a command in a process of its own; return its exit code and what it said."""
+
+    def multifocal(*arguments, **options):
+        screen = tmp_path / "screen"
+        given = ([str(each) for each in arguments], screen)
+        process = processes.Process(target=children.command, args=given, kwargs=options)
+        process.start()
+        process.join()
+        return process.exitcode, screen.with_suffix(".out").read_text(), screen.with_suffix(".err").read_text()
+
+    return multifocal
+
+
+def test_a_dry_run_tells_the_cells_and_their_cost_and_leaves_nothing(multifocal, small_study, small_cohort, tmp_path):
+    only = "arms={dice: {loss: {name: dice}}, z: {recipe: zadc-threshold}}"
+    code, out, err = multifocal(
+        "study", small_study, small_cohort, "--out", tmp_path / "study", "--dry-run", "--set", only, "--workers", "1"
+    )
+    assert (code, err) == (0, "")
+    assert "small on small (6 cases): 4 cells = 2 arms × 2 folds × 1 seeds" in out
+    assert "fold 2: 2 to train on, 2 to validate, 2 to test" in out
+    step, predict, peak = map(float, re.search(r"^dice +([\d.]+) +([\d.]+) +([\d.]+) ", out, re.M).groups())
+    assert step > 0 and predict > 0 and peak > 100
+    assert "1 at once: about" in out and "resources.memory_gib is 0.5, but a cell held" in out
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_dry_run_names_the_arm_that_cannot_be_trained(multifocal, small_study, small_cohort, tmp_path):
+    wrong = "arms.dice.preprocessing.channels=[{map: flair}]"
+    code, _, err = multifocal("study", small_study, small_cohort, "--out", tmp_path / "s", "--dry-run", "--set", wrong)
+    assert code == 2 and re.match(r"error: arm dice: case S_\S+: has no map 'flair', which the recipe needs", err)
+
+
+def test_a_study_with_a_failed_cell_tells_and_ends_with_1(multifocal, finished, small_study, small_cohort, tmp_path):
+    out = tmp_path / "study"
+    shutil.copytree(finished, out)
+    (out / "cells/dice/fold0-seed0/cell.json").unlink()
+    (out / "cells/dice/fold0-seed0/weights.safetensors").write_bytes(b"not weights")
+    code, said, err = multifocal("study", small_study, small_cohort, "--out", out)
+    assert code == 1 and "small: 4 cells, 3 done, 1 to run" in said
+    assert "failed: dice/fold0-seed0: ended with exit code 2" in err + said
+    assert "weights.safetensors: is not a whole safetensors file" in err + said
+    assert said.endswith("1 cells failed; run the same command again to try them again\n")
+    found = studies.read_study(out)
+    assert found.cells["dice/fold0-seed0"].state == "failed" and len(found.arms["dice"].rows) == 2
+    assert "1/2" in said and "2/2" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--engine", "ray", "--workers", "2"), "--workers and --dry-run are about this machine"),
+        (("--address", "head:6379"), "--address names a Ray cluster; add --engine ray"),
+        (("--set", "resources.cpus=4096"), "a cell needs 4096 cores"),
+        (("--set", "folds.number=1"), "folds.number: Input should be greater than or equal to 2"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(multifocal, small_study, small_cohort, tmp_path, options, message):
+    code, out, err = multifocal("study", small_study, small_cohort, "--out", tmp_path / "study", *options)
+    assert code == 2 and out == "" and message in err and not (tmp_path / "study").exists()
+
+
+def test_the_studies_are_listed(multifocal):
+    code, out, _ = multifocal("studies")
+    assert code == 0 and all(name in out for name in studies.names())
+
+
+def test_systems_are_combined(multifocal, finished, tmp_path):
+    arms = [finished / "arms" / arm / "masks" for arm in ("dice", "false")]
+    code, out, err = multifocal("ensemble", *arms, "--out", tmp_path / "or", "--at-least", "1")
+    assert (code, out, err) == (0, f"4 masks in {tmp_path / 'or'}\n", "")
+    code, _, _ = multifocal("ensemble", *arms, "--out", tmp_path / "volume", "--how", "volume", "--below", "0.1")
+    assert code == 0 and len(list((tmp_path / "volume").iterdir())) == 4
+    code, _, err = multifocal("ensemble", *arms, "--out", tmp_path / "x", "--how", "volume", "--at-least", "1")
+    assert (code, err) == (2, "error: --at-least means nothing with --how volume; leave it out\n")
+    code, _, err = multifocal("ensemble", *arms, "--out", tmp_path / "or", "--at-least", "1")
+    assert code == 2 and "already holds predictions" in err
