@@ -10,9 +10,9 @@ from multifocal import cli, losses, networks, recipes
 from multifocal.errors import UserError
 
 COMMANDS = (
-    (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("ensemble",), ("study",), ("studies",), ("recipes",),
-    ("networks",), ("losses",),
-    ("data",), ("data", "check"), ("data", "folds"), ("data", "fetch"), ("data", "phantom"),
+    (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("ensemble",), ("study",), ("studies",),
+    ("report",), ("recipes",), ("networks",), ("losses",), ("data",), ("data", "check"), ("data", "folds"),
+    ("data", "fetch"), ("data", "phantom"),
 )  # fmt: skip
 
 
