@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -86,7 +87,7 @@ class Criterion(Term):
         """Return the criterion over the whole image."""
         return self._over_the_image.measure(scene)
 
-    @property
+    @cached_property
     def _over_the_image(self) -> "Over":
         from multifocal.losses.partitions import Image, Over
 

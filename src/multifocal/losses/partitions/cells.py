@@ -1,7 +1,6 @@
 """Voronoi cells as regions."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -27,11 +26,7 @@ class Cells(Checked, Partition):
 
     label = "cells"
     takes_background = False
-
-    @property
-    def side(self) -> Literal["target", "prediction"]:
-        """Whose components have the cells."""
-        return "target"
+    side = "target"  # whose components have the cells
 
     def sums(self, scene: Scene, quantities: tuple[Quantity, ...], *, relaxed: bool) -> tuple[Sums, torch.Tensor]:
         """Return the sums over each cell."""
@@ -77,8 +72,4 @@ class PredictionCells(Cells):
 
     label = "prediction-cells"
     looks_at_prediction = True
-
-    @property
-    def side(self) -> Literal["target", "prediction"]:
-        """Whose components have the cells."""
-        return "prediction"
+    side = "prediction"
