@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.ready
 	$(BIN)/multifocal demo --out $(or $(OUT),demo)
 
-test: $(VENV)/.ready
+test: $(VENV)/.browser
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/.ready
+test-all: $(VENV)/.browser
 	$(BIN)/python -m pytest -m ""
 
 lint: $(VENV)/.ready
@@ -23,7 +23,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python tools/bench_prediction.py
 
 bench-losses: $(VENV)/.ready
-	$(BIN)/python tools/bench_losses.py
+	$(BIN)/python tools/bench_losses.py --write docs/bench-losses.md
 
 # With PANOPTICA=interpreter of an environment that has panoptica, it takes part.
 bench-metrics: $(VENV)/.ready
@@ -38,5 +38,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt tools/fit_torchvision.py
 	$(BIN)/python tools/fit_torchvision.py
 	touch $@
 
+# A browser for the tests of reports; without one they are skipped.
+$(VENV)/.browser: $(VENV)/.ready tools/fit_browser.py
+	$(BIN)/python tools/fit_browser.py
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo test-output

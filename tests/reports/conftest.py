@@ -1,6 +1,7 @@
 """Folders of studies whose cells were never trained: masks from thresholds, scored and compared for real."""
 
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from multifocal.cohorts.phantom import write_phantom
 from multifocal.files import write_csv, write_json, write_text
 from multifocal.metrics import evaluate_cohort, read_results, write_results
 from multifocal.metrics.comparison import compare, write_comparison
+from multifocal.reports import write_report
 from multifocal.studies import dump, load
-from multifocal.volumes import Volume, write
+from multifocal.volumes import Geometry, Volume, write
 
+FLAT = Geometry((24, 20), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
 ARMS = {"dice": -2.0, "dice-focal": -2.3, "tversky": -1.7, "blob-gdf": -2.6, "tlhf": -2.1, "false": -1.5}
 PUBLISHED = {
     "source": "Somebody 2025, table 1",
@@ -97,7 +100,28 @@ def study(phantom, tmp_path_factory) -> Path:
     return make_study(tmp_path_factory.mktemp("studies") / "thresholds", open_cohort(phantom), arms)
 
 
+@pytest.fixture(scope="session")
+def report(study, phantom, tmp_path_factory) -> Path:
+    """The first page of that study's report."""
+    copy = Path(shutil.copytree(study, tmp_path_factory.mktemp("reported") / "study"))
+    return write_report(copy, open_cohort(phantom))
+
+
 @pytest.fixture
 def small_study(small_cohort, tmp_path) -> Path:
     """A quick study of two arms on the small cohort, to be broken."""
     return make_study(tmp_path / "small", open_cohort(small_cohort), {"a": -1.5, "b": -2.0}, epochs=3, failed=False)
+
+
+@pytest.fixture
+def flat_study(tmp_path) -> tuple[Path, Path]:
+    """Four 2D images with instance labels, and a study of one arm on them."""
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        labels = np.zeros((24, 20), np.uint16)
+        labels[4:9, 3:8], labels[14:18, 9:15] = 1, 2
+        image = (200 - 120 * (labels > 0) + rng.integers(0, 20, labels.shape)).astype(np.uint8)
+        for part, array in (("images", image), ("masks", labels)):
+            write(tmp_path / "flat" / part / f"i{number}.png", Volume(array, FLAT))
+    cohort = open_cohort(tmp_path / "flat")
+    return tmp_path / "flat", make_study(tmp_path / "flat-study", cohort, {"dark": 120.0}, epochs=2, failed=False)

@@ -22,7 +22,10 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".")[:LONGEST]
         if plain != name or plain.lower() in taken:
-            plain = f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}".lstrip("-")
+            digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+            plain = f"{plain}-{digest}".lstrip("-.")
+        while plain.lower() in taken:
+            plain += "-"
         taken.add(plain.lower())
         found[name] = plain
     return found

@@ -13,13 +13,17 @@ from multifocal.files import WRITING, write_error
 def swapped(out: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of `out` if the block succeeds; an older `out` stays until then.
 
-    Unlike `multifocal.files.atomic`, this does not wait for the disk file by file: a report can be written again.
+    What a killed process left behind is cleared up first. Unlike `multifocal.files.atomic`, this does not wait for the
+    disk file by file: a report can be written again.
 
     Raises:
         UserError: something cannot be written (disk full, no permission, a file in the way).
     """
+    mine = f"{WRITING}{out.name}-"
+    for debris in out.parent.glob(f"{mine}*"):
+        shutil.rmtree(debris, ignore_errors=True)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=WRITING, dir=out.parent))
+        folder = Path(tempfile.mkdtemp(prefix=mine, dir=out.parent))
     except OSError as error:
         raise write_error(out, error) from error
     try:

@@ -6,11 +6,14 @@
   const { Niivue, NVImage } = window.niivue;
   const data = window.multifocalCase;
   const viewer = document.querySelector(".viewer");
+  const stage = viewer.querySelector(".stage");
   const form = viewer.querySelector("form");
   const status = viewer.querySelector("[role=status]");
   const slices = Number(viewer.dataset.slices);
   const loaded = new Map();
   const [AUTO, GRID, NARROW] = [0, 2, 640];
+  // Bit 1 is the truth, bit 2 the prediction.
+  const labels = { R: [0, 76, 255, 47], G: [0, 195, 176, 211], B: [0, 255, 0, 154], A: [0, 255, 255, 255], I: [0, 1, 2, 3], labels: ["", "truth", "prediction", "both"] };
 
   const nv = new Niivue({
     dragAndDropEnabled: false,
@@ -35,32 +38,40 @@
     return loaded.get(key);
   }
 
+  async function overlay() {
+    const arm = data.arms[form.arm.selectedIndex];
+    const truth = await image("truth", data.truth);
+    const mask = arm && arm.data !== null ? (await image(`arm${form.arm.selectedIndex}`, arm.data)).img : null;
+    const both = loaded.get("overlay") ?? truth.clone();
+    loaded.set("overlay", both);
+    const [showTruth, showMask] = [form.truth.checked, form.prediction.checked && mask !== null];
+    both.img = truth.img.map((inside, i) => (showTruth && inside ? 1 : 0) + (showMask && mask[i] ? 2 : 0));
+    both.opacity = form.opacity.valueAsNumber;
+    both.setColormapLabel({ ...labels });
+    return both;
+  }
+
   async function show() {
-    const opacity = form.opacity.valueAsNumber;
     const map = data.maps[Number(form.map.value)];
-    const arm = data.arms[Number(form.arm.value)];
-    const wanted = [await image(`map${form.map.value}`, map.data, { colormap: "gray", cal_min: map.low, cal_max: map.high })];
-    if (form.truth.checked) {
-      wanted.push(await image("truth", data.truth, { colormap: "truth", cal_min: 0, cal_max: 1 }));
-    }
-    if (form.prediction.checked && arm !== undefined && arm.data !== null) {
-      wanted.push(await image(`arm${form.arm.value}`, arm.data, { colormap: "prediction", cal_min: 0, cal_max: 1 }));
-    }
-    wanted.slice(1).forEach((overlay) => { overlay.opacity = opacity; });
+    const below = await image(`map${form.map.value}`, map.data, { colormap: "gray", cal_min: map.low, cal_max: map.high });
     const place = [...nv.scene.crosshairPos];
-    nv.volumes = wanted;
-    [nv.back, ...nv.overlays] = wanted;
+    nv.volumes = [below, await overlay()];
+    [nv.back, ...nv.overlays] = nv.volumes;
     nv.updateGLVolume();
     nv.scene.crosshairPos = place;
     nv.drawScene();
+    nv.createOnLocationChange();
   }
 
   function describe(place) {
     if (!place.vox) return;
     form.slice.value = String(place.vox[2]);
+    const map = data.maps[Number(form.map.value)];
+    const [value, label] = place.values.map((each) => each.value);
     const [x, y, z] = place.mm;
-    const value = place.values[0] === undefined ? "" : `, ${data.maps[Number(form.map.value)].name} ${place.values[0].value.toPrecision(4)}`;
-    status.textContent = `slice ${place.vox[2] + 1} of ${slices}; ${side(x, "R", "L")} ${side(y, "A", "P")} ${side(z, "S", "I")} mm${value}`;
+    const where = `slice ${place.vox[2] + 1} of ${slices} · ${side(x, "R", "L")} ${side(y, "A", "P")} ${side(z, "S", "I")} mm`;
+    const what = value > map.outside + map.step ? `${map.name} ${Number(value.toPrecision(4))}` : "outside the brain";
+    status.textContent = [where, what, labels.labels[label]].filter(Boolean).join(" · ");
   }
 
   // NIfTI's axes point to the right, the front and the top.
@@ -69,9 +80,6 @@
   }
 
   function turn() {
-    const stage = viewer.querySelector(".stage");
-    stage.classList.toggle("one", form.view.value !== "multiplanar");
-    nv.opts.multiplanarLayout = stage.clientWidth < NARROW ? GRID : AUTO;
     const views = {
       multiplanar: nv.sliceTypeMultiplanar,
       axial: nv.sliceTypeAxial,
@@ -79,40 +87,39 @@
       sagittal: nv.sliceTypeSagittal,
       render: nv.sliceTypeRender,
     };
+    stage.classList.toggle("one", form.view.value !== "multiplanar");
+    nv.opts.multiplanarLayout = stage.clientWidth < NARROW ? GRID : AUTO;
     nv.setSliceType(views[form.view.value]);
+  }
+
+  function changed(event) {
+    if (event.target.name === "view") {
+      turn();
+    } else if (event.target.name === "slice") {
+      const [x, y] = nv.scene.crosshairPos;
+      nv.scene.crosshairPos = [x, y, (form.slice.valueAsNumber + 0.5) / slices];
+      nv.drawScene();
+      nv.createOnLocationChange();
+    } else {
+      show();
+    }
   }
 
   try {
     await nv.attachToCanvas(viewer.querySelector("canvas"));
-    nv.addColormap("truth", colours(0x4c, 0xc3, 0xff));
-    nv.addColormap("prediction", colours(0xff, 0xb0, 0x00));
-    const chosen = [...form.arm.options].findIndex((option) => !option.disabled);
-    if (chosen >= 0) form.arm.selectedIndex = chosen;
+    const first = [...form.arm.options].findIndex((option) => !option.disabled);
+    form.arm.selectedIndex = Math.max(first, 0);
     const [left, back, up] = data.start;
-    await show();
     nv.scene.crosshairPos = [1 - left, 1 - back, up];
+    await show();
     turn();
-    nv.createOnLocationChange();
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", changed);
+    window.addEventListener("resize", turn);
     viewer.dataset.ready = "true";
   } catch (error) {
     status.textContent = `The viewer cannot start in this browser (${error.message}); it needs WebGL 2. The pictures below need nothing.`;
-    viewer.querySelector(".stage").hidden = true;
+    stage.hidden = true;
     viewer.dataset.ready = "failed";
-    return;
-  }
-
-  window.addEventListener("resize", turn);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", (event) => {
-    if (event.target.name === "view") turn();
-    else if (event.target.name === "slice") {
-      nv.scene.crosshairPos = [nv.scene.crosshairPos[0], nv.scene.crosshairPos[1], (form.slice.valueAsNumber + 0.5) / slices];
-      nv.drawScene();
-      nv.createOnLocationChange();
-    } else show().then(() => nv.createOnLocationChange());
-  });
-
-  function colours(r, g, b) {
-    return { R: [0, r], G: [0, g], B: [0, b], A: [0, 255], I: [0, 255] };
   }
 })();

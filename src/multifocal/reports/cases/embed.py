@@ -14,25 +14,25 @@ LEVELS = 4095  # of an image that is not whole numbers: finer than a screen show
 MILLIMETRES, ALIGNED = 2, 2
 
 
-def nifti(array: np.ndarray, geometry: Geometry) -> bytes:
-    """Return a 3D array as a compressed NIfTI-1 file: masks as uint8, images as int16 with a scale.
+def nifti(array: np.ndarray, geometry: Geometry) -> tuple[bytes, float]:
+    """Return a 3D array as a compressed NIfTI-1 file, masks as uint8, images as int16 with a scale; and that scale.
 
-    Whole numbers are kept exactly, others to the nearest of 4096 levels from 0 (or of ± 2047) to the largest; NaN and
-    inf become 0. The same array gives the same bytes.
+    Whole numbers are kept exactly, others to the nearest of 4096 levels between the least and the largest; NaN and inf
+    become 0. The same array gives the same bytes.
     """
-    values, slope = _stored(array)
+    values, slope, offset = _stored(array)
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, 3, *array.shape, 1, 1, 1, 1)
     struct.pack_into("<2h", header, 70, {1: 2, 2: 4}[values.itemsize], 8 * values.itemsize)
     struct.pack_into("<8f", header, 76, 1.0, *geometry.spacing, 0.0, 0.0, 0.0, 0.0)
-    struct.pack_into("<3f", header, 108, 352.0, slope, 0.0)
+    struct.pack_into("<3f", header, 108, 352.0, slope, offset)
     struct.pack_into("<B", header, 123, MILLIMETRES)
     struct.pack_into("<2h", header, 252, 0, ALIGNED)
     # LPS, as everywhere here, to NIfTI's RAS.
     struct.pack_into("<12f", header, 280, *(np.diag([-1.0, -1.0, 1.0, 1.0]) @ geometry.affine)[:3].ravel())
     struct.pack_into("<4s", header, 344, b"n+1\0")
-    return gzip.compress(bytes(header) + values.tobytes(order="F"), compresslevel=6, mtime=0)
+    return gzip.compress(bytes(header) + values.tobytes(order="F"), compresslevel=6, mtime=0), slope
 
 
 def script(name: str, data: dict[str, Any]) -> str:
@@ -41,12 +41,13 @@ def script(name: str, data: dict[str, Any]) -> str:
     return f"window.{name} = {text};\n".replace("<", "\\u003c")
 
 
-def _stored(array: np.ndarray) -> tuple[np.ndarray, float]:
+def _stored(array: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return what is written, and the scale and offset that take it back."""
     if array.dtype == np.bool_:
-        return array.astype(np.uint8), 1.0
+        return array.astype(np.uint8), 1.0, 0.0
     values = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(np.abs(values).max())
-    if largest <= np.iinfo(np.int16).max and (values == np.rint(values)).all():
-        return values.astype("<i2"), 1.0
-    slope = float(np.float32(largest / (LEVELS if values.min() >= 0 else LEVELS // 2)))
-    return np.rint(values / slope).astype("<i2"), slope
+    low, high = float(values.min()), float(values.max())
+    if max(-low, high) <= np.iinfo(np.int16).max and (values == np.rint(values)).all():
+        return values.astype("<i2"), 1.0, 0.0
+    slope = float(np.float32((high - low) / LEVELS)) or 1.0
+    return np.rint((values - low) / slope).astype("<i2"), slope, low

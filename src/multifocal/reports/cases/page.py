@@ -1,5 +1,6 @@
 """The page of one case, its pictures and its volumes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,13 +101,15 @@ def _volumes(scene: Scene) -> dict[str, Any]:
     images = []
     for name, image in scene.images.items():
         low, high = window(image, scene.brain)
-        data = nifti(np.where(scene.brain, image, 0), scene.geometry)
-        images.append({"name": name, "low": low, "high": high, "data": data})
+        # Darker than everything inside, so that it is black in every map and clear in 3D.
+        outside = math.floor(np.nanmin(image, where=np.isfinite(image) & scene.brain, initial=0.0)) - 1.0
+        data, step = nifti(np.where(scene.brain, image, outside), scene.geometry)
+        images.append({"name": name, "low": low, "high": high, "outside": outside, "step": step, "data": data})
     masks = [
-        {"name": arm, "data": None if mask is None else nifti(mask, scene.geometry)}
+        {"name": arm, "data": None if mask is None else nifti(mask, scene.geometry)[0]}
         for arm, mask in scene.masks.items()
     ]
-    return {"maps": images, "truth": nifti(scene.truth, scene.geometry), "arms": masks, "start": _centre(scene)}
+    return {"maps": images, "truth": nifti(scene.truth, scene.geometry)[0], "arms": masks, "start": _centre(scene)}
 
 
 def _centre(scene: Scene) -> list[float]:

@@ -14,7 +14,7 @@ from multifocal.reports.cases.scene import Scene
 
 SLICES = 6
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
-WINDOW = (0.5, 99.5)  # percentiles of the brain between which greys are spread
+WINDOW = (1, 98)  # percentiles of the brain between which greys are spread
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # an arm may be called $x$
     "axes.unicode_minus": True,
-    "font.size": 12.0,
+    "font.size": 12.5,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": SOFT,
     "axes.linewidth": 0.8,
@@ -36,8 +36,8 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": SOFT,
     "ytick.color": SOFT,
-    "xtick.labelsize": 11.5,
-    "ytick.labelsize": 11.5,
+    "xtick.labelsize": 12.0,
+    "ytick.labelsize": 12.0,
     "lines.solid_capstyle": "round",
 }
 
@@ -102,6 +102,9 @@ class Canvas:
         salt = hashlib.sha256(self.name.encode()).hexdigest()
         # What is drawn takes its style when it is drawn, text when it is written.
         with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
+            if engine := self.figure.get_layout_engine():
+                engine.execute(self.figure)
+                self.figure.set_layout_engine("none")  # or all is drawn twice
             self.figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
         root = _cleaned(stream.getvalue(), label=self.label, marks=self.marks)
         text = ElementTree.tostring(root, encoding="unicode")

@@ -4,6 +4,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from matplotlib.ticker import MaxNLocator
+
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import DASHES, INK, SOFT, arm_colour, arm_dash
 from multifocal.reports.source import Arm, Cell
@@ -32,7 +34,7 @@ def validation_curves(arms: Sequence[Arm], cells: Sequence[Cell], *, column: str
     found = {arm.name: mean(line(cell, column) for cell in cells if cell.arm == arm.name) for arm in arms}
     if not any(found.values()):
         return None
-    canvas = Canvas("validation", f"{column} by epoch, mean over the cells of each arm", width=7.0, height=3.8)
+    canvas = Canvas("validation", f"{column} by epoch, mean over the cells of each arm", width=6.4, height=3.6)
     axes = canvas.axes
     for arm in arms:
         curve = found[arm.name]
@@ -54,6 +56,7 @@ def validation_curves(arms: Sequence[Arm], cells: Sequence[Cell], *, column: str
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.set_ylabel("validation Dice")
     return canvas.finish()
 
@@ -87,6 +90,7 @@ def loss_curves(arm: Arm, cells: Sequence[Cell]) -> Chart | None:
     axes.grid(axis="y")
     canvas.title(arm.name)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.set_ylabel("loss", color=SOFT)
     return canvas.finish()
 

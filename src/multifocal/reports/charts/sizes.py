@@ -103,7 +103,7 @@ def small_bars(arms: Sequence[Arm]) -> Chart | None:
     canvas = Canvas(
         "small-lesions",
         f"Lesions of {SMALL} ml by arm: found, missed and false",
-        width=7.0,
+        width=6.4,
         height=0.5 + 0.42 * len(counted),
     )
     axes = canvas.axes

@@ -1,0 +1,244 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from multifocal.cohorts import fingerprint, open_cohort
+from multifocal.errors import UserError
+from multifocal.files import WRITING, write_csv
+from multifocal.reports import write_report
+from multifocal.reports.cases import page as case_page
+from multifocal.volumes import Volume, read, write
+
+NASTY = "<script>alert('1')</script>"
+
+
+class Page(HTMLParser):
+    """What a page says and what it asks for."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("href", "xlink:href", "src") and value]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_every_link_leads_to_a_file_of_the_report(report):
+    folder = report.parent
+    for file in folder.rglob("*.html"):
+        page = Page(file)
+        ids = set(re.findall(r'\bid="([^"]+)"', file.read_text(encoding="utf-8")))
+        for link in page.links:
+            if link.startswith("data:,"):
+                continue
+            if link.startswith("#"):
+                assert link[1:] in ids, link
+                continue
+            target = (file.parent / unquote(link)).resolve()
+            assert target.is_file(), link
+            assert target.is_relative_to(folder.resolve()), link
+
+
+def test_nothing_comes_from_a_network(report):
+    own = [
+        file
+        for file in report.parent.rglob("*")
+        if file.suffix in (".html", ".css", ".js", ".svg") and "niivue" not in file.name
+    ]
+    for file in own:
+        text = file.read_text(encoding="utf-8")
+        addresses = set(re.findall(r"https?://[^\s\"'<>)]+", text)) - {
+            "http://www.w3.org/2000/svg",
+            "http://www.w3.org/1999/xlink",
+        }
+        assert not addresses, (file, addresses)
+        assert not re.search(r"\bfetch\(|XMLHttpRequest|@import", text), file
+
+
+def test_the_first_page_has_every_part(report):
+    page = Page(report)
+    for words in (
+        "Ranking",
+        "Beside the published numbers",
+        "Somebody 2025, table 1",
+        "Differences from the first",
+        "Case by case, by stratum",
+        "Detection by lesion size",
+        "Small lesions (<0.05 ml)",
+        "Validation Dice",
+        "Loss and its terms",
+        "Dice against true volume",
+        "Worst and best of each arm",
+        "Cells that did not finish",
+        "<b>bold</b>",
+        "cohort.fingerprint",
+        "started.1.versions.torch",
+        "study.yaml, every default spelled out",
+    ):
+        assert words in page.text, words
+    cases = [link for link in page.links if link.startswith("cases/") and link.endswith(".html")]
+    assert len(set(cases)) == 5
+    assert list((report.parent / "figures").glob("*.svg"))
+    assert {file.name for file in (report.parent / "data").iterdir()} == {"table.csv", "table.tex"}
+    assert (report.parent / "assets" / "niivue-LICENSES.txt").exists()
+
+
+def test_the_same_study_gives_the_same_report(report, phantom, tmp_path):
+    copy = Path(shutil.copytree(report.parent.parent, tmp_path / "study"))
+    before = {file.relative_to(copy): file.read_bytes() for file in (copy / "report").rglob("*") if file.is_file()}
+    write_report(copy, open_cohort(phantom), workers=2)
+    after = {file.relative_to(copy): file.read_bytes() for file in (copy / "report").rglob("*") if file.is_file()}
+    assert before == after
+
+
+def test_without_a_cohort_there_are_tables_and_charts(small_study):
+    page = Page(write_report(small_study))
+    assert "Written without the cohort" in page.text
+    assert "All cases" in page.text
+    assert not [link for link in page.links if link.startswith("cases/")]
+
+
+def test_another_cohort_is_refused(small_study, small_cohort, phantom, tmp_path):
+    with pytest.raises(UserError, match="which cohort cohort does not have"):
+        write_report(small_study, open_cohort(phantom))
+    changed = Path(shutil.copytree(small_cohort, tmp_path / "changed"))
+    file = next((changed / "2Z_ADC").iterdir())
+    volume = read(file)
+    write(file, Volume(volume.array + np.float32(1), volume.geometry))
+    with pytest.raises(UserError, match="other data than cohort changed holds now"):
+        write_report(small_study, open_cohort(changed))
+    assert not (small_study / "report").exists()
+
+
+def test_no_study_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is not a study's folder"):
+        write_report(tmp_path)
+
+
+def test_empty_predictions_missing_masks_and_arms_that_failed_are_shown(small_study, small_cohort):
+    cohort = open_cohort(small_cohort)
+    for file in (small_study / "arms" / "a" / "masks").iterdir():
+        volume = read(file)
+        write(file, Volume(np.zeros_like(volume.array), volume.geometry))
+    next((small_study / "arms" / "a" / "masks").glob("S_1*")).unlink()
+    shutil.rmtree(small_study / "arms" / "b")
+    shutil.rmtree(small_study / "comparison")
+    shutil.rmtree(small_study / "cells")
+    report = write_report(small_study, cohort)
+    assert "The study's folder holds no comparison." in Page(report).text
+    case = Page(report.parent / "cases" / "S_1-VISIT_01.html")
+    assert "not scored on this case" in case.text
+    assert "no mask" in case.text
+
+
+def test_a_study_of_which_nothing_has_run_is_shown(small_study):
+    for name in ("arms", "cells", "comparison"):
+        shutil.rmtree(small_study / name)
+    assert "6 cells did not finish" in Page(write_report(small_study)).text
+
+
+def test_a_cohort_without_strata_or_lesions(small_study, small_cohort):
+    arm = small_study / "arms" / "a"
+    shutil.rmtree(small_study / "arms" / "b")
+    shutil.rmtree(small_study / "comparison")
+    rows = (
+        (arm / "cases.csv")
+        .read_text()
+        .replace("1-5 %", "no lesion")
+        .replace("<1 %", "no lesion")
+        .replace(">5 %", "no lesion")
+    )
+    (arm / "cases.csv").write_text(rows)
+    header = (arm / "lesions.csv").read_text().splitlines()[0].split(",")
+    write_csv(arm / "lesions.csv", [], columns=header)
+    assert "No lesion in any case" in Page(write_report(small_study)).text
+
+
+def test_names_are_text_wherever_they_stand(small_study, small_cohort, tmp_path):
+    root = Path(shutil.copytree(small_cohort, tmp_path / "nasty"))
+    old, new = "S_1-VISIT_01", "S_1-VISIT_01 <script>alert('1')<:script>"
+    # A slash cannot be in a case's name; everything else that hurts can.
+    manifest = ["case,subject,adc,zadc,label"]
+    for number in range(6):
+        name = f"S_{number}-VISIT_01"
+        files = [
+            f"1ADC_ss/{name}-ADC_ss.mha",
+            f"2Z_ADC/Zmap_{name}-ADC_smooth2mm_clipped10.mha",
+            f"3LABEL/{name}_lesion.mha",
+        ]
+        manifest.append(f"{new if name == old else name},S_{number},{','.join(files)}")
+    (root / "cases.csv").write_text("\n".join(manifest) + "\n")
+    cohort = open_cohort(root / "cases.csv")
+    for arm in ("a", "b"):
+        home = small_study / "arms" / arm
+        (home / "masks" / f"{old}_lesion.nii.gz").rename(home / "masks" / f"{new}_lesion.nii.gz")
+        for name in ("cases.csv", "lesions.csv"):
+            (home / name).write_text((home / name).read_text().replace(old, new))
+    about = json.loads((small_study / "study.json").read_text())
+    about["cohort"] |= {"fingerprint": fingerprint(cohort), "name": NASTY}
+    (small_study / "study.json").write_text(json.dumps(about))
+    text = (small_study / "study.yaml").read_text().replace("name: thresholds", f'name: "{NASTY}"')
+    (small_study / "study.yaml").write_text(text)
+    report = write_report(small_study, cohort)
+    for file in report.parent.rglob("*.html"):
+        page = Page(file)
+        own = 1 if file.name == "index.html" else 4
+        assert page.tags.count("script") == own, file
+    assert new in Page(report).text
+    assert NASTY in Page(report).text
+    names = {path.name for path in (report.parent / "cases").iterdir()}
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)
+
+
+def test_2d_images_have_a_page_without_the_viewer(flat_study):
+    folder, study = flat_study
+    report = write_report(study, open_cohort(folder))
+    pages = list((report.parent / "cases").glob("*.html"))
+    assert len(pages) == 4
+    for file in pages:
+        page = Page(file)
+        assert "the 3D viewer does not apply" in page.text
+        assert not any("niivue" in link or "volumes.js" in link for link in page.links)
+
+
+def test_a_report_that_fails_leaves_the_old_one_and_no_debris(small_study, small_cohort, monkeypatch):
+    cohort = open_cohort(small_cohort)
+    first = write_report(small_study, cohort)
+    before = first.read_text()
+    calls = []
+
+    def full(*arguments):
+        calls.append(arguments)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(case_page, "nifti", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        write_report(small_study, cohort)
+    assert calls
+    assert first.read_text() == before
+    assert not [path for path in small_study.iterdir() if path.name.startswith(WRITING)]
+    monkeypatch.undo()
+    (small_study / "report" / "old.txt").write_text("")
+    write_report(small_study, cohort)
+    assert not (small_study / "report" / "old.txt").exists()
+
+
+def test_a_damaged_mask_is_named(small_study, small_cohort):
+    file = next((small_study / "arms" / "b" / "masks").iterdir())
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(UserError, match=re.escape(file.name)):
+        write_report(small_study, open_cohort(small_cohort))
+    assert not (small_study / "report").exists()
