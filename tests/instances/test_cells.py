@@ -138,3 +138,16 @@ def test_many_images():
         alone, own = cells(label(mask[None]))
         assert torch.equal(alone[0] + first, image) and own[0] == count
         first += count
+
+
+@pytest.mark.parametrize("spacing", [None, (1.0, 2.5)])
+def test_in_plain_torch_operations(spacing, monkeypatch):
+    """As on an accelerator, with images of no, one and many components in any order."""
+    rng = np.random.default_rng(3)
+    masks = rng.random((9, 12, 15)) < np.array([0, 0.1, 0.3, 0, 0.05, 0.05, 0, 0.2, 0.1]).reshape(9, 1, 1)
+    masks[4] = False
+    masks[4, 3, 3] = True
+    expected, counts = cells(label(masks), spacing=spacing)
+    monkeypatch.setattr(torch, "device", lambda name: type("Device", (), {"type": "cuda"}))
+    found, same = cells(label(masks), spacing=spacing, device="cpu")
+    assert torch.equal(found, expected) and found.dtype == torch.int32 and (same == counts).all()

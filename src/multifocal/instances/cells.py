@@ -49,23 +49,35 @@ def cells(
     cell = (np.arange(instances.total) + (first - instances.offsets)[instances.image]).astype(np.int32)
     found.reshape(-1)[instances.voxels] = cell[instances.labels - 1]
     found = found.reshape(len(counts), *instances.shape)
-    rank = np.zeros(int(counts.sum()), np.int32)
-    rank[cell[_order(instances, spacing)]] = np.arange(instances.total)
-    several = np.flatnonzero(instances.counts > 1)
-    if torch.device(device).type == "cpu":
-        from multifocal.kernels.transform import spread_labels
+    best = cell[_order(instances, spacing)]
+    several = list(_together(np.flatnonzero(instances.counts > 1), max(1, _AT_ONCE // size)))
+    if torch.device(device).type != "cpu":
+        return _on_device(torch.from_numpy(found).to(device), best, several, spacing), counts
+    from multifocal.kernels.transform import spread_labels
 
-        for images in _together(several, max(1, _AT_ONCE // size)):
-            spread_labels(found[images], rank=rank, spacing=spacing, threads=torch.get_num_threads())
-        return torch.from_numpy(found), counts
+    rank = np.zeros(int(counts.sum()), np.int32)
+    rank[best] = np.arange(len(best))
+    for images in several:
+        spread_labels(found[images], rank=rank, spacing=spacing, threads=torch.get_num_threads())
+    return torch.from_numpy(found), counts
+
+
+def _on_device(
+    found: "torch.Tensor", best: np.ndarray, several: list[slice], spacing: Sequence[float] | None
+) -> "torch.Tensor":
+    """Spread the cells of images with several components in plain torch operations; the first of `best` wins ties."""
+    import torch
+
     from multifocal.kernels.min_plus import spread_ranks
 
-    everything, places = torch.from_numpy(found).to(device), torch.from_numpy(rank).to(device)
-    for images in _together(several, max(1, _AT_ONCE // size)):
-        some = everything[images]
-        ranks = spread_ranks(torch.where(some < 0, -1, places[some.clamp_min(0)]), spacing=spacing)
-        everything[images] = places.argsort()[ranks].int()
-    return everything, counts
+    cell = torch.from_numpy(best).to(found)
+    rank = torch.zeros(int(found.max()) + 1, dtype=torch.int32, device=found.device)
+    rank[cell.long()] = torch.arange(len(cell), dtype=torch.int32, device=found.device)
+    for images in several:
+        some = found[images]
+        ranks = spread_ranks(torch.where(some < 0, -1, rank[some.clamp_min(0).long()]), spacing=spacing)
+        found[images] = cell[ranks.long()]
+    return found
 
 
 def _order(instances: Instances, spacing: Sequence[float] | None) -> np.ndarray:
