@@ -30,6 +30,13 @@ def where_empty(value: torch.Tensor, sums: "Sums", empty: torch.Tensor) -> torch
         value: (regions, channels), or (regions,) of all channels together.
         sums: that it was made of.
         empty: where nothing is true, of the value's shape.
+
+    Example:
+        >>> from multifocal.losses import Dice
+        >>> p = torch.full((1, 1, 4, 4), 0.5, requires_grad=True)
+        >>> Dice().build(activation="none")(p, torch.zeros(1, 1, 4, 4)).backward()
+        >>> p.grad.unique().item() * 16
+        1.0
     """
     if sums.extent is None or not bool(empty.any()):
         return value
