@@ -1,27 +1,33 @@
-"""Time of each loss, forward and backward, beside MONAI's in the same run. Prints Markdown tables.
+"""Time and memory of each loss, forward and backward, beside MONAI's in the same run. Prints Markdown tables.
 
-    python tools/bench_losses.py [--input NAME ...] [--repeats N] [--threads N] [--masks FOLDER]
+    python tools/bench_losses.py [--input NAME ...] [--loss NAME ...] [--threads N] [--repeats N] [--write PAGE]
 
 Inputs: slices-48 and slices-4 (B, 1, 256, 256) with 0-15 lesions and 10-40 predicted components a slice; volumes-4
-(4, 1, 192, 192, 32) and volume-1 (1, 1, 128, 128, 64) with 5-60; masks: the real masks of `ms-lesion-masks` with
-degraded predictions; growth: one image with 10 to 400 lesions. Losses take turns, so that what else the machine does
-meets them all alike; a number is the median of its turns.
+(4, 1, 192, 192, 32) and volume-1 (1, 1, 128, 128, 64) with 5-60; growth: one image with 10 to 400 lesions; masks: the
+real masks of `ms-lesion-masks` with degraded predictions; memory: (4, 1, 192, 192, 64). Losses take turns, so that what
+else the machine does meets them all alike; a time is the median of its turns. Memory is the growth of the peak resident
+set over one step, in a process of its own (Linux). `--write` puts each table between its markers in a page.
 """
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
+from bench_inputs import INPUTS, Batch, crowded, masks, synthetic
 
 from multifocal import losses
-from multifocal.volumes import read
+from multifocal.files import write_text
 
-PIXEL = {
+MONAI = {
     "dice": "DiceLoss",
     "generalized-dice": "GeneralizedDiceLoss",
     "focal": "FocalLoss",
@@ -29,171 +35,186 @@ PIXEL = {
     "dice-focal": "DiceFocalLoss",
     "dice-ce": "DiceCELoss",
     "gdf": "GeneralizedDiceFocalLoss",
+    "hausdorff-dt": "HausdorffDTLoss",
+    "log-hausdorff-dt": "LogHausdorffDTLoss",
 }
-DISTANCE = {"hausdorff-dt": "HausdorffDTLoss", "log-hausdorff-dt": "LogHausdorffDTLoss"}
 LESION = ("blob-dice", "blob-gdf", "ici", "false", "proximity", "cc-dice", "cc-dice-ce", "bicc-dice-ce")
+# Rows that are given what depends on the target alone.
+GIVEN = {
+    "hausdorff-dt, target's distances given": ("hausdorff-dt", "distances", losses.target_distances),
+    "cc-dice-ce, target's cells given": ("cc-dice-ce", "cells", losses.target_cells),
+    "bicc-dice-ce, target's cells given": ("bicc-dice-ce", "cells", losses.target_cells),
+}
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def blobs(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> np.ndarray:
-    """Return a mask of balls of 1 to 4 voxels' radius (less along short axes)."""
-    mask = np.zeros(shape, bool)
-    for _ in range(count):
-        radius = rng.integers(1, 5)
-        centre = [int(rng.integers(radius, side - radius)) for side in shape]
-        window = tuple(slice(c - radius, c + radius + 1) for c in centre)
-        steps = np.arange(-radius, radius + 1)
-        mask[window] |= sum(np.meshgrid(*[steps**2] * len(shape), indexing="ij")) <= radius**2
-    return mask
-
-
-def degraded(rng: np.random.Generator, mask: np.ndarray, extra: np.ndarray) -> np.ndarray:
-    """Return logits that find most of a mask, a voxel aside, and something else besides."""
-    moved = np.roll(mask, rng.integers(-1, 2, mask.ndim), tuple(range(mask.ndim)))
-    found = (moved & (rng.random(mask.shape) < 0.95)) | extra
-    return np.where(found, 2.0, -5.0) + rng.normal(0, 0.5, mask.shape)
-
-
-def synthetic(shape: tuple[int, ...], lesions: tuple[int, int], components: tuple[int, int]) -> tuple:
-    """Return logits and target of a batch."""
-    rng = np.random.default_rng(0)
-    logits, target = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for image in range(shape[0]):
-        mask = blobs(rng, shape[2:], int(rng.integers(lesions[0], lesions[1] + 1)))
-        extra = blobs(rng, shape[2:], int(rng.integers(components[0], components[1] + 1)) // 2)
-        target[image, 0], logits[image, 0] = mask, degraded(rng, mask, extra)
-    return torch.from_numpy(logits), torch.from_numpy(target)
-
-
-def masks(folder: Path) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-    """Yield the real masks with degraded predictions."""
-    rng = np.random.default_rng(0)
-    for path in sorted(folder.rglob("*.nii*")):
-        mask = read(path).array > 0
-        logits = degraded(rng, mask, blobs(rng, mask.shape, 20)).astype(np.float32)
-        yield path.name, torch.from_numpy(logits)[None, None], torch.from_numpy(mask.astype(np.float32))[None, None]
-
-
-def monai_losses(names: dict[str, str]) -> dict[str, Loss]:
-    """Return MONAI's losses of these names."""
+def monai_loss(name: str) -> Loss:
+    """Return MONAI's loss of this name."""
     import monai.losses
 
-    found = {}
-    for name, kind in names.items():
-        options = {} if kind == "FocalLoss" else {"sigmoid": True}
-        if "Hausdorff" in kind:
-            options["include_background"] = True
-        if kind == "TverskyLoss":
-            options |= {"alpha": 0.3, "beta": 0.7}
-        found[name] = getattr(monai.losses, kind)(**options)
-    return found
+    options = {} if name == "focal" else {"sigmoid": True}
+    options |= {"include_background": True} if "hausdorff" in name else {}
+    options |= {"alpha": 0.3, "beta": 0.7} if name == "tversky" else {}
+    return getattr(monai.losses, MONAI[name])(**options)
 
 
-def step(loss: Loss, logits: torch.Tensor, target: torch.Tensor) -> float:
+def loss_of(row: str, target: torch.Tensor) -> Loss:
+    """Return the loss of a row: "monai NAME", NAME, or one of `GIVEN`."""
+    if row.startswith("monai "):
+        return monai_loss(row.removeprefix("monai "))
+    if row not in GIVEN:
+        return losses.build(row)
+    name, argument, make = GIVEN[row]
+    loss, given = losses.build(name), {argument: make(target)}
+    return lambda x, y: loss(x, y, **given)
+
+
+def step(loss: Loss, batch: Batch, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the seconds of one forward and backward pass."""
-    x = logits.detach().requires_grad_()
-    started = time.perf_counter()
-    loss(x, target).backward()
-    return time.perf_counter() - started
+    x = batch[0].detach().requires_grad_()
+    started = clock()
+    loss(x, batch[1]).backward()
+    return clock() - started
 
 
-def timed(rows: dict[str, Loss], logits: torch.Tensor, target: torch.Tensor, repeats: int) -> dict[str, float]:
-    """Return the median milliseconds of each loss, taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in rows}
-    for turn in range(repeats + 1):
-        for name, loss in rows.items():
-            seconds = step(loss, logits, target)
+def timed(rows: list[str], batch: Batch, options: argparse.Namespace, *, most: int = sys.maxsize) -> dict[str, float]:
+    """Return the median milliseconds of each row, taking turns."""
+    made = {row: loss_of(row, batch[1]) for row in rows}
+    times: dict[str, list[float]] = {row: [] for row in rows}
+    clock = time.process_time if options.processor_time else time.perf_counter
+    for turn in range(min(options.repeats, most) + 1):
+        for row, loss in made.items():
+            seconds = step(loss, batch, clock)
             if turn:  # the first one warms up
-                times[name].append(1000 * seconds)
-    return {name: median(values) for name, values in times.items()}
+                times[row].append(1000 * seconds)
+    return {row: median(values) for row, values in times.items()}
 
 
-def table(title: str, logits: torch.Tensor, target: torch.Tensor, *, repeats: int, with_distances: bool) -> None:
-    """Print one input's table."""
-    others = PIXEL | (DISTANCE if with_distances else {})
-    rows: dict[str, Loss] = {f"monai {name}": loss for name, loss in monai_losses(others).items()}
-    rows |= {
-        name: losses.build(name) for name in losses.names() if with_distances or not ("haus" in name or name == "tlhf")
-    }
-    if with_distances:
-        distances = losses.target_distances(target)
-        ready = losses.build("hausdorff-dt")
-        rows["hausdorff-dt, target's distances given"] = lambda x, y: ready(x, y, distances=distances)
-    took = timed(rows, logits, target, repeats)
-    base = took["monai gdf"]
-    print(f"\n### {title}\n\n| loss | ms | MONAI's, ms | of MONAI's gdf |\n|---|---|---|---|")
-    for name, milliseconds in took.items():
-        if not name.startswith("monai "):
-            same = took.get("monai " + name.split(",")[0])
-            print(f"| {name} | {milliseconds:.1f} | {f'{same:.1f}' if same else ''} | {milliseconds / base:.2f} |")
+def speed(name: str, names: list[str], options: argparse.Namespace) -> str:
+    """Return one input's table."""
+    batch = synthetic(name)
+    ours = names + [row for row, (loss, *_) in GIVEN.items() if loss in names]
+    theirs = [f"monai {loss}" for loss in MONAI if loss in {*names, "gdf"}]
+    took = timed(theirs + ours, batch, options)
+    text = f"### {name}: {'×'.join(map(str, batch[0].shape))}\n\n"
+    text += "| loss | ms | MONAI's, ms | of MONAI's | of MONAI's gdf |\n|---|---|---|---|---|\n"
+    for row in ours:
+        same = took.get("monai " + row.split(",")[0])
+        beside = f"{same:.1f} | {took[row] / same:.2f}" if same else " | "
+        text += f"| {row} | {took[row]:.1f} | {beside} | {took[row] / took['monai gdf']:.2f} |\n"
+    return text
 
 
-def growth(repeats: int) -> None:
-    """Print how time grows with the number of lesions on one image."""
-    names = ("blob-gdf", "ici", "false", "proximity", "cc-dice-ce", "bicc-dice-ce")
-    print(
-        "\n### Growth with the number of lesions, 1×1×192×192×64, ms\n\n| loss | 10 | 400 | ratio |\n|---|---|---|---|"
-    )
-    took = []
-    for count in (10, 400):
-        rng = np.random.default_rng(0)
-        mask = blobs(rng, (192, 192, 64), count)
-        logits = torch.from_numpy(degraded(rng, mask, blobs(rng, mask.shape, count // 4)).astype(np.float32))[
-            None, None
-        ]
-        target = torch.from_numpy(mask.astype(np.float32))[None, None]
-        took.append(timed({name: losses.build(name) for name in names}, logits, target, repeats))
-    for name in names:
-        few, many = took[0][name], took[1][name]
-        print(f"| {name} | {few:.1f} | {many:.1f} | {many / few:.2f} |")
+def growth(names: list[str], options: argparse.Namespace) -> str:
+    """Return how time grows with the number of lesions on one image."""
+    names = [name for name in names if name in LESION]
+    few, many = (timed(names, crowded((192, 192, 64), count), options) for count in (10, 400))
+    text = "### Growth with the number of lesions, 1×1×192×192×64\n\n"
+    text += "| loss | 10, ms | 400, ms | ratio |\n|---|---|---|---|\n"
+    return text + "".join(f"| {n} | {few[n]:.1f} | {many[n]:.1f} | {many[n] / few[n]:.2f} |\n" for n in names)
 
 
-def real(folder: Path, repeats: int, names: list[str]) -> None:
-    """Print the ratios to MONAI's generalized Dice + focal over the real masks: median and worst."""
+def real(names: list[str], options: argparse.Namespace) -> str:
+    """Return the ratios to MONAI's generalized Dice + focal over the real masks: median and worst."""
+    names = [name for name in names if name in LESION]
     ratios: dict[str, list[float]] = {name: [] for name in names}
-    count = 0
-    for _, logits, target in masks(folder):
-        rows = {"monai gdf": monai_losses({"gdf": PIXEL["gdf"]})["gdf"]} | {name: losses.build(name) for name in names}
-        took = timed(rows, logits, target, repeats)
-        count += 1
+    for batch in masks(options.masks):
+        took = timed(["monai gdf", *names], batch, options, most=3)
         for name in names:
             ratios[name].append(took[name] / took["monai gdf"])
-    print(f"\n### {count} real masks: time over that of MONAI's gdf\n\n| loss | median | worst |\n|---|---|---|")
-    for name, values in ratios.items():
-        print(f"| {name} | {median(values):.2f} | {max(values):.2f} |")
+    count = len(next(iter(ratios.values())))
+    text = f"### {count} real masks: time over that of MONAI's gdf\n\n| loss | median | worst |\n|---|---|---|\n"
+    return text + "".join(f"| {name} | {median(of):.2f} | {max(of):.2f} |\n" for name, of in ratios.items() if of)
 
 
-INPUTS = {
-    "slices-4": ((4, 1, 256, 256), (0, 15), (10, 40)),
-    "slices-48": ((48, 1, 256, 256), (0, 15), (10, 40)),
-    "volumes-4": ((4, 1, 192, 192, 32), (5, 60), (5, 60)),
-    "volume-1": ((1, 1, 128, 128, 64), (5, 60), (5, 60)),
-}
+def memory(names: list[str], options: argparse.Namespace) -> str:
+    """Return how much the peak resident set grows over a step, in units of the logits."""
+    batch = synthetic("memory")
+    text = f"### Memory, {'×'.join(map(str, batch[0].shape))}\n\n"
+    text += "| loss | growth of the resident set, in logits | MONAI's |\n|---|---|---|\n"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "batch.npy"
+        np.save(path, torch.stack(batch).numpy())
+        for name in names:
+            rows = [name, f"monai {name}"] if name in MONAI and "hausdorff" not in name else [name]
+            found = [f"{grown(row, path, options.threads):.1f}" for row in rows]
+            text += f"| {name} | {' | '.join([*found, ''][:2])} |\n"
+    return text
+
+
+def grown(row: str, path: Path, threads: int) -> float:
+    """Return the growth that a process of its own measures."""
+    command = [sys.executable, __file__, "--threads", str(threads), "--grow", row, str(path)]
+    # Large blocks of memory go back as soon as they are free, so that none is there to be used again unseen.
+    settings = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def grow(row: str, path: Path) -> None:
+    """Print the growth of this process's peak resident set over a step, in units of the logits."""
+    logits, target = torch.from_numpy(np.load(path))
+    loss = loss_of(row, target)
+    step(loss, (logits[..., :48, :48, :48].contiguous(), target[..., :48, :48, :48].contiguous()))  # loads all code
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = resident("VmRSS")
+    step(loss, (logits, target))
+    print((resident("VmHWM") - before) / (logits.numel() * logits.element_size()))
+
+
+def resident(field: str) -> int:
+    """Return a size of this process in bytes, as Linux tells it."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith(field)).split()[1])
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Put a text between a page's markers of this name."""
+    first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    old = page.read_text(encoding="utf-8")
+    if first not in old or last not in old:
+        raise SystemExit(f"{page} has no {first.strip()} ... {last}")
+    head, rest = old.split(first, 1)
+    write_text(page, head + first + text + last + rest.split(last, 1)[1])
+
+
+SECTIONS = {name: None for name in INPUTS if name != "memory"} | {"growth": growth, "masks": real, "memory": memory}
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input", action="append", choices=[*INPUTS, "growth", "masks"])
+    parser.add_argument("--input", action="append", choices=SECTIONS)
+    parser.add_argument("--loss", action="append", choices=losses.names())
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--no-distances", action="store_true", help="leave out the Hausdorff losses, MONAI's are slow")
-    parser.add_argument("--loss", action="append", choices=losses.names(), help="of those timed on the real masks")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="of all threads together, instead of the wall clock's: for busy machines",
+    )
     parser.add_argument("--masks", type=Path, default=Path("../shared/data/ms-lesion-masks"))
+    parser.add_argument("--write", type=Path, metavar="PAGE")
+    parser.add_argument("--grow", nargs=2, metavar=("ROW", "BATCH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
-    print(f"{options.threads} threads, medians of {options.repeats}")
-    for name in options.input or [*INPUTS, "growth", "masks"]:
-        if name == "growth":
-            growth(options.repeats)
-        elif name == "masks":
-            if options.masks.is_dir():
-                real(options.masks, options.repeats, options.loss or list(LESION))
-        else:
-            logits, target = synthetic(*INPUTS[name])
-            title = f"{name}: {'×'.join(map(str, logits.shape))}"
-            table(title, logits, target, repeats=options.repeats, with_distances=not options.no_distances)
+    if options.grow:
+        grow(options.grow[0], Path(options.grow[1]))
+        return
+    for name in options.input or SECTIONS:
+        if name == "masks" and not options.masks.is_dir():
+            print(f"masks: no folder {options.masks}")
+            continue
+        make = SECTIONS[name]
+        names = options.loss or list(losses.names())
+        text = make(names, options) if make else speed(name, names, options)
+        command = f"python tools/bench_losses.py --input {name} --threads {options.threads} --repeats {options.repeats}"
+        command += " --processor-time" if options.processor_time else ""
+        text += f"\n`{command}`\n"
+        print(text)
+        if options.write:
+            write_section(options.write, name, text)
 
 
 if __name__ == "__main__":

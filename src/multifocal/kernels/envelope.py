@@ -15,54 +15,61 @@ import numpy as np
 
 from multifocal.kernels.compiled import compiled
 
-TILE = 32  # lines side by side: what a cache line holds
+TILE = 16  # lines side by side: what a cache line holds
 
 
 @compiled
-def first_signed(mask, field, weight, start, stop):  # type: ignore[no-untyped-def]
-    """Write along the rows of a mask how far the other side is: squared, negative inside; infinite if nowhere."""
-    n = mask.shape[1]
-    for row in range(start, stop):
-        inside, out = mask[row], field[row]
-        a = 0
-        while a < n:
-            side = inside[a]
-            b = a + 1
-            while b < n and inside[b] == side:
-                b += 1
-            sign = -weight if side else weight
-            for i in range(a, b):
-                left = i - a + 1.0 if a > 0 else np.inf
-                right = b - float(i) if b < n else np.inf
-                nearest = min(left, right)
-                out[i] = sign * nearest * nearest
-            a = b
+def first_signed(masks, field, weight, start, stop):  # type: ignore[no-untyped-def]
+    """Write along the middle axis how far the other side is: squared, negative inside; infinite if nowhere.
+
+    masks and field are (before, n, behind); neighbours along the last axis are worked on together.
+    """
+    _, n, behind = masks.shape
+    back = np.empty(behind, field.dtype)
+    for outer in range(start, stop):
+        mask, out = masks[outer], field[outer]
+        out[0] = np.inf
+        for i in range(1, n):
+            for k in range(behind):
+                out[i, k] = out[i - 1, k] + 1 if mask[i, k] == mask[i - 1, k] else 1
+        back[:] = np.inf
+        for i in range(n - 1, -1, -1):
+            if i < n - 1:
+                for k in range(behind):
+                    back[k] = back[k] + 1 if mask[i, k] == mask[i + 1, k] else 1
+            for k in range(behind):
+                nearest = min(out[i, k], back[k])
+                out[i, k] = (-weight if mask[i, k] else weight) * nearest * nearest
 
 
 @compiled
 def first_labels(labels, field, rank, weight, start, stop):  # type: ignore[no-untyped-def]
-    """Write along rows of labels how far the nearest one is, squared, and in place of -1 which one that is."""
-    n = labels.shape[1]
-    for row in range(start, stop):
-        line, out = labels[row], field[row]
-        a = 0
-        while a < n:
-            if line[a] >= 0:
-                out[a] = 0
-                a += 1
-                continue
-            b = a + 1
-            while b < n and line[b] < 0:
-                b += 1
-            before = line[a - 1] if a > 0 else np.int32(-1)
-            behind = line[b] if b < n else np.int32(-1)
-            for i in range(a, b):
-                left = i - a + 1.0 if a > 0 else np.inf
-                right = b - float(i) if b < n else np.inf
-                nearest = min(left, right)
-                out[i] = weight * nearest * nearest
-                line[i] = before if left < right or (left == right and _wins(before, behind, rank)) else behind
-            a = b
+    """Write along the middle axis how far the nearest label is, squared, and in place of -1 which one that is."""
+    _, n, behind = labels.shape
+    back, name = np.empty(behind), np.empty(behind, np.int32)
+    for outer in range(start, stop):
+        names, out = labels[outer], field[outer]
+        for k in range(behind):
+            out[0, k] = 0 if names[0, k] >= 0 else np.inf
+        for i in range(1, n):
+            for k in range(behind):
+                own = names[i, k] >= 0
+                out[i, k] = 0 if own else out[i - 1, k] + 1
+                names[i, k] = names[i, k] if own else names[i - 1, k]
+        back[:], name[:] = np.inf, -1
+        for i in range(n - 1, -1, -1):
+            for k in range(behind):
+                own = out[i, k] == 0
+                back[k] = 0 if own else back[k] + 1
+                name[k] = names[i, k] if own else name[k]
+                nearer = back[k] < out[i, k]
+                out[i, k] = back[k] if nearer else out[i, k]
+                names[i, k] = name[k] if nearer else names[i, k]
+            for k in range(behind):
+                if back[k] == out[i, k] and name[k] != names[i, k] and _wins(name[k], names[i, k], rank):
+                    names[i, k] = name[k]
+            for k in range(behind):
+                out[i, k] = weight * out[i, k] * out[i, k]
 
 
 @compiled
@@ -71,6 +78,15 @@ def _wins(one, other, rank):  # type: ignore[no-untyped-def]
     if rank is None:
         return one < other
     return rank[one] < rank[other]
+
+
+@compiled
+def last_axis(field, labels, rank, weight, start, stop):  # type: ignore[no-untyped-def]
+    """Take the last axis into account, in place, in some of the rows of field and labels (or None)."""
+    n = field.shape[1]
+    heap = np.empty(n + 2, np.int64), np.empty(n + 3, np.int64), np.empty(n + 2), np.empty(n + 2, np.int32)
+    for row in range(start, stop):
+        _line(field[row], None if labels is None else labels[row], rank, n, weight, heap)
 
 
 @compiled

@@ -1,6 +1,7 @@
 """Exact Euclidean distance transforms of a stack of images, axis by axis."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,11 +24,11 @@ def signed_squares(masks: np.ndarray, *, spacing: Sequence[float] | None, thread
     Returns:
         float32, infinite in images without a border.
     """
-    masks = np.ascontiguousarray(masks)
     field = np.empty(masks.shape, np.float32)
     squares = [float(side) ** 2 for side in spacing or (1.0,) * (masks.ndim - 1)]
-    rows = masks.reshape(-1, masks.shape[-1])
-    _rows(lambda a, b: envelope.first_signed(rows, field.reshape(rows.shape), squares[-1], a, b), rows, threads)
+    planes = _along(np.ascontiguousarray(masks), -2)
+    out = field.reshape(planes.shape)
+    _shared(lambda a, b: envelope.first_signed(planes, out, squares[-2], a, b), planes, threads)
     _other_axes(field, None, None, squares, threads)
     return field
 
@@ -45,31 +46,35 @@ def spread_labels(
     """
     field = np.empty(labels.shape)
     units = whole_squares(labels.shape[1:], spacing)
-    rows, out = labels.reshape(-1, labels.shape[-1]), field.reshape(-1, labels.shape[-1])
-    _rows(lambda a, b: envelope.first_labels(rows, out, rank, units[-1], a, b), rows, threads)
+    planes, out = _along(labels, -2), _along(field, -2)
+    _shared(lambda a, b: envelope.first_labels(planes, out, rank, units[-2], a, b), planes, threads)
     _other_axes(field, labels, rank, units, threads)
-
-
-def _rows(work: Callable[[int, int], None], rows: np.ndarray, threads: int) -> None:
-    shared(work, len(rows), threads=threads, least=max(1, _LEAST // rows.shape[1]))
 
 
 def _other_axes(
     field: np.ndarray, labels: np.ndarray | None, rank: np.ndarray | None, squares: Sequence[float], threads: int
 ) -> None:
-    for axis, shape in _views(field.shape):
-        lines, names = field.reshape(shape), None if labels is None else labels.reshape(shape)
-        square = squares[axis - 1]
+    """Take all axes but the last but one into account."""
+    rows = field.reshape(-1, field.shape[-1])
+    names = None if labels is None else labels.reshape(rows.shape)
+    _shared(lambda a, b: envelope.last_axis(rows, names, rank, squares[-1], a, b), rows, threads)
+    if field.ndim == 4 and field.shape[1] > 1:
+        lines, owners = _along(field, 1), None if labels is None else _along(labels, 1)
+        tiles = lines.shape[0] * -(-lines.shape[2] // envelope.TILE)
 
-        def work(start: int, stop: int, lines=lines, names=names, square=square) -> None:  # type: ignore[no-untyped-def]
-            envelope.next_axis(lines, names, rank, square, start, stop)
+        def work(start: int, stop: int) -> None:
+            envelope.next_axis(lines, owners, rank, squares[0], start, stop)
 
-        tiles = shape[0] * -(-shape[2] // envelope.TILE)
-        shared(work, tiles, threads=threads, least=max(1, _LEAST // (shape[1] * envelope.TILE)))
+        shared(work, tiles, threads=threads, least=max(1, _LEAST // (lines.shape[1] * envelope.TILE)))
 
 
-def _views(shape: tuple[int, ...]) -> Iterator[tuple[int, tuple[int, int, int]]]:
-    """Yield every spatial axis but the last, and (before, n, behind) to look along it."""
-    for axis in range(len(shape) - 2, 0, -1):
-        if shape[axis] > 1:
-            yield axis, (int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :])))
+def _along(array: np.ndarray, axis: int) -> np.ndarray:
+    """Return an array as (before, n, behind), to look along an axis."""
+    axis %= array.ndim
+    before, behind = math.prod(array.shape[:axis]), math.prod(array.shape[axis + 1 :])
+    return array.reshape(before, array.shape[axis], behind)
+
+
+def _shared(work: Callable[[int, int], None], array: np.ndarray, threads: int) -> None:
+    """Share out the first axis of an array."""
+    shared(work, len(array), threads=threads, least=max(1, _LEAST // array[0].size))
