@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from multifocal.studies import run_on_ray
-from multifocal.studies.cell import Job
+from multifocal.studies.job import Job
 from multifocal.studies.process import command, environment
 from multifocal.studies.settings import Resources
 from multifocal.studies.state import Outcome, read_outcome, write_outcome

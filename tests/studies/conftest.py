@@ -35,10 +35,10 @@ def small_study(small_recipe, tmp_path_factory) -> Path:
 def start(processes, small_study, small_cohort):
     """Start `multifocal study` in a process of its own; return it."""
 
-    def start(out, *options, study=None):
-        arguments = ["study", study or small_study, small_cohort, "--out", out, *options]
-        screen = out.with_name(f"{out.name}-screen")
-        process = processes.Process(target=children.command, args=([str(each) for each in arguments], screen))
+    def start(out, *options, **limits):
+        arguments = ["study", small_study, small_cohort, "--out", out, *options]
+        given = ([str(each) for each in arguments], out.with_name(f"{out.name}-screen"))
+        process = processes.Process(target=children.command, args=given, kwargs=limits)
         process.start()
         return process
 

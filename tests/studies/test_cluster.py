@@ -11,8 +11,11 @@ from multifocal.errors import UserError
 from multifocal.studies.cluster import run_on_ray
 from multifocal.studies.settings import Resources
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_health_check_timeout_ms": "120000",  # a busy machine answers late, and is not lost for that
+    "RAY_health_check_period_ms": "500",  # one that is lost refuses at once
+}
 ray = pytest.importorskip("ray")
 SMALLEST = 80 * 2**20  # bytes that Ray wants for its object store
 

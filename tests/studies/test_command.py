@@ -73,9 +73,12 @@ def test_options_that_do_not_go_together_are_refused(multifocal, small_study, sm
     assert code == 2 and out == "" and message in err and not (tmp_path / "study").exists()
 
 
-def test_the_studies_are_listed(multifocal):
+def test_the_studies_are_listed(multifocal, tmp_path):
     code, out, _ = multifocal("studies")
     assert code == 0 and all(name in out for name in studies.names())
+    code, out, _ = multifocal("studies", "hie-inputs")
+    (tmp_path / "mine.yaml").write_text(out)
+    assert code == 0 and studies.load(tmp_path / "mine.yaml") == studies.load("hie-inputs")
 
 
 def test_systems_are_combined(multifocal, finished, tmp_path):

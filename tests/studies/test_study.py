@@ -125,3 +125,17 @@ def test_a_cell_killed_after_its_training_only_predicts(start, finished, tmp_pat
     process.join()
     assert process.exitcode == 0 and masks(out) == masks(finished)
     assert log(cell) == log(finished / "cells" / CELLS[0])
+
+
+def test_a_full_disk_fails_the_cell_and_loses_nothing(start, finished, tmp_path):
+    out = tmp_path / "study"
+    only = ("--set", "folds.run=[2]", "--set", "arms={dice: {loss: {name: dice}}}")
+    process = start(out, *only, largest=8 * 1024)
+    process.join()
+    outcome = read_json(out / "cells/dice/fold2-seed0/cell.json")
+    assert process.exitcode == 1 and outcome["state"] == "failed"
+    assert re.search(r"error: \S+: cannot write: ", outcome["error"]), outcome["error"]
+    process = start(out, *only)
+    process.join()
+    assert process.exitcode == 0
+    assert masks(out / "cells/dice/fold2-seed0") == masks(finished / "cells/dice/fold2-seed0")

@@ -95,14 +95,17 @@ def study(
         raise typer.Exit(1)
 
 
-def studies() -> None:
-    """List the studies that come with the package.
+def studies(name: Annotated[str | None, typer.Argument(help="Print this study as YAML.")] = None) -> None:
+    """List the studies that come with the package, or print one.
 
-    Example: `multifocal studies`
+    Example: `multifocal studies hie-losses > mine.yaml`
     """
     from multifocal import studies as floor
     from multifocal.cli.lists import show
 
+    if name is not None:
+        typer.echo(floor.written(name), nl=False)
+        return
     loaded = [floor.load(name) for name in floor.names()]
     show("study", "what it is", ((study.name, f"{study.description} ({study.source})") for study in loaded))
 

@@ -1,12 +1,13 @@
 """Studies: arms × folds × seeds of one recipe, run where there is room, resumed, pooled, compared."""
 
+from multifocal.studies.begin import Plan, begun
 from multifocal.studies.cluster import run_on_ray
 from multifocal.studies.grid import Cell, Grid, make_grid
-from multifocal.studies.loading import dump, load, names, resolve
+from multifocal.studies.loading import dump, load, names, resolve, written
 from multifocal.studies.local import run_here
 from multifocal.studies.machine import slots
 from multifocal.studies.reading import StudyFolder, read_study
-from multifocal.studies.run import Plan, begun, conclude, jobs, run_cells
+from multifocal.studies.run import conclude, jobs, run_cells
 from multifocal.studies.settings import Published, Resources, Study
 from multifocal.studies.state import Outcome
 
@@ -32,4 +33,5 @@ __all__ = [
     "run_here",
     "run_on_ray",
     "slots",
+    "written",
 ]

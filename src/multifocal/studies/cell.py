@@ -17,55 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from multifocal.cohorts import Folds, open_cohort
-from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.files import write_error
 from multifocal.metrics import METRICS
 from multifocal.recipes import Recipe
 from multifocal.studies import loading
-from multifocal.studies.grid import Cell, labelled
-from multifocal.studies.state import Outcome, folder_of, write_outcome
-
-STUDY, FOLDS, CACHE, MASKS = "study.yaml", "folds.json", "cache", "masks"
-
-
-class Job(Config):
-    """What the process is told.
-
-    Args:
-        study: the study's folder.
-        cohort: path of the cohort.
-        layout: of the cohort.
-        arm: which cell.
-        fold: which cell.
-        seed: which cell.
-        fingerprint: what the cell's outcome is marked with.
-        device: `auto`, `cpu` or `cuda`.
-    """
-
-    study: Path
-    cohort: Path
-    layout: str
-    arm: str
-    fold: int
-    seed: int
-    fingerprint: str
-    device: str
-
-    @property
-    def cell(self) -> Cell:
-        """Return which cell this is."""
-        return Cell(self.fold, self.seed, 0, self.arm)
-
-    @property
-    def folder(self) -> Path:
-        """Return where the cell lies."""
-        return folder_of(self.study, self.cell)
-
-    def ended(self, **how: object) -> Outcome:
-        """Return the cell's outcome."""
-        facts = {"arm": self.arm, "fold": self.fold, "seed": self.seed, "fingerprint": self.fingerprint}
-        return Outcome.model_validate({**facts, **how})
+from multifocal.studies.grid import labelled
+from multifocal.studies.job import CACHE, FOLDS, MASKS, STUDY, Job
+from multifocal.studies.state import Outcome, write_outcome
 
 
 def run(job: Job) -> Outcome:

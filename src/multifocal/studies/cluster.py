@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from multifocal.errors import UserError
-from multifocal.studies.cell import Job
+from multifocal.studies.job import Job
 from multifocal.studies.local import POLL, Event
 from multifocal.studies.process import execute
 from multifocal.studies.settings import Resources

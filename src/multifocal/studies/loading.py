@@ -24,6 +24,13 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")))
 
 
+def written(name: str) -> str:
+    """Return the YAML text of a study inside the package, to begin one's own with; raises `UserError` without it."""
+    if name not in names():
+        raise unknown_name("study", name, names())
+    return str(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+
+
 def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Study:
     """Return a study: one of the package's by name, or a YAML file of yours, with its base recipe spelled out.
 
@@ -41,10 +48,8 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Study:
     text = str(name)
     if text.endswith((".yaml", ".yml")):
         data, home = read_yaml(text), Path(text).parent
-    elif text in names():
-        data, home = parse_yaml(_folder().joinpath(f"{text}.yaml").read_text(encoding="utf-8"), where=text), Path()
     else:
-        raise unknown_name("study", text, names())
+        data, home = parse_yaml(written(text), where=text), Path()
     if isinstance(data, dict):
         for override in overrides:
             recipes.replace(data, override)

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from multifocal.studies.cell import Job
+from multifocal.studies.job import Job
 from multifocal.studies.process import CellProcess
 from multifocal.studies.settings import Resources
 from multifocal.studies.state import Outcome

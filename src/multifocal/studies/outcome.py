@@ -10,8 +10,8 @@ from multifocal.files import atomic, write_error
 from multifocal.inference.ensemble import MASK, Vote, combine_files, predictions_by_case
 from multifocal.metrics import Results, evaluate_cohort, read_results, write_results
 from multifocal.metrics.comparison import compare, write_comparison
-from multifocal.studies.cell import MASKS
 from multifocal.studies.grid import Cell, Grid
+from multifocal.studies.job import MASKS
 from multifocal.studies.state import CELL, folder_of
 
 ARMS, COMPARISON = "arms", "comparison"

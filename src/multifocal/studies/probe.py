@@ -19,8 +19,9 @@ from multifocal.errors import UserError
 from multifocal.files import write_text
 from multifocal.recipes import Recipe, ThresholdRecipe
 from multifocal.studies import loading
-from multifocal.studies.cell import CACHE, FOLDS, STUDY, Job, measured, peak_mib
+from multifocal.studies.cell import measured, peak_mib
 from multifocal.studies.grid import Grid, labelled
+from multifocal.studies.job import CACHE, FOLDS, STUDY, Job
 from multifocal.studies.process import command, environment
 
 BATCHES = 2

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from multifocal.errors import UserError
 from multifocal.files import write_error
-from multifocal.studies.cell import Job
+from multifocal.studies.job import Job
 from multifocal.studies.state import CELL, LOG, Outcome, read_outcome, write_outcome
 
 PATIENCE = 10.0  # seconds that a process has to put down what it is writing

@@ -10,7 +10,7 @@ from multifocal.errors import UserError
 from multifocal.files import read_json
 from multifocal.metrics import Results, read_results
 from multifocal.studies import loading
-from multifocal.studies.cell import FOLDS, MASKS, STUDY
+from multifocal.studies.job import FOLDS, MASKS, STUDY
 from multifocal.studies.outcome import ARMS, COMPARISON
 from multifocal.studies.settings import Study
 from multifocal.studies.state import CELLS, Outcome, read_outcome

@@ -1,0 +1,48 @@
+"""Which cell a process is to do, and where."""
+
+from pathlib import Path
+
+from multifocal.config import Config
+from multifocal.studies.grid import Cell
+from multifocal.studies.state import Outcome, folder_of
+
+STUDY, FOLDS, CACHE, MASKS = "study.yaml", "folds.json", "cache", "masks"
+
+
+class Job(Config):
+    """What the process is told.
+
+    Args:
+        study: the study's folder.
+        cohort: path of the cohort.
+        layout: of the cohort.
+        arm: which cell.
+        fold: which cell.
+        seed: which cell.
+        fingerprint: what the cell's outcome is marked with.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    study: Path
+    cohort: Path
+    layout: str
+    arm: str
+    fold: int
+    seed: int
+    fingerprint: str
+    device: str
+
+    @property
+    def cell(self) -> Cell:
+        """Return which cell this is."""
+        return Cell(self.fold, self.seed, 0, self.arm)
+
+    @property
+    def folder(self) -> Path:
+        """Return where the cell lies."""
+        return folder_of(self.study, self.cell)
+
+    def ended(self, **how: object) -> Outcome:
+        """Return the cell's outcome."""
+        facts = {"arm": self.arm, "fold": self.fold, "seed": self.seed, "fingerprint": self.fingerprint}
+        return Outcome.model_validate({**facts, **how})
