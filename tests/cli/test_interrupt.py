@@ -12,7 +12,7 @@ import pytest
 from multifocal.inference import ThresholdModel
 from multifocal.metrics import cohort as scoring
 
-LINE = "interrupted; what was finished is kept, and train goes on with --resume\n"
+LINE = "interrupted; what was finished is kept; run again to go on (train: with --resume)\n"
 
 
 def until(condition):

@@ -42,5 +42,7 @@ def run(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, SystemExit) as leaving:
         if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
             raise
-        screen.print("interrupted; what was finished is kept, and train goes on with --resume", style="yellow")
+        screen.print(
+            "interrupted; what was finished is kept; run again to go on (train: with --resume)", style="yellow"
+        )
         sys.exit(INTERRUPTED)
