@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import multifocal
 from multifocal.metrics import METRICS
 from multifocal.reports import words
-from multifocal.reports.charts.palette import arm_dash, arm_name
+from multifocal.reports.charts.palette import arm_name
 
 
 @cache
@@ -19,10 +19,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=words.number, seconds=words.seconds, unit=words.with_unit, better=words.better)
-    environment.globals.update(
-        METRICS=METRICS, arm_name=arm_name, arm_dash=arm_dash, span=words.span, version=multifocal.__version__
+    environment.filters.update(
+        number=words.number, printed=words.printed, seconds=words.seconds, unit=words.with_unit, better=words.better
     )
+    environment.globals.update(METRICS=METRICS, arm_name=arm_name, span=words.span, version=multifocal.__version__)
     return environment
 
 

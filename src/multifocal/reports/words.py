@@ -22,6 +22,16 @@ def number(value: Any, *, digits: int = 3, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
 
 
+def printed(value: float | None) -> str:
+    """Return somebody else's number with the digits it has.
+
+    Example:
+        >>> printed(0.38), printed(32.0), printed(None)
+        ('0.38', '32', '–')
+    """
+    return NONE if value is None else f"{value:g}".replace("-", MINUS)
+
+
 def span(low: Any, high: Any, *, digits: int = 3, sign: bool = False) -> str:
     """Return an interval, or nothing where there is none.
 
