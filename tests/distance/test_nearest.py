@@ -32,12 +32,12 @@ def scenes(draw):
 @given(scene=scenes())
 def test_equals_brute_force(elements_per_point, most, scene):
     mask, at, spacing = scene
-    nearby._offsets.cache_clear()
+    nearby._steps.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "_ELEMENTS_PER_POINT", elements_per_point)
         patch.setattr(nearby, "_MOST", most)
         found = distance_to(mask, spacing=spacing, at=at)
-    nearby._offsets.cache_clear()
+    nearby._steps.cache_clear()
     expected = brute_force(mask, spacing)
     np.testing.assert_allclose(found, expected[at], rtol=1e-12)
     np.testing.assert_allclose(distance_to(mask, spacing=spacing), expected, rtol=1e-12)

@@ -95,6 +95,8 @@ def test_bounding_box_as_scipy_finds_it(mask):
     if slices:
         expected = tuple(s.start for s in slices[0]), tuple(s.stop for s in slices[0])
     assert bounding_box(mask) == expected
+    assert bounding_box(np.asfortranarray(mask)) == expected
+    assert bounding_box(np.flip(mask, 0).T) == bounding_box(np.ascontiguousarray(np.flip(mask, 0).T))
 
 
 def test_bounding_box_counts_nan_as_something():

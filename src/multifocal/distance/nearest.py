@@ -39,7 +39,7 @@ def distance_to(mask: np.ndarray, *, spacing: Sequence[float], at: np.ndarray | 
         return np.full(len(starts), np.inf)
     distances = np.zeros(len(starts))
     outside = np.flatnonzero(~mask[tuple(starts.T)])
-    distances[outside], far = look_around(mask, starts[outside], spacing=spacing)
+    _, distances[outside], far = look_around(mask, starts[outside], spacing=spacing)
     if not len(far):
         return distances
     outside = outside[far]

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from multifocal.distance.nearby import look_around
 from multifocal.instances import Instances, Pairs
 
 # Below this many voxels of the image per point one transform of the image costs less than a tree of the points.
@@ -43,17 +44,26 @@ def _nearest(lesions: Instances, voxels: np.ndarray) -> np.ndarray:
     """Return the lesion (from 0) whose cell each of some voxels outside the lesions lies in."""
     if lesions.total == 1 or not len(voxels):
         return np.zeros(len(voxels), np.int64)
-    shape = lesions.shape
-    if _VOXELS_PER_POINT * len(voxels) > np.prod(shape):
-        labels = lesions.dense()[0]
+    labels = lesions.dense()[0]
+    places = np.stack(np.unravel_index(voxels, labels.shape), axis=1)
+    steps, _, far = look_around(labels > 0, places, spacing=(1.0,) * labels.ndim)
+    found = labels[tuple((places + steps).T)] - 1
+    if len(far):
+        found[far] = _nearest_of_all(lesions, labels, places[far])
+    return found
+
+
+def _nearest_of_all(lesions: Instances, labels: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the same for voxels that may be far from all lesions."""
+    if _VOXELS_PER_POINT * len(places) > labels.size:
         nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
-        return labels[tuple(axis.reshape(-1)[voxels] for axis in nearest)] - 1
+        return labels[tuple(axis[tuple(places.T)] for axis in nearest)] - 1
     edge = _edge(lesions)
-    places = [place[edge] for place in lesions.places]
+    goals = [place[edge] for place in lesions.places]
     # Squared distances are whole numbers: an axis more, along which squares stay below 1/2, breaks ties by place.
-    rank = np.ravel_multi_index(places[::-1], shape[::-1]) / np.prod(shape)
-    tree = KDTree(np.stack([*places, np.sqrt(rank / 2)], axis=1), leafsize=32, compact_nodes=False, balanced_tree=False)
-    starts = np.stack([*np.unravel_index(voxels, shape), np.zeros(len(voxels))], axis=1)
+    rank = np.ravel_multi_index(goals[::-1], labels.shape[::-1]) / labels.size
+    tree = KDTree(np.stack([*goals, np.sqrt(rank / 2)], axis=1), leafsize=32, compact_nodes=False, balanced_tree=False)
+    starts = np.concatenate([places, np.zeros((len(places), 1))], axis=1)
     return lesions.labels[edge][tree.query(starts)[1]] - 1
 
 

@@ -70,15 +70,19 @@ def bounding_box(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | 
         >>> bounding_box(np.array([[0, 0, 0], [0, 1, 1]]))
         ((1, 1), (2, 3))
     """
-    lower, upper = [], []
-    inside = np.asarray(mask) != 0
-    for axis in range(inside.ndim):
-        line = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
+    inside = np.asarray(mask)
+    if inside.dtype != np.bool_:
+        inside = inside != 0
+    lower, upper = [0] * inside.ndim, [0] * inside.ndim
+    # Outermost in memory first: what lies together is looked through at once, and dropped for good.
+    order = sorted(range(inside.ndim), key=lambda axis: -abs(inside.strides[axis]))
+    inside = inside.transpose(order)
+    for axis in order:
+        line = np.flatnonzero(inside.any(axis=tuple(range(1, inside.ndim))))
         if not len(line):
             return None
-        lower.append(int(line[0]))
-        upper.append(int(line[-1]) + 1)
-        inside = inside[(slice(None),) * axis + (slice(lower[-1], upper[-1]),)]
+        lower[axis], upper[axis] = int(line[0]), int(line[-1]) + 1
+        inside = inside[lower[axis] : upper[axis]].any(axis=0)
     return tuple(lower), tuple(upper)
 
 
