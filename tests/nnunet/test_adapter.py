@@ -3,7 +3,8 @@ import torch
 
 from multifocal import losses
 from multifocal.errors import UserError
-from multifocal.nnunet import against_the_rest, build_loss
+from multifocal.losses.door import against_the_rest
+from multifocal.nnunet import build_loss
 
 
 def example(classes: int = 1, shape=(2, 20, 24), seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

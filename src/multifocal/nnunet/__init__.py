@@ -4,7 +4,6 @@ from pathlib import Path
 
 from multifocal.nnunet.adapter import NnUNetLoss, build_loss
 from multifocal.nnunet.choice import Choice, choose
-from multifocal.nnunet.labels import against_the_rest
 from multifocal.nnunet.trainer import MultifocalLoss
 
 TRAINERS = Path(__file__).parent / "trainers"
@@ -30,7 +29,6 @@ __all__ = [
     "Choice",
     "MultifocalLoss",
     "NnUNetLoss",
-    "against_the_rest",
     "build_loss",
     "choose",
     "trainer_name",

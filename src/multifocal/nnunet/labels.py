@@ -2,6 +2,8 @@
 
 import torch
 
+from multifocal.losses.door import against_the_rest
+
 # Far enough from 0 for a probability of 0 in 32 bits.
 CERTAIN = 100.0
 
@@ -20,7 +22,11 @@ def read(
     Raises:
         ValueError: target and output do not fit.
     """
-    logits = output.float() if regions else against_the_rest(output)
+    if not regions and output.shape[1] < 2:
+        raise ValueError(f"output has shape {tuple(output.shape)}; expected a channel of background and of each class")
+    # Each class against the rest has the published loss of one channel, whatever the number of classes. (With
+    # `activation="softmax"` and without a background, focal has no term for false positives, as in MONAI.)
+    logits = output.float() if regions else against_the_rest(output.float())
     classes = logits.shape[1]
     expected = classes + (ignore_label is not None) if regions else 1
     if target.shape[1] != expected:
@@ -42,29 +48,3 @@ def _one_hot(labels: torch.Tensor, ignored: torch.Tensor | None, classes: int) -
         raise ValueError(f"target holds {wrong:g}; expected labels from 0 to {classes}")
     numbers = torch.arange(1, classes + 1, device=labels.device)
     return labels == numbers.view(1, -1, *[1] * (labels.ndim - 2))
-
-
-def against_the_rest(logits: torch.Tensor) -> torch.Tensor:
-    """Return `z_k = x_k - log Σ_{j≠k} e^{x_j}` of each class k but the background, so that `sigmoid(z) = softmax(x)_k`.
-
-    So a class has the published loss of one channel, whatever the number of classes. (With `activation="softmax"` and
-    without a background, focal has no term for false positives, as in MONAI.)
-
-    Args:
-        logits: (B, 1 + classes, *spatial); channel 0 is the background.
-
-    Raises:
-        ValueError: fewer than two channels.
-
-    Example:
-        >>> x = torch.tensor([[[[0.0]], [[1.0]], [[2.0]]]])
-        >>> torch.allclose(against_the_rest(x).sigmoid(), x.softmax(1)[:, 1:])
-        True
-    """
-    if logits.shape[1] < 2:
-        raise ValueError(f"output has shape {tuple(logits.shape)}; expected a channel of background and of each class")
-    x = logits.float()
-    before = torch.logcumsumexp(x, 1)[:, :-1]
-    after = torch.logcumsumexp(x.flip(1), 1).flip(1)[:, 2:]
-    rest = torch.cat([torch.logaddexp(before[:, :-1], after), before[:, -1:]], 1)
-    return x[:, 1:] - rest
