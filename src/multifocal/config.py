@@ -47,14 +47,19 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
     if not isinstance(data, Mapping):
         raise UserError(f"{where}: expected a mapping of keys to values, found {type(data).__name__}")
     try:
-        # By way of JSON, because pydantic's strict mode takes lists for tuples there only. Dates become text again.
-        return model.model_validate_json(json.dumps(data, default=str), strict=True)
+        # By way of JSON, because pydantic's strict mode takes lists for tuples there only.
+        return model.model_validate_json(json.dumps(data, default=_plain), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         # A mistyped key often leaves another one missing: the typing error is the cause.
         problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
         more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise UserError(f"{where}: {_explain(problem, model, data)}{more}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays and their numbers as lists and numbers, and what YAML took for a date as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def check_arguments(

@@ -145,3 +145,15 @@ def test_masks_are_replaced_only_when_told(folders, tmp_path):
     combine_folders(folders, tmp_path / "out", rule=Vote(at_least=1), overwrite=True)
     combine_files([folder / "a_lesion.nii.gz" for folder in folders], Path(tmp_path / "b.mha"), rule=Vote(at_least=1))
     np.testing.assert_array_equal(read(tmp_path / "b.mha").array, read(tmp_path / "out" / "a_lesion.nii.gz").array)
+
+
+@pytest.mark.parametrize(("value", "rule"), [(np.nan, Vote()), (0.7, ByVolume()), (np.nan, Mean()), (1.5, Mean())])
+def test_what_is_no_mask_is_refused(tmp_path, value, rule):
+    files = [tmp_path / f"{name}.nrrd" for name in "ab"]
+    for file, held in zip(files, (1.0, value), strict=True):
+        array = np.zeros((3, 4, 2), np.float32)
+        array[1, 1, 1] = held
+        write(file, Volume(array, grid(array.shape)))
+    with pytest.raises(UserError, match=r"b\.nrrd: holds something else than"):
+        combine_files(files, tmp_path / "out.nrrd", rule=rule)
+    assert not (tmp_path / "out.nrrd").exists()

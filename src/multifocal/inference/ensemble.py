@@ -120,7 +120,8 @@ def combine_files(files: Sequence[Path], out: Path, *, rule: Rule) -> None:
         rule: how they become one.
 
     Raises:
-        UserError: a file cannot be read or written, or lies on another grid than the first.
+        UserError: a file cannot be read or written, lies on another grid than the first, or is no mask (no
+            probabilities, where those are combined).
     """
     volumes = [read(file) for file in files]
     grid = volumes[0].geometry
@@ -129,7 +130,19 @@ def combine_files(files: Sequence[Path], out: Path, *, rule: Rule) -> None:
             raise UserError(
                 f"{file}: lies on another grid than {files[0]}: {'; '.join(differences)}; predict both again"
             )
-    write(out, Volume(rule([volume.array for volume in volumes], grid.voxel_ml), grid))
+    checked = [_checked(volume.array, file, rule) for file, volume in zip(files, volumes, strict=True)]
+    write(out, Volume(rule(checked, grid.voxel_ml), grid))
+
+
+def _checked(array: np.ndarray, file: Path, rule: Rule) -> np.ndarray:
+    """Return a mask of zeros and ones, or probabilities; `UserError` for what is neither."""
+    if rule.reads == PROBABILITY:
+        if not ((array >= 0) & (array <= 1)).all():
+            raise UserError(f"{file}: holds something else than probabilities from 0 to 1; predict it again")
+        return array
+    if not ((array == 0) | (array == 1)).all():
+        raise UserError(f"{file}: holds something else than 0 and 1; predict it again")
+    return array
 
 
 def combine_folders(

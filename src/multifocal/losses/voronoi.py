@@ -59,14 +59,17 @@ def cells_given(numbers: torch.Tensor, ones: torch.Tensor) -> tuple[torch.Tensor
     low, high = numbers.aminmax(dim=1)
     if int(low.min()) < 1:
         raise ValueError(f"cells holds {int(low.min())}; expected target_cells(target), numbered from 1")
-    counts = high.long()
+    if int(high.max()) > numbers.shape[1]:
+        raise ValueError(f"cells holds {int(high.max())}, more than there are voxels; expected target_cells(target)")
+    # Numbers go through the batch, which the type they came in may be too small for; channels leave them strided.
+    numbers, counts = numbers.long().contiguous(), high.long()
     # Every cell has its lesion, and an image without lesions is one cell.
-    owners = numbers.view(-1)[ones].long() - 1 + (counts.cumsum(0) - counts)[ones // numbers.shape[1]]
+    owners = numbers.view(-1)[ones] - 1 + (counts.cumsum(0) - counts)[ones // numbers.shape[1]]
     hit = torch.zeros(int(counts.sum()), dtype=torch.bool, device=numbers.device).index_fill_(0, owners, True)
     single = (counts == 1).repeat_interleave(counts)
     if not bool((hit | single).all()):
         raise ValueError("cells has one without a lesion; expected target_cells(target)")
-    first = (counts.cumsum(0) - counts - 1).to(numbers.dtype)
+    first = counts.cumsum(0) - counts - 1
     return _small(numbers + first[:, None], counts.cpu().numpy()), counts.cpu().numpy()
 
 

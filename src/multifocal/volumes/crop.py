@@ -82,7 +82,7 @@ def bounding_box(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | 
         if not len(line):
             return None
         lower[axis], upper[axis] = int(line[0]), int(line[-1]) + 1
-        inside = inside[lower[axis] : upper[axis]].any(axis=0)
+        inside = np.asarray(inside[lower[axis] : upper[axis]].any(axis=0))
     return tuple(lower), tuple(upper)
 
 
