@@ -11,6 +11,8 @@ _MARKDOWN = {character: f"\\{character}" for character in "\\`*_<|~"}
 _FEW_ROWS = 6
 _LATEX = {
     "\\": r"\textbackslash{}",
+    "[": "{[}",  # at the start of a row they would be read as options of the row before
+    "*": "{*}",
     "&": r"\&",
     "%": r"\%",
     "$": r"\$",
