@@ -139,4 +139,4 @@ def test_what_is_finished_stays_when_a_case_fails(model, cohort, tmp_path, monke
 
 def test_evaluation_finds_the_predictions(model, cohort, tmp_path):
     predict_cohort(model(), cohort, tmp_path)
-    assert [row["case"] for row in evaluate_cohort(tmp_path, cohort)] == [case.name for case in cohort]
+    assert [row["case"] for row in evaluate_cohort(tmp_path, cohort).rows] == [case.name for case in cohort]
