@@ -123,7 +123,9 @@ def test_latex_escapes_and_marks():
     text = latex(NASTY)
     assert r"\caption{A \& B. 100 \%}" in text
     assert r"method & \textbar{}x\textbar{} $\uparrow$ \\" in text
-    name = r"a\_b\textbar{}c\textless{}d\textgreater{}{*}\&\%\$\{\}\textbackslash{}\textasciicircum{}\textasciitilde{}\#"
+    name = (
+        r"a\_b\textbar{}c\textless{}d\textgreater{}{*}\&\%\$\{\}\textbackslash{}\textasciicircum{}\textasciitilde{}\#"
+    )
     assert name + r" & \textbf{0.5} \\" in text
     assert r"b & \underline{0.4} \\" in text
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
