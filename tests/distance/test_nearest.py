@@ -27,7 +27,7 @@ def scenes(draw):
 
 
 @pytest.mark.parametrize("most", [1, 5, 128], ids=["one place", "near", "far"])
-@pytest.mark.parametrize("elements_per_point", [0, 10**9], ids=["tree", "transform"])
+@pytest.mark.parametrize("elements_per_point", [0, 10**9], ids=["points", "transform"])
 @settings(max_examples=60, deadline=None)
 @given(scene=scenes())
 def test_equals_brute_force(elements_per_point, most, scene):
@@ -43,7 +43,7 @@ def test_equals_brute_force(elements_per_point, most, scene):
     np.testing.assert_allclose(distance_to(mask, spacing=spacing), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("elements_per_point", [0, 10**9], ids=["tree", "transform"])
+@pytest.mark.parametrize("elements_per_point", [0, 10**9], ids=["points", "transform"])
 @pytest.mark.parametrize("side", [0.1, 0.7, 1.1, 2.0000001])
 def test_whole_steps_are_exact(elements_per_point, side, monkeypatch):
     """n voxels along an axis are n times the spacing to the last bit, wherever they lie."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import KDTree
 
+from multifocal.distance.far import nearest_goal
 from multifocal.distance.nearby import look_around
 
-# Below this many array elements per point a transform of the whole array costs less than a tree of the points.
+# Below this many array elements per point a transform of the whole array costs less than a search among the points.
 _ELEMENTS_PER_POINT = 8
 
 
@@ -44,16 +44,12 @@ def distance_to(mask: np.ndarray, *, spacing: Sequence[float], at: np.ndarray | 
         return distances
     outside = outside[far]
     starts = starts[outside]
-    sides = np.asarray(spacing, float)
     if _ELEMENTS_PER_POINT * (len(goals) + len(starts)) > mask.size:
-        nearest = ndimage.distance_transform_edt(~mask, sampling=sides, return_distances=False, return_indices=True)
+        nearest = ndimage.distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
         ends = nearest[(slice(None), *starts.T)].T
     else:
-        tree = KDTree(goals * sides, leafsize=32, compact_nodes=False, balanced_tree=False)
-        ends = goals[tree.query(starts * sides)[1]]
-    # Measured in whole voxel steps, not between the tree's own coordinates, whose rounding would put a distance of
-    # exactly a tolerance on either side of it.
-    offsets = (starts - ends) * sides
+        ends = goals[nearest_goal(starts, goals, spacing=spacing)]
+    offsets = (starts - ends) * np.asarray(spacing, float)
     distances[outside] = np.sqrt(np.sum(offsets * offsets, axis=1))
     return distances
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import KDTree
 
+from multifocal.distance.far import nearest_goal
 from multifocal.distance.nearby import look_around
 from multifocal.instances import Instances, Pairs
 
-# Below this many voxels of the image per point one transform of the image costs less than a tree of the points.
+# Below this many voxels of the image per point one transform of the image costs less than a search among the points.
 _VOXELS_PER_POINT = 8
 
 
@@ -59,12 +59,9 @@ def _nearest_of_all(lesions: Instances, labels: np.ndarray, places: np.ndarray) 
         nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
         return labels[tuple(axis[tuple(places.T)] for axis in nearest)] - 1
     edge = _edge(lesions)
-    goals = [place[edge] for place in lesions.places]
-    # Squared distances are whole numbers: an axis more, along which squares stay below 1/2, breaks ties by place.
-    rank = np.ravel_multi_index(goals[::-1], labels.shape[::-1]) / labels.size
-    tree = KDTree(np.stack([*goals, np.sqrt(rank / 2)], axis=1), leafsize=32, compact_nodes=False, balanced_tree=False)
-    starts = np.concatenate([places, np.zeros((len(places), 1))], axis=1)
-    return lesions.labels[edge][tree.query(starts)[1]] - 1
+    goals = np.stack([place[edge] for place in lesions.places], axis=1)
+    first = np.lexsort(goals.T)  # the last axis slowest: the first goal wins ties
+    return lesions.labels[edge[first]][nearest_goal(places, goals[first], spacing=(1.0,) * labels.ndim)] - 1
 
 
 def _edge(lesions: Instances) -> np.ndarray:
