@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from multifocal.cli.evaluate import Undefined
+from multifocal.cli.options import Undefined
 from multifocal.cli.screen import screen
 
 _ROWS_ON_SCREEN = 30
@@ -20,9 +20,7 @@ def compare(
         list[str] | None, typer.Option(help="A metric to compare, in place of the usual ones; may be given again.")
     ] = None,
     label: Annotated[str | None, typer.Option(help="The class to compare, where several were evaluated.")] = None,
-    undefined: Annotated[
-        Undefined, typer.Option(help="Undefined distances: left out of means, or the image's diagonal.")
-    ] = Undefined.skip,
+    undefined: Undefined = "skip",
     samples: Annotated[int, typer.Option(min=1, help="Bootstrap samples.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a comparison in DIR.")] = False,
@@ -43,9 +41,7 @@ def compare(
     if (out / "comparison.json").exists() and not overwrite:
         raise UserError(f"{out}: already holds a comparison; choose another folder, or --overwrite to replace it")
     methods = {name: read_results(folder) for name, folder in _named(evaluations).items()}
-    comparison = compare_methods(
-        methods, metrics=metric, label=label, undefined=undefined.value, samples=samples, seed=seed
-    )
+    comparison = compare_methods(methods, metrics=metric, label=label, undefined=undefined, samples=samples, seed=seed)
     write_comparison(comparison, out)
     console = screen()
     console.print(on_screen(ranking_sheet(comparison, with_ranks=False)))

@@ -1,27 +1,12 @@
 """`multifocal ensemble`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from multifocal.cli.options import Connectivity
 from multifocal.cli.screen import progress, screen
-
-
-class How(StrEnum):
-    """How masks become one."""
-
-    vote = "vote"
-    mean = "mean"
-    volume = "volume"
-
-
-class Connectivity(StrEnum):
-    """What one lesion is."""
-
-    full = "full"
-    face = "face"
 
 
 def ensemble(
@@ -30,8 +15,9 @@ def ensemble(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the masks go.")],
     how: Annotated[
-        How, typer.Option(help="vote of masks, mean of probabilities, or by the volume of the lesions.")
-    ] = How.vote,
+        Literal["vote", "mean", "volume"],
+        typer.Option(help="vote of masks, mean of probabilities, or by the volume of the lesions."),
+    ] = "vote",
     at_least: Annotated[
         int | None, typer.Option(min=1, help="vote: how many masks must agree (default: more than half).")
     ] = None,
@@ -55,17 +41,17 @@ def ensemble(
     from multifocal.inference import ensemble as floor
 
     given = {"--at-least": at_least, "--threshold": threshold, "--below": below, "--connectivity": connectivity}
-    own = {How.vote: ("--at-least",), How.mean: ("--threshold",), How.volume: ("--below", "--connectivity")}[how]
+    own = {"vote": ("--at-least",), "mean": ("--threshold",), "volume": ("--below", "--connectivity")}[how]
     if stray := [name for name, value in given.items() if value is not None and name not in own]:
         raise UserError(f"{stray[0]} means nothing with --how {how}; leave it out")
     rule: floor.Rule
-    if how is How.vote:
+    if how == "vote":
         rule = floor.Vote(at_least=at_least)
-    elif how is How.mean:
+    elif how == "mean":
         rule = floor.Mean(threshold=0.5 if threshold is None else threshold)
     else:
         below_ml = 0.05 if below is None else below
-        rule = floor.ByVolume(below_ml=below_ml, connectivity=connectivity.value if connectivity else "full")
+        rule = floor.ByVolume(below_ml=below_ml, connectivity=connectivity or "full")
     with progress() as bar:
         task = bar.add_task("combining", total=None)
         written = floor.combine_folders(

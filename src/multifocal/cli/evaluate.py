@@ -1,63 +1,12 @@
 """`multifocal evaluate`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from multifocal.cli.options import CohortPath, Fold, FoldFile, Layout
+from multifocal.cli.options import CohortPath, Connectivity, Fold, FoldFile, Layout, Undefined
 from multifocal.cli.screen import progress, screen
-
-
-class Undefined(StrEnum):
-    """What stands for an undefined distance."""
-
-    skip = "skip"
-    diagonal = "diagonal"
-
-
-class Convention(StrEnum):
-    """How surfaces are measured."""
-
-    surfel = "surfel"
-    voxel = "voxel"
-
-
-class Connectivity(StrEnum):
-    """What one lesion is."""
-
-    full = "full"
-    face = "face"
-
-
-class Matching(StrEnum):
-    """When two lesions match."""
-
-    overlap = "overlap"
-    iou = "iou"
-
-
-class Score(StrEnum):
-    """What SQ and PQ average over matches."""
-
-    dice = "dice"
-    iou = "iou"
-
-
-class LabelMaps(StrEnum):
-    """Which masks are label maps of instances."""
-
-    neither = "neither"
-    target = "target"
-    both = "both"
-
-
-class Protocol(StrEnum):
-    """Whose evaluation is reproduced."""
-
-    bonbid_2023 = "bonbid-2023"
-
 
 LESIONS, OTHERS = "What a lesion is", "Other evaluations and masks"
 
@@ -71,27 +20,28 @@ def evaluate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score cases without a prediction as empty masks.")
     ] = False,
-    undefined: Annotated[
-        Undefined, typer.Option(help="Undefined distances: left out of means, or the image's diagonal.")
-    ] = Undefined.skip,
+    undefined: Undefined = "skip",
     tolerance: Annotated[float, typer.Option(min=0, help="Tolerance of the NSD in mm.")] = 2.0,
     convention: Annotated[
-        Convention, typer.Option(help="Surfaces: area elements (as the challenge), or edge voxels (as MONAI).")
-    ] = Convention.surfel,
+        Literal["surfel", "voxel"],
+        typer.Option(help="Surfaces: area elements (as the challenge), or edge voxels (as MONAI)."),
+    ] = "surfel",
     connectivity: Annotated[
         Connectivity, typer.Option(help="Lesions: voxels that share a corner, or a face.", rich_help_panel=LESIONS)
-    ] = Connectivity.full,
+    ] = "full",
     min_size: Annotated[
         float, typer.Option(min=0, help="Leave out lesions of fewer ml, predicted and true.", rich_help_panel=LESIONS)
     ] = 0.0,
     matching: Annotated[
-        Matching, typer.Option(help="A match: any overlap, or IoU, one to one.", rich_help_panel=LESIONS)
-    ] = Matching.overlap,
+        Literal["overlap", "iou"],
+        typer.Option(help="A match: any overlap, or IoU, one to one.", rich_help_panel=LESIONS),
+    ] = "overlap",
     threshold: Annotated[
         float, typer.Option(max=1, help="The least IoU of a match, under iou.", rich_help_panel=LESIONS)
     ] = 0.5,
     score: Annotated[
-        Score | None, typer.Option(help="What SQ and PQ average; else as matched.", rich_help_panel=LESIONS)
+        Literal["dice", "iou"] | None,
+        typer.Option(help="What SQ and PQ average; else as matched.", rich_help_panel=LESIONS),
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -102,10 +52,12 @@ def evaluate(
         ),
     ] = None,
     label_maps: Annotated[
-        LabelMaps, typer.Option(help="Masks in which every value but 0 is one lesion.", rich_help_panel=OTHERS)
-    ] = LabelMaps.neither,
+        Literal["neither", "target", "both"],
+        typer.Option(help="Masks in which every value but 0 is one lesion.", rich_help_panel=OTHERS),
+    ] = "neither",
     protocol: Annotated[
-        Protocol | None, typer.Option(help="Measure as a challenge did, mistakes and all.", rich_help_panel=OTHERS)
+        Literal["bonbid-2023"] | None,
+        typer.Option(help="Measure as a challenge did, mistakes and all.", rich_help_panel=OTHERS),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an evaluation in DIR.")] = False,
@@ -123,7 +75,7 @@ def evaluate(
 
     if (out / "cases.csv").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
-    if protocol and undefined is not Undefined.skip:
+    if protocol and undefined != "skip":
         raise UserError(f"--protocol {protocol} leaves undefined distances out; leave --undefined out, too")
     labels = _labels(label)
     cases = open_cohort(cohort, layout=layout)
@@ -141,16 +93,16 @@ def evaluate(
             journal=journal,
             progress=lambda done, total: bar.update(task, completed=done),
             tolerance=tolerance,
-            convention=convention.value,
-            connectivity=connectivity.value,
+            convention=convention,
+            connectivity=connectivity,
             min_size=min_size,
-            matching=matching.value,
+            matching=matching,
             threshold=threshold,
-            score=score.value if score else None,
-            label_maps=label_maps.value,
-            protocol=protocol.value if protocol else None,
+            score=score,
+            label_maps=label_maps,
+            protocol=protocol,
         )
-    summary = write_results(scores, out, undefined=undefined.value)
+    summary = write_results(scores, out, undefined=undefined)
     journal.unlink(missing_ok=True)
     console = screen()
     for table in summary_tables(summary):

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,11 @@ FoldFile = Annotated[
     Path | None, typer.Option("--folds", metavar="FILE", help="A fold file of `multifocal data folds`.")
 ]
 Fold = Annotated[int | None, typer.Option("--fold", metavar="K", help="Which of its folds, counted from 0.")]
+Connectivity = Literal["full", "face"]
+Undefined = Annotated[
+    Literal["skip", "diagonal"],
+    typer.Option(help="Undefined distances: left out of means, or the image's diagonal."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; may be given again."),

@@ -1,9 +1,8 @@
 """`multifocal study` and `multifocal studies`."""
 
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -13,13 +12,6 @@ from multifocal.cli.screen import progress, screen
 
 if TYPE_CHECKING:
     from multifocal.studies import Grid
-
-
-class Engine(StrEnum):
-    """Where cells run."""
-
-    local = "local"
-    ray = "ray"
 
 
 def study(
@@ -33,7 +25,9 @@ def study(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Cells at once, at most (default: what cores and memory allow).")
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="Where cells run: this machine, or a Ray cluster.")] = Engine.local,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where cells run: this machine, or a Ray cluster.")
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster (default: RAY_ADDRESS, or a new one).")
     ] = None,
@@ -63,11 +57,11 @@ def study(
     chosen = floor.load(study, overrides=set_ or ())
     cases = open_cohort(cohort, layout=layout)
     console = screen()
-    if engine is Engine.ray and (workers or dry_run):
+    if engine == "ray" and (workers or dry_run):
         raise UserError("--workers and --dry-run are about this machine; leave them out with --engine ray")
-    if engine is Engine.local and address:
+    if engine == "local" and address:
         raise UserError("--address names a Ray cluster; add --engine ray")
-    if engine is Engine.ray:
+    if engine == "ray":
         run = partial(floor.run_on_ray, resources=chosen.resources, address=address)
         scorers = cores()
     else:
@@ -84,7 +78,7 @@ def study(
         out=out,
         cohort=cohort,
         engine=run,
-        name=engine.value,
+        name=engine,
         scorers=scorers,
         rerun_stale=rerun_stale,
         device=device,

@@ -69,16 +69,16 @@ def search(starts, start_blocks, goals, goal_blocks, sides):  # type: ignore[no-
         around = around[np.argsort(bounds[around])]
         for start in order[firsts[block] : firsts[block + 1]]:
             x, y, z = starts[start].astype(np.float64)
-            best, nearest = np.inf, np.int64(-1)
-            for other in around:
-                if bounds[other] > best:
+            best, nearest = np.inf, goal_order[0]
+            for beside in around:
+                if bounds[beside] > best:
                     break
-                u = max(0.0, goal_lows[other, 0] - x, x - goal_highs[other, 0]) * a
-                v = max(0.0, goal_lows[other, 1] - y, y - goal_highs[other, 1]) * b
-                w = max(0.0, goal_lows[other, 2] - z, z - goal_highs[other, 2]) * c
+                u = max(0.0, goal_lows[beside, 0] - x, x - goal_highs[beside, 0]) * a
+                v = max(0.0, goal_lows[beside, 1] - y, y - goal_highs[beside, 1]) * b
+                w = max(0.0, goal_lows[beside, 2] - z, z - goal_highs[beside, 2]) * c
                 if u * u + v * v + w * w > best:
                     continue
-                for i in range(goal_firsts[other], goal_firsts[other + 1]):
+                for i in range(goal_firsts[beside], goal_firsts[beside + 1]):
                     u, v, w = (sorted_goals[i, 0] - x) * a, (sorted_goals[i, 1] - y) * b, (sorted_goals[i, 2] - z) * c
                     length = u * u + v * v + w * w
                     if length < best or (length == best and goal_order[i] < nearest):
