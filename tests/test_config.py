@@ -60,7 +60,7 @@ class Settings(Config):
         ({"layers": [{"width": 2.0}]}, "my.yaml: layers.0.width: Input should be a valid integer, found 2.0"),
         ({"layers": [{"width": None}]}, "my.yaml: layers.0.width: Input should be a valid integer, found None"),
         ({"on": 1}, "my.yaml: on: Input should be a valid boolean, found 1"),
-        ({"name": 1, "on": 1}, "my.yaml: name: Input should be a valid string, found 1 (1 more problems)"),
+        ({"name": 1, "on": 1}, "my.yaml: name: Input should be a valid string, found 1 (1 more problem)"),
         ({"window": [1, 2, 3]}, "my.yaml: window"),
         ({"extra": {"shape": {"kind": "square", "side": float("inf")}}}, "Input should be a finite number, found inf"),
         ({"extra": 3}, "my.yaml: extra: Input should be a mapping, found 3"),

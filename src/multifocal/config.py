@@ -53,7 +53,8 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
         problems = error.errors(include_url=False)
         # A mistyped key often leaves another one missing: the typing error is the cause.
         problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-        more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        others = len(problems) - 1
+        more = f" ({others} more problem{'s' if others > 1 else ''})" if others else ""
         raise UserError(f"{where}: {_explain(problem, model, data)}{more}") from error
 
 

@@ -12,7 +12,8 @@ import pytest
 from multifocal.inference import ThresholdModel
 from multifocal.metrics import cohort as scoring
 
-LINE = "interrupted; what was finished is kept; run again to go on (train: with --resume)\n"
+LINE = "interrupted; what was finished is kept; run again to go on\n"
+TRAIN = LINE.replace("again", "again with --resume")
 
 
 def until(condition):
@@ -50,7 +51,9 @@ def test_a_training_that_is_interrupted_can_go_on(processes, cohort, small_recip
     until((tmp_path / "run" / "resume.safetensors").exists)
     os.kill(process.pid, signal.SIGINT)
     process.join()
-    assert process.exitcode == 130 and (tmp_path / "run-screen.err").read_text() == LINE
+    assert process.exitcode == 130 and (tmp_path / "run-screen.err").read_text() == LINE.replace(
+        "again", "again with --resume"
+    )
     assert not (tmp_path / "run" / "weights.safetensors").exists()
     assert not list((tmp_path / "run").glob(".writing*"))
     process = start("run", "--resume")
@@ -68,7 +71,7 @@ def test_ctrl_c_in_a_terminal(cohort, small_recipe, tmp_path):
         until((tmp_path / "run" / "resume.safetensors").exists)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err == LINE
+    assert process.returncode == 130 and err == TRAIN
     assert out.startswith("small: ") and out.count("\n") == 1
 
 
@@ -81,7 +84,7 @@ def test_before_the_first_epoch(multifocal, cohort, small_recipe, tmp_path, monk
     with monkeypatch.context() as patched:
         patched.setattr(sys.modules[module], moment, interrupt(function, {"prepare": 3, "begin_run": 1}[moment]))
         ended = multifocal(*train)
-    assert (ended.code, ended.err) == (130, LINE)
+    assert (ended.code, ended.err) == (130, TRAIN)
     assert all(name.startswith("cache/") and ".making" not in name for name in listing(tmp_path / "run"))
     assert multifocal(*train).code == 0
 
@@ -105,8 +108,19 @@ def test_an_evaluation_goes_on_where_it_was_interrupted(multifocal, cohort, tmp_
     with monkeypatch.context() as patched:
         patched.setattr(scoring, "score_job", interrupt(scoring.score_job, 5))  # only four are left
         ended = multifocal(*evaluate, tmp_path / "out")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err) == (0, "going on: 2 of 6 cases are scored already\n")
     assert ended.out.replace(str(tmp_path / "out"), "") == whole.out.replace(str(tmp_path / "whole"), "")
     assert listing(tmp_path / "out") == ["cases.csv", "lesions.csv", "summary.json"]
     for name in listing(tmp_path / "out"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_is_kept_of_other_settings_is_told(multifocal, cohort, tmp_path, monkeypatch):
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
+    evaluate = ("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "score_job", interrupt(scoring.score_job, 3))
+        multifocal(*evaluate)
+    ended = multifocal(*evaluate, "--tolerance", "1")
+    rest = "2 kept cases are of other settings or files, and are not used"
+    assert (ended.code, ended.err) == (0, f"going on: 0 of 6 cases are scored already; {rest}\n")

@@ -277,7 +277,7 @@ def test_predicted_label_maps_in_2d(tmp_path):
     (row,) = rows_of(tmp_path / "out", cells, matching="iou")
     assert (row["true_lesions"], row["predicted_lesions"], row["tp"], row["dice"]) == (2, 1, 1, 1.0)
     write(tmp_path / "out" / "c_lesion.png", Volume(labels, grid))
-    with pytest.raises(UserError, match="case c: .*mask holds 2 .*say which labels or label maps there are"):
+    with pytest.raises(UserError, match="case c: .*mask holds 2 .*or instances \\(--label-maps both\\)"):
         evaluate_cohort(tmp_path / "out", cells)
     found = evaluate_cohort(tmp_path / "out", cells, label_maps="both", matching="iou")
     assert (found.rows[0]["tp"], found.rows[0]["pq"]) == (2, 1.0)

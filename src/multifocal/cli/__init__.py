@@ -42,7 +42,6 @@ def run(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, SystemExit) as leaving:
         if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
             raise
-        screen.print(
-            "interrupted; what was finished is kept; run again to go on (train: with --resume)", style="yellow"
-        )
+        again = "again with --resume" if "train" in (arguments or sys.argv[1:])[:1] else "again"
+        screen.print(f"interrupted; what was finished is kept; run {again} to go on", style="yellow")
         sys.exit(INTERRUPTED)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from multifocal.cli.options import CohortPath, Connectivity, Fold, FoldFile, Layout, Undefined
-from multifocal.cli.screen import progress, screen
+from multifocal.cli.screen import notice, progress, screen
 
 LESIONS, OTHERS = "What a lesion is", "Other evaluations and masks"
 
@@ -82,6 +82,11 @@ def evaluate(
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
     journal = out / "unfinished.jsonl"
+
+    def tell(kept: int, others: int) -> None:
+        rest = f"; {others} kept cases are of other settings or files, and are not used" if others else ""
+        notice(f"going on: {kept} of {len(cases)} cases are scored already{rest}")
+
     with progress() as bar:
         task = bar.add_task("scoring", total=len(cases))
         scores = evaluate_cohort(
@@ -91,6 +96,7 @@ def evaluate(
             labels=labels,
             workers=workers,
             journal=journal,
+            resumed=tell,
             progress=lambda done, total: bar.update(task, completed=done),
             tolerance=tolerance,
             convention=convention,

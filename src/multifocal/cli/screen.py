@@ -14,6 +14,11 @@ def screen() -> Console:
     return console
 
 
+def notice(text: str) -> None:
+    """Say on stderr what is going on."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(text)
+
+
 def progress(*columns: ProgressColumn) -> Progress:
     """Return progress bars that leave nothing behind, and nothing at all in files and pipes."""
     console = Console(stderr=True)

@@ -25,6 +25,7 @@ def evaluate_cohort(
     labels: Labels | None = None,
     workers: int = 1,
     journal: str | Path | None = None,
+    resumed: Callable[[int, int], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[Options],
 ) -> Scores:
@@ -43,6 +44,8 @@ def evaluate_cohort(
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
         journal: a file that keeps each case as it is finished. A later call takes from it the cases whose files and
             settings are the same, and goes on with the others; remove it when the results are written.
+        resumed: called with (cases taken from the journal, cases in it that are not: of other settings, or of files
+            that have changed since or are not asked for), when there are any.
         progress: called with (cases done, cases in all) after each case.
         **options: the fields of `multifocal.metrics.Rules`.
 
@@ -65,7 +68,7 @@ def evaluate_cohort(
     brain = cohort.label_kind == "binary"
     jobs = [Job(case, pairs[case.name], rules, classes, brain) for case in cohort]
     rows, lesions = [], []
-    with closing(_scored(jobs, journal, workers)) as scored:
+    with closing(_scored(jobs, journal, workers, resumed)) as scored:
         for done, (found, theirs) in enumerate(scored, start=1):
             rows += found
             lesions += theirs
@@ -74,14 +77,18 @@ def evaluate_cohort(
     return Scores(rows, lesions, {**rules.settings, "labels": classes, "allow_missing": allow_missing})
 
 
-def _scored(jobs: Sequence[Job], journal: str | Path | None, workers: int) -> Generator[tuple[list[Row], list[Row]]]:
+def _scored(
+    jobs: Sequence[Job], journal: str | Path | None, workers: int, resumed: Callable[[int, int], None] | None
+) -> Generator[tuple[list[Row], list[Row]]]:
     """Yield what comes of each job, in order: from the journal where it has it, and into it where not."""
     if journal is None:
         with closing(spread(score_job, jobs, workers=min(workers, len(jobs)))) as scored:
             yield from scored
         return
     keys = [fingerprint(job) for job in jobs]
-    kept = read_journal(journal, keys)
+    kept, others = read_journal(journal, keys)
+    if resumed and (kept or others):
+        resumed(len(kept), others)
     missing = [job for job, key in zip(jobs, keys, strict=True) if key not in kept]
     with closing(spread(score_job, missing, workers=min(workers, max(len(missing), 1)))) as scored:
         for key in keys:

@@ -22,16 +22,16 @@ def fingerprint(job: Job) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def read_journal(path: str | Path, keys: Collection[str]) -> dict[str, Found]:
-    """Return what a journal has for the fingerprints; nothing where there is no journal.
+def read_journal(path: str | Path, keys: Collection[str]) -> tuple[dict[str, Found], int]:
+    """Return what a journal has for the fingerprints, and how many others it has; nothing where there is no journal.
 
     Lines that a killed process left unfinished count as not there.
     """
-    wanted, found = set(keys), {}
+    wanted, found, others = set(keys), {}, set()
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        return {}
+        return {}, 0
     for line in lines:
         try:
             entry = json.loads(line)
@@ -40,7 +40,9 @@ def read_journal(path: str | Path, keys: Collection[str]) -> dict[str, Found]:
             continue
         if key in wanted:
             found[key] = (rows, lesions)
-    return found
+        else:
+            others.add(key)
+    return found, len(others)
 
 
 def append_journal(path: str | Path, key: str, found: Found) -> None:

@@ -51,7 +51,7 @@ def _listing(folder: Path) -> Mapping[str, list[Path]]:
 def _mismatch(missing: list[str], surplus: list[str], cohort: Cohort) -> str:
     parts = []
     if missing:
-        parts.append(f"no prediction for {', '.join(missing)} (predict them, or allow missing ones: scored as empty)")
+        parts.append(f"no prediction for {', '.join(missing)} (predict them; --allow-missing scores them as empty)")
     if surplus:
         parts.append(f"predictions of no case of cohort {cohort.name}: {', '.join(surplus)} (remove them)")
     return "; ".join(parts)

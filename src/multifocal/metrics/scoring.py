@@ -77,7 +77,7 @@ def _opened(volume: Volume, case: Case, path: Path, door: Door) -> dict[str, np.
     except ValueError as error:
         raise UserError(
             f"case {case.name}: {path}: {error}; write masks with 0 outside and 1 inside, "
-            "or say which labels or label maps there are"
+            "or say what the values are: classes (--label NAME=VALUES) or instances (--label-maps both)"
         ) from error
 
 

@@ -81,7 +81,7 @@ def test_of_several_classes_one_is_compared(methods):
     assert edema.settings["label"] == "edema"
     means = [comparison.overall.methods["plain"].metrics["dice"].mean for comparison in (core, edema)]
     assert means[1] - means[0] == pytest.approx(0.1)
-    with pytest.raises(UserError, match="classes are core, edema; choose one with label"):
+    with pytest.raises(UserError, match="classes are core, edema; choose one with --label"):
         compare(found)
     with pytest.raises(UserError, match="classes are core, edema; 'cyst' is not among them"):
         compare(found, label="cyst")

@@ -20,7 +20,7 @@ def by_case(method: str, rows: Sequence[Row], *, label: str | None) -> dict[str,
     labels = sorted({row["label"] for row in rows if "label" in row})
     if labels or label is not None:
         if label not in labels:
-            chosen = "choose one with label" if label is None else f"{label!r} is not among them"
+            chosen = "choose one with --label" if label is None else f"{label!r} is not among them"
             raise UserError(f"method {method}: the classes are {', '.join(labels) or 'not told apart'}; {chosen}")
         rows = [row for row in rows if row["label"] == label]
     if not rows:
