@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 
 SHAPE, SPACING, LESIONS = (256, 256, 64), (1.0, 1.0, 3.0), 50
 
@@ -65,6 +64,7 @@ def surface_distance_alone(prediction: np.ndarray, target: np.ndarray) -> None:
 
 def monai_case_level(prediction: np.ndarray, target: np.ndarray) -> None:
     """Dice, MASD, ASSD, HD95, NSD, and the counts behind sensitivity, precision and specificity."""
+    import torch
     from monai import metrics
 
     masks = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, target)]
@@ -193,6 +193,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--panoptica-python", help="interpreter of an environment that has panoptica")
     arguments = parser.parse_args()
+    import torch
+
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     time_pair(arguments.repeats, arguments.panoptica_python)
