@@ -1,5 +1,8 @@
 """What a study may say, and what is said about one that cannot be."""
 
+import subprocess
+import sys
+
 import hypothesis
 import pytest
 import yaml
@@ -162,3 +165,11 @@ def test_another_kind_of_thing_replaces_all_of_it(kind):
     base = {"loss": {kind: "tversky", "options": {"alpha": 0.3}}, "lr": 1}
     assert merged(base, {"loss": {kind: "dice"}}) == {"loss": {kind: "dice"}, "lr": 1}
     assert merged(base, {"loss": {"options": {"beta": 1}}})["loss"]["options"] == {"alpha": 0.3, "beta": 1}
+
+
+def test_a_study_is_read_without_any_extra():
+    extras = ("lightning", "monai", "tensorboard", "torchmetrics", "ray", "jinja2", "matplotlib")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({extras})); from multifocal import studies; studies.load('demo')"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -18,7 +18,7 @@ from multifocal.studies.job import FOLDS, STUDY
 from multifocal.studies.reading import ABOUT
 from multifocal.studies.settings import Study
 from multifocal.studies.state import States, set_aside, survey
-from multifocal.training.run import versions
+from multifocal.versions import versions
 
 FORMAT = "multifocal study 1"
 

@@ -1,9 +1,7 @@
 """A run folder: everything needed to repeat the run, and what came of it."""
 
-import platform
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,9 @@ from multifocal.cohorts import Cohort, fingerprint
 from multifocal.errors import UserError
 from multifocal.files import WRITING, read_json, write_error, write_json, write_text
 from multifocal.recipes import Recipe
+from multifocal.versions import versions
 
 RECIPE, ABOUT, WEIGHTS, CACHE = "recipe.yaml", "run.json", "weights.safetensors", "cache"
-PACKAGES = ("multifocal", "torch", "lightning", "monai", "numpy", "SimpleITK", "segmentation-models-pytorch", "timm")
 
 
 @dataclass(frozen=True)
@@ -74,17 +72,6 @@ def begin_run(folder: Path, *, about: dict[str, Any], recipe: Recipe) -> None:
         write_json(folder / ABOUT, about)
     if not (folder / RECIPE).exists():
         write_text(folder / RECIPE, recipes.dump(recipe))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue  # an extra that is not installed
-    return found
 
 
 def _check_same(folder: Path, about: dict[str, Any], recipe: str) -> None:

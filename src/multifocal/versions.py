@@ -1,0 +1,17 @@
+"""What a result was computed with."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("multifocal", "torch", "lightning", "monai", "numpy", "SimpleITK", "segmentation-models-pytorch", "timm")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue  # an extra that is not installed
+    return found
