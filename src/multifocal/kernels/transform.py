@@ -10,7 +10,7 @@ from multifocal.kernels.squares import whole_squares
 from multifocal.kernels.threads import shared
 
 # Voxels that are worth a thread.
-_LEAST = 1 << 15
+_LEAST = 1 << 18
 
 
 def signed_squares(masks: np.ndarray, *, spacing: Sequence[float] | None, threads: int) -> np.ndarray:

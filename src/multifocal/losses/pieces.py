@@ -1,82 +1,30 @@
 """Sums over millions of voxels and their gradient, in pieces that stay in the processor's cache.
 
-Nothing of the image's size is written but the gradient.
+Nothing of the image's size is written but the gradient. Torch shares each piece out to its threads; threads of Python's
+would wait for each other between operations as short as these.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from multifocal.kernels.threads import shared
 from multifocal.losses.sources import Source
 
 if TYPE_CHECKING:
     from multifocal.losses.split import Plan
 
-# Voxels at a time: half a dozen buffers fit into the second-level cache, and torch starts no threads for so few.
-_PIECE = 1 << 15
-_PIECES_PER_THREAD = 4
+# Voxels at a time: a share for each of eight threads.
+_PIECE = 1 << 18
 
 Piece = tuple[int, slice, torch.Tensor]
 
 
 def sums(x: torch.Tensor, plan: "Plan") -> torch.Tensor:
     """Return the sums over each group's background, (quantities, groups), in float64."""
-    return torch.stack(_shared(plan.pieces, lambda pieces: _add_up(x, plan, pieces))).sum(0)
-
-
-def pass_back(x: torch.Tensor, plan: "Plan", of_sums: torch.Tensor, gradient: torch.Tensor) -> None:
-    """Write the gradient of the background's sums. At the foreground's probabilities it means nothing."""
-    _shared(plan.pieces, lambda pieces: _pass_back(x, plan, pieces, of_sums, gradient))
-
-
-def above(x: torch.Tensor, source: Source, threshold: float, *, closed: bool) -> torch.Tensor:
-    """Return where p >= threshold, or p > threshold if not closed; a boolean tensor of x's shape."""
-    if x.device.type != "cpu":
-        p = source.probability(x.detach())
-        return p >= threshold if closed else p > threshold
-    compare = np.greater_equal if closed else np.greater  # several times as fast as torch's
-    found = np.empty(x.shape, bool)
-    flat, out = x.detach().view(-1), found.reshape(-1)
-
-    def work(starts: list[int]) -> None:
-        for start in starts:
-            piece = slice(start, start + _PIECE)
-            compare(source.probability(flat[piece]).numpy(), threshold, out=out[piece])
-
-    _shared(list(range(0, len(flat), _PIECE)), work)
-    return torch.from_numpy(found)
-
-
-def cut(images: int, size: int, ones: torch.Tensor) -> list[Piece]:
-    """Return image, piece and the foreground's indices in the piece."""
-    starts = [(image, start) for image in range(images) for start in range(0, size, _PIECE)]
-    lower = torch.tensor([image * size + start for image, start in starts] + [images * size])
-    ends = torch.searchsorted(ones, lower).tolist()
-    return [
-        (image, slice(start, min(start + _PIECE, size)), ones[ends[n] : ends[n + 1]] - (image * size + start))
-        for n, (image, start) in enumerate(starts)
-    ]
-
-
-def _shared(pieces: list[Any], work: Callable[[list[Any]], Any]) -> list[Any]:
-    """Share pieces out to as many threads as torch may use; each takes a run of them."""
-    inference = torch.is_inference_mode_enabled()  # which other threads would not know
-
-    def run(start: int, stop: int) -> Any:
-        with torch.inference_mode(inference), torch.no_grad():
-            return work(pieces[start:stop])
-
-    return shared(run, len(pieces), threads=torch.get_num_threads(), least=_PIECES_PER_THREAD)
-
-
-def _add_up(x: torch.Tensor, plan: "Plan", pieces: list[Piece]) -> torch.Tensor:
-    """Return the sums over the background of some pieces."""
     costly = any(quantity.costly for quantity in plan.quantities)
     table = np.zeros((len(plan.quantities), plan.count))
-    for image, where, ones in pieces:
+    for image, where, ones in plan.pieces:
         p, c = plan.source.background(x[image, where], ones, costly=costly)
         for row, (quantity, field) in enumerate(zip(plan.quantities, plan.fields, strict=True)):
             value = quantity.background(p, c, None if field is None else field[image, where])
@@ -89,12 +37,10 @@ def _add_up(x: torch.Tensor, plan: "Plan", pieces: list[Piece]) -> torch.Tensor:
     return torch.from_numpy(table)
 
 
-def _pass_back(
-    x: torch.Tensor, plan: "Plan", pieces: list[Piece], of_sums: torch.Tensor, gradient: torch.Tensor
-) -> None:
-    """Write the gradient of the background's sums by some pieces."""
+def pass_back(x: torch.Tensor, plan: "Plan", of_sums: torch.Tensor, gradient: torch.Tensor) -> None:
+    """Write the gradient of the background's sums. At the foreground's probabilities it means nothing."""
     costly = any(quantity.costly_slope for quantity in plan.quantities)
-    for image, where, ones in pieces:
+    for image, where, ones in plan.pieces:
         p, c = plan.source.background(x[image, where], ones, costly=costly)
         by_p: torch.Tensor | None = None
         by_c: torch.Tensor | None = None
@@ -104,6 +50,31 @@ def _pass_back(
             first, second = quantity.slopes(p, c, None if field is None else field[image, where])
             by_p, by_c = _plus(by_p, weight, first), _plus(by_c, weight, second)
         plan.source.chain(p, by_p, by_c, out=gradient[image, where])
+
+
+def above(x: torch.Tensor, source: Source, threshold: float, *, closed: bool) -> torch.Tensor:
+    """Return where p >= threshold, or p > threshold if not closed; a boolean tensor of x's shape."""
+    if x.device.type != "cpu":
+        p = source.probability(x.detach())
+        return p >= threshold if closed else p > threshold
+    compare = np.greater_equal if closed else np.greater  # several times as fast as torch's
+    found = np.empty(x.shape, bool)
+    flat, out = x.detach().view(-1), found.reshape(-1)
+    for start in range(0, len(flat), _PIECE):
+        piece = slice(start, start + _PIECE)
+        compare(source.probability(flat[piece]).numpy(), threshold, out=out[piece])
+    return torch.from_numpy(found)
+
+
+def cut(images: int, size: int, ones: torch.Tensor) -> list[Piece]:
+    """Return image, piece and the foreground's indices in the piece."""
+    starts = [(image, start) for image in range(images) for start in range(0, size, _PIECE)]
+    lower = torch.tensor([image * size + start for image, start in starts] + [images * size])
+    ends = torch.searchsorted(ones, lower).tolist()
+    return [
+        (image, slice(start, min(start + _PIECE, size)), ones[ends[n] : ends[n + 1]] - (image * size + start))
+        for n, (image, start) in enumerate(starts)
+    ]
 
 
 def _plus(total: torch.Tensor | None, weight: torch.Tensor, slope: torch.Tensor | float) -> torch.Tensor | None:
