@@ -9,6 +9,7 @@ from multifocal import losses
 from multifocal.errors import UserError
 from multifocal.losses import (
     Center,
+    Compound,
     Constant,
     Dice,
     Focal,
@@ -69,6 +70,8 @@ from multifocal.losses.partitions import Image, Instances, Over, Predictions
             "loss dice-focal: balance: Input should be greater",
         ),
         (lambda: losses.build("blob-gdf", blobs=-1.0), "options of loss blob-gdf: blobs: Input should be greater"),
+        (lambda: losses.build(["dice"]), r"unknown loss \"\['dice'\]\""),
+        (lambda: Compound(Dice), "loss is <class .*Dice'>; expected terms and weights, such as"),
         (lambda: losses.build("tversky", beta=-1.0), "options of loss tversky: Tversky: beta=-1.0; expected"),
     ],
 )
@@ -77,7 +80,7 @@ def test_what_cannot_be(make, message):
         make()
 
 
-@pytest.mark.parametrize("kind", [tuple, list, np.array, lambda sides: np.array(sides, np.float32)])
+@pytest.mark.parametrize("kind", [tuple, list, iter, np.array, lambda sides: np.array(sides, np.float32)])
 def test_spacing_as_headers_give_it(kind):
     assert Options(spacing=kind([1.0, 2.0])).spacing == (1.0, 2.0)
     assert losses.build("hausdorff-dt", spacing=[1, 2]).options.spacing == (1.0, 2.0)
@@ -85,6 +88,7 @@ def test_spacing_as_headers_give_it(kind):
 
 def test_whole_numbers_are_numbers():
     assert Focal(gamma=2).gamma == 2 and Linear(0, 1).at(0.5) == 0.5
+    assert Center(side=np.int64(3)) == Center(side=3) and Focal(gamma=np.float32(2)) == Focal()
 
 
 @pytest.mark.parametrize("where", ["blobs", "instances", "predictions", "cells", "prediction-cells"])
@@ -112,14 +116,14 @@ def test_proximity_does_not_drop_what_it_cannot_do(criterion):
         Proximity(criterion=criterion)
 
 
-@pytest.mark.parametrize("progress", [-0.1, 1.1, math.nan])
+@pytest.mark.parametrize("progress", [-0.1, 1.1, math.nan, "half"])
 def test_progress_is_a_share_of_training(progress):
     loss = losses.build("tlhf")
     for change in (
         lambda: setattr(loss, "progress", progress),
         lambda: Steps(starts=(0.0,), values=(1.0,)).at(progress),
     ):
-        with pytest.raises(ValueError, match=f"progress={progress}; expected a share of training"):
+        with pytest.raises(ValueError, match=f"progress={progress!r}; expected a share of training"):
             change()
 
 

@@ -4,6 +4,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from multifocal.errors import UserError
@@ -28,7 +29,10 @@ class Checked:
 
     def __post_init__(self) -> None:
         try:
-            _model(type(self)).model_validate(vars(self))  # type: ignore[arg-type]
+            given = {
+                name: value.item() if isinstance(value, np.generic) else value for name, value in vars(self).items()
+            }
+            _model(type(self)).model_validate(given)  # type: ignore[arg-type]
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             where = problem["loc"][0]

@@ -91,4 +91,4 @@ def check_precomputed(name: str, value: torch.Tensor | None, target: torch.Tenso
     if whole if name == "distances" else not whole:
         raise ValueError(f"{name} has dtype {value.dtype}; expected {expected}")
     if value.shape != target.shape:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected that of the target, {tuple(target.shape)}")
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected that of the logits, {tuple(target.shape)}")

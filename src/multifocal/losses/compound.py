@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from multifocal.errors import unknown_name
+from multifocal.errors import UserError, unknown_name
 from multifocal.losses.algebra import Expression, Term
 from multifocal.losses.door import Door
 from multifocal.losses.options import Options
@@ -23,7 +23,7 @@ class Compound(nn.Module):
         options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
 
     Raises:
-        UserError: an option that there is not, or that cannot be.
+        UserError: no expression; an option that there is not, or that cannot be.
 
     Example:
         >>> from multifocal.losses import Dice, Focal, Linear
@@ -38,6 +38,10 @@ class Compound(nn.Module):
 
     def __init__(self, expression: Expression, **options: Any) -> None:
         super().__init__()
+        if not isinstance(expression, Expression):
+            raise UserError(
+                f"loss is {expression!r}; expected terms and weights, such as 0.9 * Tversky() + 0.1 * Focal()"
+            )
         known = [field.name for field in fields(Options)]
         for name in options:
             if name not in known:

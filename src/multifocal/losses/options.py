@@ -42,9 +42,8 @@ class Options(Checked):
     relaxed: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "spacing", _numbers(self.spacing))
         super().__post_init__()
-        if self.spacing is not None:
-            object.__setattr__(self, "spacing", _numbers(self.spacing))
 
     @property
     def first_channel(self) -> int:

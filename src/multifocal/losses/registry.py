@@ -108,6 +108,6 @@ def _with_common(builder: Builder) -> Callable[..., Any]:
 def _builder(name: str) -> Builder:
     if name == COMPOUND:
         return compound
-    if name not in BUILDERS:
+    if not isinstance(name, str) or name not in BUILDERS:
         raise unknown_name("loss", str(name), (*names(), COMPOUND))
     return BUILDERS[name]

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from multifocal.errors import UserError
@@ -116,8 +117,8 @@ def checked_progress(progress: float) -> float:
         >>> checked_progress(0.5)
         0.5
     """
-    if not 0 <= progress <= 1:
-        raise ValueError(f"progress={progress}; expected a share of training, from 0 to 1")
+    if not (isinstance(progress, Real) and 0 <= progress <= 1):
+        raise ValueError(f"progress={progress!r}; expected a share of training, from 0 to 1")
     return progress
 
 
