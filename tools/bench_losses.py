@@ -11,6 +11,7 @@ set over one step, in a process of its own (Linux). `--write` puts each table be
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -78,12 +79,12 @@ def step(loss: Loss, batch: Batch, clock: Callable[[], float] = time.perf_counte
 
 
 def timed(rows: list[str], batch: Batch, options: argparse.Namespace, *, most: int = sys.maxsize) -> dict[str, float]:
-    """Return the median milliseconds of each row, taking turns."""
+    """Return the median milliseconds of each row, taking turns, in another order each time."""
     made = {row: loss_of(row, batch[1]) for row in rows}
     times: dict[str, list[float]] = {row: [] for row in rows}
     clock = time.process_time if options.processor_time else time.perf_counter
     for turn in range(min(options.repeats, most) + 1):
-        for row, loss in made.items():
+        for row, loss in random.Random(turn).sample(list(made.items()), len(made)):
             step(loss, batch)  # what the row before left in caches and in memory is not counted
             seconds = step(loss, batch, clock)
             if turn:  # the first one warms up

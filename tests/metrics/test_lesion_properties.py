@@ -91,7 +91,7 @@ def test_one_lesion_is_cc_dice_and_dice():
     assert found["cc_dice"] == found["dice"]
 
 
-@pytest.mark.parametrize("per_point", [0, 1e9], ids=["tree", "transform"])
+@pytest.mark.parametrize("per_point", [0, 1e9], ids=["points", "transform"])
 def test_both_ways_to_the_cells_agree(monkeypatch, per_point):
     random = np.random.default_rng(3)
     for number in range(30):
@@ -99,5 +99,5 @@ def test_both_ways_to_the_cells_agree(monkeypatch, per_point):
         prediction, target = random.random(shape) < 0.4, random.random(shape) < 0.12
         expected = scores(prediction, target)["cc_dice"]
         with monkeypatch.context() as patched:
-            patched.setattr("multifocal.metrics.cells._VOXELS_PER_POINT", per_point)
+            patched.setattr("multifocal.distance.nearest._ELEMENTS_PER_POINT", per_point)
             assert scores(prediction, target)["cc_dice"] == expected

@@ -34,24 +34,47 @@ def distance_to(mask: np.ndarray, *, spacing: Sequence[float], at: np.ndarray | 
         if not mask.any():
             return np.full(mask.shape, np.inf)
         return ndimage.distance_transform_edt(~mask, sampling=spacing)
-    starts, goals = _places(at), _places(mask)
+    distances = np.full(np.count_nonzero(at), np.inf)
+    goals = _places(mask)
     if not len(goals):
-        return np.full(len(starts), np.inf)
-    distances = np.zeros(len(starts))
-    outside = np.flatnonzero(~mask[tuple(starts.T)])
-    _, distances[outside], far = look_around(mask, starts[outside], spacing=spacing)
-    if not len(far):
         return distances
-    outside = outside[far]
+    starts = _places(at)
+    distances[:] = 0
+    outside = np.flatnonzero(~mask[tuple(starts.T)])
     starts = starts[outside]
-    if _ELEMENTS_PER_POINT * (len(goals) + len(starts)) > mask.size:
-        nearest = ndimage.distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
-        ends = nearest[(slice(None), *starts.T)].T
-    else:
-        ends = goals[nearest_goal(starts, goals, spacing=spacing)]
-    offsets = (starts - ends) * np.asarray(spacing, float)
-    distances[outside] = np.sqrt(np.sum(offsets * offsets, axis=1))
+    steps = (starts - nearest_places(mask, starts, goals=goals, spacing=spacing)) * np.asarray(spacing, float)
+    distances[outside] = np.sqrt(np.sum(steps * steps, axis=1))
     return distances
+
+
+def nearest_places(mask: np.ndarray, places: np.ndarray, *, goals: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Return for each of some voxels outside the mask which of its voxels is the nearest.
+
+    Args:
+        mask: boolean array.
+        places: (N, ndim) indices of voxels.
+        goals: (M, ndim) indices of at least those voxels of the mask that can be nearest to one outside, one or more.
+            Of those equally near the first one is taken if it is far, and with the last axis slowest if it is near.
+        spacing: mm per voxel along each array axis.
+
+    Returns:
+        (N, ndim) indices.
+
+    Example:
+        >>> mask = np.array([[True, False, False, False, True]])
+        >>> nearest_places(mask, np.array([[0, 1]]), goals=np.argwhere(mask), spacing=(1.0, 1.0)).tolist()
+        [[0, 0]]
+    """
+    steps, far = look_around(mask, places, spacing=spacing)
+    found = places + steps
+    if not len(far):
+        return found
+    if _ELEMENTS_PER_POINT * (len(goals) + len(far)) > mask.size:
+        nearest = ndimage.distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
+        found[far] = nearest[(slice(None), *places[far].T)].T
+    else:
+        found[far] = goals[nearest_goal(places[far], goals, spacing=spacing)]
+    return found
 
 
 def _places(mask: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Lesions are a small part of an image. The background (target 0) is summed in one
 short vector on which plain differentiable operations do the rest. The backward sweep writes the gradient once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -87,8 +87,9 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x)
-        ctx.plan, ctx.p = plan, None
+        # What is as large as the image is saved as a tensor, which autograd lets go when this node is done.
+        ctx.save_for_backward(x, plan.groups, *plan.fields)
+        ctx.plan, ctx.p = replace(plan, groups=None, fields=()), None
         inside = x.view(-1).index_select(0, plan.voxels)
         if plan.simple:
             ctx.p = _calm_probability(x, plan)
@@ -99,7 +100,8 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, of_sums: torch.Tensor, of_voxels: torch.Tensor):  # type: ignore[no-untyped-def]
-        (x,), plan = ctx.saved_tensors, ctx.plan
+        x, groups, *fields = ctx.saved_tensors
+        plan = replace(ctx.plan, groups=groups, fields=tuple(fields))
         if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
             # Sums of no quantity depend on nothing.
             first = 0 if plan.quantities else 1

@@ -1,14 +1,9 @@
 """CC-Dice: every true lesion counts the same, whatever its size."""
 
 import numpy as np
-from scipy import ndimage
 
-from multifocal.distance.far import nearest_goal
-from multifocal.distance.nearby import look_around
+from multifocal.distance.nearest import nearest_places
 from multifocal.instances import Instances, Pairs
-
-# Below this many voxels of the image per point one transform of the image costs less than a search among the points.
-_VOXELS_PER_POINT = 8
 
 
 def cc_dice(prediction: Instances, target: Instances, overlaps: Pairs) -> float:
@@ -46,22 +41,10 @@ def _nearest(lesions: Instances, voxels: np.ndarray) -> np.ndarray:
         return np.zeros(len(voxels), np.int64)
     labels = lesions.dense()[0]
     places = np.stack(np.unravel_index(voxels, labels.shape), axis=1)
-    steps, _, far = look_around(labels > 0, places, spacing=(1.0,) * labels.ndim)
-    found = labels[tuple((places + steps).T)] - 1
-    if len(far):
-        found[far] = _nearest_of_all(lesions, labels, places[far])
-    return found
-
-
-def _nearest_of_all(lesions: Instances, labels: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the same for voxels that may be far from all lesions."""
-    if _VOXELS_PER_POINT * len(places) > labels.size:
-        nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
-        return labels[tuple(axis[tuple(places.T)] for axis in nearest)] - 1
-    edge = _edge(lesions)
-    goals = np.stack([place[edge] for place in lesions.places], axis=1)
-    first = np.lexsort(goals.T)  # the last axis slowest: the first goal wins ties
-    return lesions.labels[edge[first]][nearest_goal(places, goals[first], spacing=(1.0,) * labels.ndim)] - 1
+    goals = np.stack(lesions.places, axis=1)[_edge(lesions)]
+    goals = goals[np.lexsort(goals.T)]  # the last axis slowest
+    nearest = nearest_places(labels > 0, places, goals=goals, spacing=(1.0,) * labels.ndim)
+    return labels[tuple(nearest.T)] - 1
 
 
 def _edge(lesions: Instances) -> np.ndarray:
