@@ -34,12 +34,10 @@ def distance_to(mask: np.ndarray, *, spacing: Sequence[float], at: np.ndarray | 
         if not mask.any():
             return np.full(mask.shape, np.inf)
         return ndimage.distance_transform_edt(~mask, sampling=spacing)
-    distances = np.full(np.count_nonzero(at), np.inf)
-    goals = _places(mask)
+    starts, goals = _places(at), _places(mask)
     if not len(goals):
-        return distances
-    starts = _places(at)
-    distances[:] = 0
+        return np.full(len(starts), np.inf)
+    distances = np.zeros(len(starts))
     outside = np.flatnonzero(~mask[tuple(starts.T)])
     starts = starts[outside]
     steps = (starts - nearest_places(mask, starts, goals=goals, spacing=spacing)) * np.asarray(spacing, float)
