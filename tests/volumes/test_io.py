@@ -235,6 +235,23 @@ def test_not_an_image_file(tmp_path):
     assert "is empty" in error_of(tmp_path / "empty.mha")
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_nifti_beside_its_packed_copy_never_stands_in_for_it(tmp_path, numbered, folder):
+    packed, plain = tmp_path / "v1.nii.gz", tmp_path / "v1.nii"
+    write(packed, numbered(BOX))
+    if folder:
+        plain.mkdir()
+    else:
+        write(plain, Volume(numbered(BOX).array + 1, BOX))
+        np.testing.assert_array_equal(read(plain).array, numbered(BOX).array + 1)
+    message = error_of(packed)
+    assert message == f"{packed}: v1.nii lies beside it and would be read in its place; remove or rename one of them"
+    with pytest.raises(UserError, match=r"v1.nii.gz: v1.nii lies beside it"):
+        read_geometry(packed)
+    plain.rename(tmp_path / "v2.nii")
+    np.testing.assert_array_equal(read(packed).array, numbered(BOX).array)
+
+
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch, numbered):
     write(tmp_path / "a.mha", numbered(BOX))
 

@@ -57,7 +57,8 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
 
     Raises:
         UserError: no such file, not a readable image, truncated or corrupt, a header that promises more voxels than the
-            file can hold or whose data file lies elsewhere, an impossible geometry, several components and none picked.
+            file can hold or whose data file lies elsewhere, a .nii beside a .nii.gz of the same name, an impossible
+            geometry, several components and none picked.
 
     Example:
         >>> import tempfile
@@ -163,6 +164,12 @@ def _open(path: Path, *, whole: bool) -> Header:
             raise UserError(f"{path}: unknown image type; readable are {', '.join(EXTENSIONS)} (lower case)")
         if not path.stat().st_size:
             raise headers.damaged(path, "file is empty")
+        beside = path.with_suffix("")
+        if extension == ".nii.gz" and beside.exists():
+            # ITK takes the header of the one and the voxels of the other.
+            raise UserError(
+                f"{path}: {beside.name} lies beside it and would be read in its place; remove or rename one of them"
+            )
         stored = READERS[extension](path)
         check_length(path, stored)
         if whole:

@@ -37,7 +37,7 @@ def image(tmp_path):
 
 
 def test_the_plain_header_is_read(image):
-    for name in ("a.nii", "a.nii.gz"):
+    for name in ("a.nii", "packed.nii.gz"):
         volume = read(image(name=name))
         np.testing.assert_array_equal(volume.array.ravel(order="F"), VOXELS)
         assert volume.geometry == Geometry((4, 5, 6), (1, 2, 3), (0, 0, 0), (-1, 0, 0, 0, -1, 0, 0, 0, 1))
