@@ -53,7 +53,8 @@ def test_wrong_usage_is_exit_code_2(multifocal, arguments):
     [
         (UserError("a.mha: broken;\ncopy it again"), 2, "error: a.mha: broken; copy it again\n"),
         (UserError("[red]a[/red].mha: x" + " long" * 60), 2, "error: [red]a[/red].mha: x" + " long" * 60 + "\n"),
-        (KeyboardInterrupt(), 130, "interrupted; what was finished is kept; run again to go on\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (PermissionError(13, "denied", "run/a"), 2, "error: run/a: no permission; change it, or choose another path\n"),
         (
             ModuleNotFoundError(name="monai.losses"),
             2,

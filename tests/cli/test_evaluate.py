@@ -58,6 +58,17 @@ def test_every_rule_reaches_the_cases(multifocal, cohort, masks, tmp_path, optio
     np.testing.assert_equal(read_results(tmp_path / "scores").rows, expected.rows)
 
 
+def test_a_folder_may_hold_the_masks_of_all_folds(multifocal, cohort, masks, tmp_path):
+    folds = ("--folds", tmp_path / "folds.json", "--fold", 0)
+    multifocal("data", "folds", cohort, "--scheme", "kfold", "--k", 3, "--out", tmp_path / "folds.json")
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", *folds)
+    assert (ended.code, ended.err, len(read_results(tmp_path / "scores").rows)) == (0, "", 2)
+    mask = next(masks.iterdir())
+    mask.rename(masks / "STRANGER_lesion.mha")
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "other", *folds)
+    assert ended.code == 2 and "predictions of no case of cohort cohort: STRANGER (remove them)" in ended.err
+
+
 def test_several_classes_are_shown_one_by_one(multifocal, cohort, masks, tmp_path):
     for path in [*masks.iterdir(), *(cohort / "3LABEL").iterdir()]:
         mask = read(path)
@@ -85,6 +96,7 @@ def test_several_classes_are_shown_one_by_one(multifocal, cohort, masks, tmp_pat
         (("--label", "core=0"), "label 'core' has the values (0,); expected whole numbers above 0"),
         (("--label", "a=1", "--label", "a=2"), "--label a=2: a is there twice"),
         (("--label", "a=1", "--label-maps", "both"), "label_maps is 'both', and labels names classes"),
+        (("--tolerance", "inf"), "tolerance is inf; expected finite mm, 0 or more"),
         (("--threshold", "0"), "threshold is 0.0; expected an IoU above 0"),
         (("--protocol", "bonbid-2023", "--tolerance", "1"), "protocol bonbid-2023 measures surfels within 2 mm"),
         (("--protocol", "bonbid-2023", "--undefined", "diagonal"), "--protocol bonbid-2023 leaves undefined distances"),

@@ -14,6 +14,7 @@ from multifocal.metrics import cohort as scoring
 
 LINE = "interrupted; what was finished is kept; run again to go on\n"
 TRAIN = LINE.replace("again", "again with --resume")
+PREDICT = LINE.replace("run again to go on", "--overwrite predicts all again")
 
 
 def until(condition):
@@ -92,7 +93,7 @@ def test_before_the_first_epoch(multifocal, cohort, small_recipe, tmp_path, monk
 def test_predictions_that_are_finished_are_kept(multifocal, cohort, tmp_path, monkeypatch, listing):
     monkeypatch.setattr(ThresholdModel, "predict", interrupt(ThresholdModel.predict, 3))
     ended = multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "out")
-    assert (ended.code, ended.out, ended.err) == (130, "", LINE)
+    assert (ended.code, ended.out, ended.err) == (130, "", PREDICT)
     assert listing(tmp_path / "out") == ["S_0-VISIT_01_lesion.mha", "S_1-VISIT_01_lesion.mha"]
 
 

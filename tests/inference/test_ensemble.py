@@ -124,6 +124,11 @@ def test_folders_that_do_not_fit_are_refused(folders, tmp_path):
         combine_folders([*folders, tmp_path / "missing"], out, rule=Vote())
     with pytest.raises(UserError, match="already holds predictions"):
         combine_folders(folders, folders[0], rule=Vote(), overwrite=True)
+    again = folders[1] / "a_lesion.mha"
+    write(again, read(folders[1] / "a_lesion.nii.gz"))
+    with pytest.raises(UserError, match=r"1: more than one prediction for a case: a_lesion.mha and a_lesion.nii.gz;"):
+        combine_folders(folders, out, rule=Vote())
+    again.unlink()
     (folders[1] / "a_lesion.nii.gz").unlink()
     with pytest.raises(UserError, match=r"1: holds no a_lesion.…, which another folder has; predict it"):
         combine_folders(folders, out, rule=Vote())

@@ -153,6 +153,8 @@ def test_no_run_at_all(tmp_path):
         load_model(tmp_path / "nowhere")
     with pytest.raises(UserError, match="default: is a recipe that needs training; `multifocal train default COHORT"):
         load_model("default")
+    with pytest.raises(UserError, match="device 'bogus' cannot be used here"):
+        load_model("zadc-threshold", device="bogus")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: is not a run folder \(no recipe.yaml\)"):
         load_model(tmp_path / "empty")

@@ -89,6 +89,7 @@ def test_spacing_as_headers_give_it(kind):
 def test_whole_numbers_are_numbers():
     assert Focal(gamma=2).gamma == 2 and Linear(0, 1).at(0.5) == 0.5
     assert Center(side=np.int64(3)) == Center(side=3) and Focal(gamma=np.float32(2)) == Focal()
+    assert (np.float32(0.5) * Dice() + np.int64(2) * Focal()).build().weights == {"dice": 0.5, "focal": 2.0}
 
 
 @pytest.mark.parametrize("where", ["blobs", "instances", "predictions", "cells", "prediction-cells"])

@@ -27,6 +27,12 @@ def cohort(tmp_path):
         write(tmp_path / f"{name}_adc.mha", Volume(np.ones(GRID.size, np.int16), GRID))
         write(tmp_path / f"{name}_label.mha", mask(number))
         write(tmp_path / "out" / f"{name}_lesion.mhd", mask(number + 1))
+        if name == "a":  # a header may name any file
+            header = tmp_path / "out" / "a_lesion.mhd"
+            lines = header.read_text().splitlines()
+            (old,) = (line.partition("= ")[2] for line in lines if line.startswith("ElementDataFile"))
+            (tmp_path / "out" / old).rename(tmp_path / "out" / "voxels of a.raw")
+            header.write_text("\n".join([*lines[:-1], "ElementDataFile = voxels of a.raw", ""]))
         adc, label = ImageFile(tmp_path / f"{name}_adc.mha"), ImageFile(tmp_path / f"{name}_label.mha")
         cases.append(Case(name, name, {"adc": adc}, label))
     return Cohort("demo", tmp_path, "manifest", tuple(cases))
@@ -86,7 +92,7 @@ CHANGES = {
     "prediction": lambda folder: write(folder / "out" / "a_lesion.mhd", mask(3)),
     "label": lambda folder: write(folder / "a_label.mha", mask(4)),
     "brain": lambda folder: touch(folder / "a_adc.mha"),
-    "voxels beside their header": lambda folder: touch(next((folder / "out").glob("a_lesion.*raw"))),
+    "voxels elsewhere": lambda folder: touch(folder / "out" / "voxels of a.raw"),
     "prediction that is gone": lambda folder: [file.unlink() for file in (folder / "out").glob("a_lesion.*")],
 }
 

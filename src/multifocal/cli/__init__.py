@@ -17,6 +17,15 @@ EXTRAS = {
     "PIL": "reports",
 }
 INTERRUPTED = 130  # which Typer exits with, too
+# What is left by Ctrl-C, and how to go on; where nothing is said, nothing is left or it is to be made anew.
+LEFT = {
+    ("train",): "run again with --resume to go on",
+    ("evaluate",): "run again to go on",
+    ("study",): "run again to go on",
+    ("data", "fetch"): "run again to go on",
+    ("predict",): "--overwrite predicts all again",
+    ("ensemble",): "--overwrite combines all again",
+}
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -39,9 +48,17 @@ def run(arguments: list[str] | None = None) -> None:
     except UserError as error:
         screen.print(f"error: {' '.join(str(error).splitlines())}", style="red")
         sys.exit(2)
+    except PermissionError as error:
+        screen.print(f"error: {error.filename}: no permission; change it, or choose another path", style="red")
+        sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as leaving:
         if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
             raise
-        again = "again with --resume" if "train" in (arguments or sys.argv[1:])[:1] else "again"
-        screen.print(f"interrupted; what was finished is kept; run {again} to go on", style="yellow")
+        screen.print(f"interrupted{_kept(arguments or sys.argv[1:])}", style="yellow")
         sys.exit(INTERRUPTED)
+
+
+def _kept(arguments: list[str]) -> str:
+    """Return what a command that was interrupted leaves behind."""
+    how = next((how for command, how in LEFT.items() if tuple(arguments[: len(command)]) == command), None)
+    return f"; what was finished is kept; {how}" if how else ""

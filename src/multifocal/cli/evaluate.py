@@ -78,7 +78,7 @@ def evaluate(
     if protocol and undefined != "skip":
         raise UserError(f"--protocol {protocol} leaves undefined distances out; leave --undefined out, too")
     labels = _labels(label)
-    cases = open_cohort(cohort, layout=layout)
+    cases = whole = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
     journal = out / "unfinished.jsonl"
@@ -93,6 +93,7 @@ def evaluate(
             predictions,
             cases,
             allow_missing=allow_missing,
+            others=[case.name for case in whole],
             labels=labels,
             workers=workers,
             journal=journal,

@@ -9,7 +9,8 @@ import numpy as np
 
 from multifocal.errors import UserError
 from multifocal.instances import Connectivity, components
-from multifocal.volumes import EXTENSIONS, Volume, read, strip_extension, write
+from multifocal.volumes import Volume, read, strip_extension, write
+from multifocal.volumes.listing import volumes_named
 
 MASK, PROBABILITY = "_lesion", "_probability"
 
@@ -186,13 +187,7 @@ def combine_folders(
 
 def predictions_by_case(folder: Path, ending: str) -> Mapping[str, Path]:
     """Return a folder's files by case."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name one that holds <case>{ending}.<ext>")
-    found = {}
-    for file in sorted(folder.iterdir()):
-        stem = strip_extension(file.name)
-        if file.name.lower().endswith(EXTENSIONS) and stem.endswith(ending) and not file.name.startswith("."):
-            found[stem.removesuffix(ending)] = file
+    found = volumes_named(folder, ending)
     if not found:
         hint = "; multifocal predict --probabilities writes them" if ending == PROBABILITY else ""
         raise UserError(f"{folder}: holds no <case>{ending}.<ext>{hint}")

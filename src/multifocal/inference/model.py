@@ -100,6 +100,7 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
     if not folder.exists():
         recipe = recipes.load(str(run), overrides=overrides)
         if isinstance(recipe, ThresholdRecipe):
+            choose_device(device)  # which it has no use for, yet a wrong one is a mistake
             return ThresholdModel(recipe)
         raise UserError(
             f"{run}: is a recipe that needs training; `multifocal train {run} COHORT --out RUN` comes first"

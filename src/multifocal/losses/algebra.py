@@ -86,7 +86,7 @@ class Term(Expression):
         """The term itself, with weight one."""
         return ((self, schedule(1.0)),)
 
-    def over(self, partition: str, **options: Any) -> "Term":
+    def over(self, partition: str, /, **options: Any) -> "Term":
         """Return the term over regions of the image, which only a criterion can be.
 
         Raises:

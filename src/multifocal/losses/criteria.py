@@ -72,7 +72,7 @@ class Criterion(Term):
         """Whether it looks at distances to borders, which are those of the whole image."""
         return any(isinstance(quantity, HausdorffOf) for quantity in self.quantities)
 
-    def over(self, partition: str, **options: Any) -> "Over":
+    def over(self, partition: str, /, **options: Any) -> "Over":
         """Return the criterion over regions of the image: see `multifocal.losses.partitions`."""
         from multifocal.losses.partitions import Over, partition_named
 

@@ -61,7 +61,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
     build(name, **options)
 
 
-def build(name: str, **options: Any) -> Compound:
+def build(name: str, /, **options: Any) -> Compound:
     """Return the named loss: `loss(logits, target)` is a scalar, `loss.terms(logits, target)` its unweighted terms.
 
     Args:

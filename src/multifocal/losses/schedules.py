@@ -139,7 +139,7 @@ def schedule(weight: Any) -> Schedule:
     """
     if isinstance(weight, Schedule):
         return weight
-    if isinstance(weight, int | float) and not isinstance(weight, bool):
+    if isinstance(weight, Real) and not isinstance(weight, bool):
         return Constant(float(weight))
     if isinstance(weight, tuple | list) and len(weight) == 2:
         return Linear(*weight)

@@ -1,6 +1,6 @@
 """A folder of predictions against the labels of a cohort."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ def evaluate_cohort(
     cohort: Cohort,
     *,
     allow_missing: bool = False,
+    others: Collection[str] = (),
     labels: Labels | None = None,
     workers: int = 1,
     journal: str | Path | None = None,
@@ -38,6 +39,7 @@ def evaluate_cohort(
         predictions: the folder; other files in it are passed over.
         cohort: labelled cases.
         allow_missing: score a case without prediction as an empty mask.
+        others: cases whose predictions may be in the folder, too, and are passed over: those of other folds, say.
         labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`; with
             several there is one row a case and class.
         workers: processes, each with one thread and one case at a time in memory. More than one needs the caller's
@@ -64,7 +66,7 @@ def evaluate_cohort(
         if classes:
             raise UserError(f"cohort {cohort.name} has instance labels, which are of one class; leave out labels")
         rules = rules if rules.has_label_maps else replace(rules, label_maps="target")
-    pairs = pair_predictions(predictions, cohort, allow_missing=allow_missing)
+    pairs = pair_predictions(predictions, cohort, allow_missing=allow_missing, others=others)
     brain = cohort.label_kind == "binary"
     jobs = [Job(case, pairs[case.name], rules, classes, brain) for case in cohort]
     rows, lesions = [], []

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import multifocal
+from multifocal.errors import UserError
 from multifocal.files import write_error
 from multifocal.metrics.scoring import Job, Row
+from multifocal.volumes import strip_extension
+from multifocal.volumes.io import READERS
 
 Found = tuple[list[Row], list[Row]]
 
@@ -60,10 +63,11 @@ def append_journal(path: str | Path, key: str, found: Found) -> None:
 
 
 def _facts(path: Path) -> list[Any]:
-    """Return size and time of a file, and of those beside it that its header may point to."""
+    """Return size and time of a file, and of the one that its header says holds the voxels."""
+    extension = path.name[len(strip_extension(path.name)) :].lower()
     try:
-        files = sorted(path.parent.iterdir()) if path.suffix.lower() == ".mhd" else [path]
-        states = [(file.name, file.stat()) for file in files if file.stem == path.stem]
-    except OSError:  # which reading it will explain
+        files = dict.fromkeys((path, READERS[extension](path).path))
+        states = [(file.name, file.stat()) for file in files]
+    except (OSError, UserError):  # which reading it will explain
         return [path.name, None]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]

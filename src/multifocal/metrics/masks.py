@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from multifocal.errors import UserError
 from multifocal.volumes import bounding_box
 
 
@@ -100,9 +101,9 @@ def as_spacing(spacing: Sequence[float], *, ndim: int) -> tuple[float, ...]:
 
 
 def as_tolerance(tolerance: float) -> float:
-    """Return the tolerance in mm; raises `ValueError` unless it is finite and not negative."""
+    """Return the tolerance in mm; raises `UserError` unless it is finite and not negative."""
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance is {tolerance}; expected finite mm, 0 or more")
+        raise UserError(f"tolerance is {tolerance}; expected finite mm, 0 or more")
     return float(tolerance)
 
 

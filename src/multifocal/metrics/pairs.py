@@ -1,51 +1,46 @@
 """Which prediction belongs to which case, checked before anything is scored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from multifocal.cohorts.case import Cohort
 from multifocal.errors import UserError
-from multifocal.volumes import EXTENSIONS, read_geometry, strip_extension
+from multifocal.volumes import read_geometry
+from multifocal.volumes.listing import volumes_named
 
 SUFFIX = "_lesion"
 
 
-def pair_predictions(predictions: str | Path, cohort: Cohort, *, allow_missing: bool = False) -> dict[str, Path | None]:
+def pair_predictions(
+    predictions: str | Path, cohort: Cohort, *, allow_missing: bool = False, others: Collection[str] = ()
+) -> dict[str, Path | None]:
     """Return the prediction `<case>_lesion.<ext>` of every case of the cohort, in its order; None where allowed.
+
+    Args:
+        predictions: the folder.
+        cohort: the cases.
+        allow_missing: a case may have no prediction.
+        others: cases that may have one, too, and are passed over.
 
     Raises:
         UserError: no such folder, no case, a case without label, a prediction that is missing, surplus, doubled, or
             on another grid than the label. Everything wrong of one kind is named, case by case.
     """
     folder = Path(predictions)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name the one that holds <case>{SUFFIX}.<ext>")
     if not len(cohort):
         raise UserError(f"cohort {cohort.name}: no cases to score")
     if unlabelled := [case.name for case in cohort if case.label is None]:
         raise UserError(f"cohort {cohort.name}: no label for {', '.join(unlabelled)}; add the labels or leave them out")
-    found = _listing(folder)
-    if doubled := [name for name, files in found.items() if len(files) > 1]:
-        files = "; ".join(" and ".join(file.name for file in found[name]) for name in doubled)
-        raise UserError(f"{folder}: more than one prediction for a case: {files}; keep one of each")
-    names = {case.name for case in cohort}
-    missing, surplus = [case.name for case in cohort if case.name not in found], sorted(found.keys() - names)
+    found = volumes_named(folder, SUFFIX)
+    missing = [case.name for case in cohort if case.name not in found]
+    surplus = sorted(found.keys() - {case.name for case in cohort} - set(others))
     if len(missing) == len(cohort):
         raise UserError(f"{folder}: no prediction for any case; expected files such as {missing[0]}{SUFFIX}.nii.gz")
     if surplus or (missing and not allow_missing):
         raise UserError(f"{folder}: {_mismatch([] if allow_missing else missing, surplus, cohort)}")
-    pairs = {case.name: found[case.name][0] if case.name in found else None for case in cohort}
+    pairs = {case.name: found.get(case.name) for case in cohort}
     _check_grids(folder, pairs, cohort)
     return pairs
-
-
-def _listing(folder: Path) -> Mapping[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for file in sorted(folder.iterdir()):
-        stem = strip_extension(file.name)
-        if file.name.lower().endswith(EXTENSIONS) and stem.endswith(SUFFIX) and not file.name.startswith("."):
-            found.setdefault(stem.removesuffix(SUFFIX), []).append(file)
-    return found
 
 
 def _mismatch(missing: list[str], surplus: list[str], cohort: Cohort) -> str:

@@ -70,6 +70,8 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
     check_options(name, options)
     try:
         return Padded(_builder(name)[0](in_channels=in_channels, out_channels=out_channels, **options))
+    except UserError:
+        raise
     except (TypeError, ValueError) as error:
         raise UserError(f"network {name}: {error}") from error
 

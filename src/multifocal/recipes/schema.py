@@ -39,6 +39,9 @@ class LossSettings(Config):
 
     @model_validator(mode="after")
     def _check(self) -> "LossSettings":
+        # A recipe's network has one channel of logits, that of the lesion.
+        if settled := [option for option in ("activation", "include_background") if option in self.options]:
+            raise ValueError(f"{settled[0]} is no option of a recipe's loss: its network has one channel, of logits")
         check_loss_options(self.name, self.options)
         return self
 
@@ -150,6 +153,11 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
         dimensions = networks.dimensions(self.network.name)
+        spacing = self.loss.options.get("spacing")
+        if spacing is not None and len(spacing) != dimensions:
+            raise ValueError(
+                f"loss.options.spacing={spacing} does not fit {self.network.name}, a {dimensions}D network"
+            )
         window, flips = self.inference.window, self.inference.flips
         if window is not None and len(window) != dimensions:
             raise ValueError(

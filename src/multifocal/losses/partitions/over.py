@@ -72,7 +72,7 @@ class Over(Checked, Term):
         return self.criterion.finish((self.criterion.values(sums) * weights).sum())
 
 
-def partition_named(name: str, **options: Any) -> Partition:
+def partition_named(name: str, /, **options: Any) -> Partition:
     """Return a partition by its name.
 
     Raises:
