@@ -1,6 +1,7 @@
 import errno
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from multifocal.errors import UserError
 from multifocal.files import WRITING
@@ -46,17 +48,53 @@ def test_arrays_are_mapped_read_only_and_opened_once(case, tmp_path):
     cache = Cache(tmp_path / "cache", SETTINGS)
     found = cache.get(case)
     for name in ARRAYS:
-        assert isinstance(getattr(found, name), np.memmap)
+        assert not getattr(found, name).flags.owndata
         with pytest.raises(ValueError, match="read-only"):
             getattr(found, name)[...] = 0
     assert cache.get(case) is found
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not say what is mapped")
+def test_arrays_are_maps_that_keep_no_file_open(case, tmp_path):
+    cache = Cache(tmp_path / "cache", SETTINGS)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    found = [cache.get(replace(case, name=f"{i}")) for i in range(3)]
+    maps = Path("/proc/self/maps").read_text()
+    assert len(found) == 3
+    assert all(maps.count(f"/{name}.npy\n") == 3 for name in ARRAYS)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_entry_read_while_too_many_files_are_open_is_not_damaged(case, tmp_path):
+    Cache(tmp_path / "cache", SETTINGS).get(case)
+    cache = Cache(tmp_path / "cache", SETTINGS)
+    cache._entries[case] = next((tmp_path / "cache").iterdir())
+    module._open.cache_clear()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot read: Too many open files; raise the limit \(`ulimit -n`\)"):
+            cache.get(case)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert cache.get(case).images.any()
+
+
+def test_an_entry_that_finds_no_room_in_memory_is_not_damaged(case, tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise RuntimeError("unable to mmap 64 bytes: Cannot allocate memory (12)\nat somewhere")
+
+    monkeypatch.setattr(torch, "from_file", refuse)
+    with pytest.raises(UserError, match=r"cannot read: unable to mmap 64 .*\(12\); check the memory") as caught:
+        Cache(tmp_path / "cache", SETTINGS).get(case)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_case_without_a_label(case_in, tmp_path):
     case = case_in(tmp_path, replace={"label": None})
     found = Cache(tmp_path / "cache", SETTINGS).get(case)
     assert found.images.shape[0] == 2
-    assert found.target is None and found.instances is None and found.label is None
+    assert found.target is None and found.label is None
 
 
 def test_equal_content_shares_an_entry_whatever_its_name_and_place(case_in, tmp_path):

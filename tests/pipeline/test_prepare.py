@@ -64,7 +64,6 @@ def test_types_and_shapes(case_in, tmp_path):
     assert prepared.name == "S_1"
     assert (prepared.images.dtype, prepared.images.shape) == (np.float32, (3, *size))
     assert (prepared.target.dtype, prepared.target.shape) == (np.uint8, size)
-    assert (prepared.instances.dtype, prepared.instances.shape) == (np.int32, size)
     assert (prepared.inside.dtype, prepared.inside.shape) == (bool, size)
     assert (prepared.native_brain.dtype, prepared.native_brain.shape) == (bool, prepared.native.size)
     assert (prepared.label.dtype, prepared.label.shape) == (np.uint8, prepared.native.size)
@@ -194,16 +193,15 @@ def test_two_dimensions(case_in, tmp_path):
 # Labels
 
 
-def test_components_of_a_mask_and_numbers_of_a_label_map(case_in, tmp_path):
+def test_a_mask_and_the_numbers_of_a_label_map_are_one_target(case_in, tmp_path):
     size = (13, 16, 9)
     label = np.zeros(size, np.int16)
     label[6, 6:10, 4] = 1, 1, 0, 1
-    found = prepare(case_in(tmp_path, replace={"label": label}), box())
-    assert found.instances.max() == 2
-    assert np.array_equal(found.instances > 0, found.target)
+    plain = prepare(case_in(tmp_path, replace={"label": label}), box())
+    assert np.array_equal(home(plain.target, plain), label)
     label[6, 6:10, 4] = 3, 7, 0, 7  # touching, and one of two parts
     found = prepare(case_in(tmp_path, name="numbered", replace={"label": label}), box())
-    assert np.array_equal(home(found.instances, found), label)
+    assert np.array_equal(found.target, plain.target) and np.array_equal(found.label, plain.label)
     assert set(np.unique(found.target)) == set(np.unique(found.label)) == {0, 1}
 
 
@@ -213,16 +211,15 @@ def test_a_mask_may_be_written_in_many_ways(dtype, value, case_in, tmp_path):
     label = (home(plain.target, plain) * value).astype(dtype)
     found = prepare(case_in(tmp_path, name="other", replace={"label": label}), box())
     assert np.array_equal(found.target, plain.target)
-    assert np.array_equal(found.instances, plain.instances) and plain.instances.max() == 1
     assert np.array_equal(found.label, plain.label)
 
 
 def test_an_empty_label_and_none(case_in, tmp_path):
     empty = prepare(case_in(tmp_path, replace={"label": np.zeros((13, 16, 9), np.float32)}), box())
-    assert not empty.target.any() and not empty.instances.any() and not empty.label.any()
+    assert not empty.target.any() and not empty.label.any()
     case = case_in(tmp_path, name="none", replace={"label": None})
     for found in (prepare(case, box()), prepare(case_in(tmp_path), box(), with_label=False)):
-        assert found.target is None and found.instances is None and found.label is None
+        assert found.target is None and found.label is None
 
 
 # What cannot be prepared

@@ -1,5 +1,6 @@
 """Prepared cases on disk: keyed by content and settings, memory-mapped, written whole."""
 
+import errno
 import hashlib
 import json
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import multifocal
 from multifocal.cohorts import Case, case_fingerprint
@@ -17,8 +19,8 @@ from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import Preprocessing
 from multifocal.volumes import Geometry
 
-FORMAT = 2  # raise it when `prepare` changes what it makes, or the cache how it is kept
-ARRAYS = ("images", "target", "instances", "inside", "native_brain", "label")
+FORMAT = 3  # raise it when `prepare` changes what it makes, or the cache how it is kept
+ARRAYS = ("images", "target", "inside", "native_brain", "label")
 
 
 class Cache:
@@ -46,7 +48,7 @@ class Cache:
         """Return the prepared case, making its entry first when there is none.
 
         Raises:
-            UserError: the case cannot be prepared, the entry cannot be written, or it is damaged.
+            UserError: the case cannot be prepared, the entry cannot be written or read, or it is damaged.
         """
         # Files are hashed once a run: a scan that changes under a running training is not looked for.
         if case not in self._entries:
@@ -81,11 +83,24 @@ def _open(entry: Path, name: str) -> Prepared:
     try:
         about = json.loads((entry / "entry.json").read_text())
         arrays: dict[str, Any] = {
-            array: np.load(entry / f"{array}.npy", mmap_mode="r", allow_pickle=False)
-            if array in about["arrays"]
-            else None
-            for array in ARRAYS
+            array: _mapped(entry / f"{array}.npy") if array in about["arrays"] else None for array in ARRAYS
         }
         return Prepared(name=name, geometry=Geometry(**about["geometry"]), native=Geometry(**about["native"]), **arrays)
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, EOFError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{entry}: damaged cache entry ({error}); delete this folder and run again") from error
+    except OSError as error:
+        cure = "raise the limit (`ulimit -n`)" if error.errno in (errno.EMFILE, errno.ENFILE) else "check the disk"
+        raise UserError(f"{entry}: cannot read: {error.strerror}; {cure} and run again") from error
+
+
+def _mapped(file: Path) -> np.ndarray:
+    """Return the array of an .npy file, memory-mapped and read-only."""
+    array = np.load(file, mmap_mode="r", allow_pickle=False)
+    # Python's maps keep a file open each, and a process may have few; torch's do not.
+    try:
+        content = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8).numpy()
+    except RuntimeError as error:
+        raise OSError(None, str(error).partition("\n")[0]) from error
+    mapped = np.ndarray(array.shape, array.dtype, content, array.offset, array.strides)
+    mapped.flags.writeable = False
+    return mapped

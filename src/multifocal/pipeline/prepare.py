@@ -9,7 +9,6 @@ import numpy as np
 
 from multifocal.cohorts import Case, ImageFile
 from multifocal.errors import UserError
-from multifocal.instances import components
 from multifocal.pipeline.channels import make_channel
 from multifocal.pipeline.settings import BrainBox, Preprocessing
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, resized, respaced, restore
@@ -25,8 +24,6 @@ class Prepared:
         name: the case's name.
         images: float32 `(C, *spatial)`.
         target: uint8 0/1 `(*spatial)`, or None without a label.
-        instances: int32 `(*spatial)`: the lesions numbered from 1: the label's own numbers where it has several
-            (touching nuclei), its connected components where it is a mask; None without a label.
         inside: bool `(*spatial)`: the brain (everything, when the recipe names none).
         geometry: where these voxels lie; `volumes.restore` finds the way home from it.
         native_brain: bool, the brain on the source's own grid.
@@ -37,7 +34,6 @@ class Prepared:
     name: str
     images: np.ndarray
     target: np.ndarray | None
-    instances: np.ndarray | None
     inside: np.ndarray
     geometry: Geometry
     native_brain: np.ndarray
@@ -70,12 +66,11 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
         make_channel(place(oriented[c.map], "linear"), masked, c, where=str(case.images[c.map].path))
         for c in settings.channels
     ]
-    target = instances = mask = None
+    target = mask = None
     if label is not None:
         placed = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
         target, mask = (placed > 0).astype(np.uint8), (label > 0).astype(np.uint8)
-        instances = placed if _is_numbered(label) else components(target)[0]
-    return Prepared(case.name, np.stack(channels), target, instances, inside_array, grid, brain, first.geometry, mask)
+    return Prepared(case.name, np.stack(channels), target, inside_array, grid, brain, first.geometry, mask)
 
 
 def _grid(inside: Volume, settings: Preprocessing, *, where: str) -> tuple[Geometry, bool]:
@@ -136,12 +131,6 @@ def _read_label(file: ImageFile, native: Geometry) -> np.ndarray:
     if whole is None or (whole < 0).any() or (whole != label.array).any():
         raise UserError(f"{file.path}: is not a mask; write whole numbers, 0 for background")
     return whole
-
-
-def _is_numbered(label: np.ndarray) -> bool:
-    """Whether different numbers mark different lesions; a mask may be written as 0 and 1, or 0 and 255."""
-    marked = label[label > 0]
-    return bool(marked.size) and marked.min() != marked.max()
 
 
 def _brain(case: Case, maps: Mapping[str, Volume], settings: Preprocessing) -> np.ndarray:
