@@ -65,6 +65,8 @@ def test_a_study_with_a_failed_cell_tells_and_ends_with_1(multifocal, finished, 
         (("--engine", "ray", "--workers", "2"), "--workers and --dry-run are about this machine"),
         (("--address", "head:6379"), "--address names a Ray cluster; add --engine ray"),
         (("--set", "resources.cpus=4096"), "a cell needs 4096 cores"),
+        (("--device", "foo"), "error: device 'foo': choose from auto, cpu, cuda\n"),
+        (("--device", "cuda"), "the study's cells see no GPU (resources.gpus is 0); add --set resources.gpus=1\n"),
         (("--set", "folds.number=1"), "folds.number: Input should be greater than or equal to 2"),
     ],
 )

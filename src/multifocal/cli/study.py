@@ -51,10 +51,14 @@ def study(
     from multifocal import studies as floor
     from multifocal.cli.study_screen import run_on_screen
     from multifocal.cohorts import open_cohort
+    from multifocal.device import check_device
     from multifocal.errors import UserError
     from multifocal.studies.machine import cores
 
     chosen = floor.load(study, overrides=set_ or ())
+    check_device(device)
+    if device == "cuda" and not chosen.resources.gpus:
+        raise UserError("--device cuda: the study's cells see no GPU (resources.gpus is 0); add --set resources.gpus=1")
     cases = open_cohort(cohort, layout=layout)
     console = screen()
     if engine == "ray" and (workers or dry_run):
