@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
 from multifocal.errors import UserError
+from multifocal.locks import locked
 from multifocal.pipeline.prepare import prepare
+
+fit_module = sys.modules["multifocal.training.fit"]
 
 
 def listing(folder):
@@ -96,3 +100,40 @@ def test_a_state_that_is_not_one_is_named(train, tmp_path):
     (run / "resume.safetensors").write_bytes(b"\x80\x04")
     with pytest.raises(UserError, match="resume.safetensors: is not a whole safetensors file"):
         train("training.epochs=1", resume=True)
+
+
+def test_two_trainings_at_a_time_are_refused(train, tmp_path, monkeypatch):
+    """The second finds the first at work, in its files too, and leaves all as it is."""
+    began, seen = fit_module.begin_run, []
+
+    def begin(folder, **what):
+        began(folder, **what)
+        (folder / ".writing-x").mkdir()
+        for resume in (False, True):
+            busy = "run: another training is at work there; wait for it, or choose another folder"
+            with pytest.raises(UserError, match=busy):
+                train("training.epochs=1", resume=resume)
+        seen.extend(path.name for path in folder.iterdir())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit_module, "begin_run", begin)
+        run = train("training.epochs=1")
+    assert sorted(seen) == [".writing-x", "recipe.yaml", "run.json"] and (run / "weights.safetensors").is_file()
+
+
+def test_a_folder_that_the_caller_holds_is_not_held_again(train, tmp_path):
+    with locked(tmp_path / "run", busy="busy"):
+        assert (train("training.epochs=1", held=True) / "weights.safetensors").is_file()
+
+
+def test_prepared_cases_half_written_are_cleared_up_in_the_own_cache_only(train, tmp_path):
+    own, shared = tmp_path / "run" / "cache" / ".writing-x", tmp_path / "shared" / ".writing-x"
+    for folder in (own, shared):
+        folder.mkdir(parents=True)
+    with pytest.raises(UserError, match="no case to train on"):
+        train(cases=2, cache=None)
+    train("training.epochs=1", cache=tmp_path / "shared")
+    assert own.is_dir() and shared.is_dir()
+    (tmp_path / "run" / "weights.safetensors").unlink()
+    train("training.epochs=1", cache=None, resume=True)
+    assert shared.is_dir() and not own.exists()

@@ -1,7 +1,5 @@
 """Begin a study in its folder, or go on with one: what is there, what has changed, who else is at work."""
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 from multifocal.cohorts import Cohort
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_error, write_json, write_text
+from multifocal.locks import locked
 from multifocal.studies import loading
 from multifocal.studies.grid import Grid, make_grid
 from multifocal.studies.job import FOLDS, STUDY
@@ -55,7 +54,7 @@ def begun(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: 
     """
     grid = make_grid(study, cohort)
     known = _check_folder(out)
-    with _locked(out):
+    with locked(out, busy=f"{out}: another `multifocal study` is at work there; wait for it to end"):
         states = survey(grid, out, known=known)
         if states.stale and not rerun_stale:
             raise UserError(
@@ -110,23 +109,6 @@ def _write_down(grid: Grid, out: Path, *, engine: str) -> None:
             "started": [*before, start],
         },
     )
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise write_error(out, error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{out}: another `multifocal study` is at work there; wait for it to end") from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _listed(names: Sequence[str], *, most: int = 6) -> str:

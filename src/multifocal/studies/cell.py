@@ -4,7 +4,6 @@ It reads its job as a line of JSON from stdin, and ends when stdin does: whoever
 """
 
 import csv
-import fcntl
 import os
 import resource
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.errors import UserError
-from multifocal.files import write_error
+from multifocal.locks import locked
 from multifocal.metrics import METRICS
 from multifocal.recipes import Recipe
 from multifocal.studies import loading
@@ -49,6 +48,7 @@ def run(job: Job) -> Outcome:
             resume=True,
             device=job.device,
             progress=False,
+            held=True,
         )
     started = time.monotonic()
     model = load_model(job.folder, device=job.device) if isinstance(recipe, Recipe) else ThresholdModel(recipe)
@@ -86,7 +86,9 @@ def peak_mib() -> float:
     status = Path("/proc/self/status")
     # What getrusage says on Linux counts the process that started this one, too.
     peaks = [line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line] if status.exists() else []
-    return (int(peaks[0]) if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
+    if peaks:
+        return int(peaks[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _end_with_parent() -> None:
@@ -100,15 +102,6 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _lock(folder: Path) -> None:
-    """Wait until no other process works in the folder: one that is being killed, or lost with its machine's network."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
-    except OSError as error:
-        raise write_error(folder, error) from error
-
-
 def _say(what: str) -> None:
     sys.stderr.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {what}\n")
     sys.stderr.flush()
@@ -119,10 +112,11 @@ def main() -> None:
     job = Job.model_validate_json(sys.stdin.buffer.readline())
     _end_with_parent()
     try:
-        _lock(job.folder)
-        _say(f"started, process {os.getpid()}")
-        outcome = run(job)
-        _say(f"done after {outcome.epochs or 0} epochs")
+        # Waits for a process that is being killed, or lost with its machine's network.
+        with locked(job.folder):
+            _say(f"started, process {os.getpid()}")
+            outcome = run(job)
+            _say(f"done after {outcome.epochs or 0} epochs")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -64,10 +64,15 @@ def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bo
     return False
 
 
+def clear_up(*folders: Path) -> None:
+    """Remove what a killed process left half written in folders that nobody else writes to."""
+    for folder in folders:
+        for debris in folder.glob(f"{WRITING}*"):
+            shutil.rmtree(debris, ignore_errors=True)
+
+
 def begin_run(folder: Path, *, about: dict[str, Any], recipe: Recipe) -> None:
-    """Write down what the run is, unless a run that is resumed has done so, and clear up behind a killed one."""
-    for debris in folder.glob(f"{WRITING}*"):
-        shutil.rmtree(debris, ignore_errors=True)
+    """Write down what the run is, unless a run that is resumed has done so."""
     if not (folder / ABOUT).exists():
         write_json(folder / ABOUT, about)
     if not (folder / RECIPE).exists():
