@@ -2,14 +2,16 @@
 
 import json
 import os
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from multifocal import studies
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
-from multifocal.studies import machine, process
+from multifocal.studies import cell, machine, process
 from multifocal.studies.settings import Resources
 
 
@@ -133,11 +135,33 @@ def test_cells_share_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(machine, "cores", lambda: 8)
     monkeypatch.setattr(machine, "memory_gib", lambda: 64.0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert machine.slots(Resources(gpus=1), workers=None) == ["0", "1"]
     assert machine.slots(Resources(gpus=0.5), workers=3) == ["0", "0", "1"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="short of GPUs"):
         machine.slots(Resources(gpus=0.5), workers=None)
+
+
+@pytest.mark.parametrize("visible", ["2,3", "GPU-8a1f0c2e, MIG-77", "5,4,-1,0"])
+def test_cells_keep_to_the_gpus_that_the_study_was_given(monkeypatch, visible):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # CUDA stops counting at a -1
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "memory_gib", lambda: 64.0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    first, second = visible.replace(" ", "").split(",")[:2]
+    assert machine.slots(Resources(gpus=0.5), workers=None) == [first, first, second, second]
+    assert process.environment(1, first)["CUDA_VISIBLE_DEVICES"] == first
+
+
+def test_memory_is_in_mebibytes_on_every_system(monkeypatch, tmp_path):
+    monkeypatch.setattr(cell, "Path", lambda path: tmp_path / "none")  # only Linux has /proc
+    for system, peak in (("darwin", 3 * 2**20), ("linux", 3 * 2**10)):
+        monkeypatch.setattr(sys, "platform", system)
+        monkeypatch.setattr(cell.resource, "getrusage", lambda who, peak=peak: SimpleNamespace(ru_maxrss=peak))
+        assert cell.peak_mib() == 3
 
 
 def test_this_machine_has_cores_and_memory():

@@ -25,7 +25,7 @@ def slots(resources: Resources, *, workers: int | None) -> list[str]:
         import torch
 
         share = int(1 / resources.gpus)
-        gpus = [str(number) for number in range(torch.cuda.device_count()) for _ in range(share)]
+        gpus = [name for name in gpu_names(torch.cuda.device_count()) for _ in range(share)]
         limits["GPUs"] = len(gpus)
     scarce, number = min(limits.items(), key=lambda item: item[1])
     if number < 1:
@@ -36,6 +36,14 @@ def slots(resources: Resources, *, workers: int | None) -> list[str]:
         )
     number = min(number, workers or number)
     return gpus[:number] if resources.gpus else gpus * number
+
+
+def gpu_names(number: int) -> list[str]:
+    """Return what CUDA_VISIBLE_DEVICES calls each of so many GPUs: its own words where it is set, as under Slurm."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(index) for index in range(number)]
+    return [name.strip() for name in visible.split(",")[:number]]
 
 
 def cores() -> int:

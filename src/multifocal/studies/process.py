@@ -25,7 +25,7 @@ class CellProcess:
     Args:
         job: the cell.
         cpus: its number of threads.
-        gpu: the GPU that it sees: a number, or "" for none; None leaves the environment as it is.
+        gpu: what CUDA_VISIBLE_DEVICES calls the GPU that it sees, "" for none; None leaves the environment as it is.
 
     Raises:
         UserError: the cell's folder cannot be written.
