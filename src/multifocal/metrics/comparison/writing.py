@@ -10,8 +10,6 @@ from multifocal.metrics.comparison.outcome import Comparison
 from multifocal.metrics.comparison.rendering import latex, markdown
 from multifocal.metrics.comparison.sheets import pairs_sheet, ranking_sheet, stability_sheet, strata_sheet
 
-FILES = ("comparison.json", "table.csv", "table.md", "table.tex")
-
 
 def write_comparison(comparison: Comparison, out: str | Path) -> None:
     """Write `comparison.json`, `table.csv`, `table.md` and `table.tex` into a folder, each whole or not at all.
