@@ -102,6 +102,36 @@ def test_results_of_before_are_made_again(conclude, small_study, cohort):
     assert [path.name for path in (out / "arms").iterdir()] == ["false"]
 
 
+def everything(out):
+    names = ("arms", "comparison", "tables")
+    return {file: file.read_bytes() for name in names for file in (out / name).rglob("*") if file.is_file()}
+
+
+def test_what_cannot_be_concluded_leaves_the_last_conclusion(conclude, study, cohort, monkeypatch):
+    _, out = conclude()
+    before = everything(out)
+    lost = sorted((out / "cells/false/fold2-seed0/masks").iterdir())[-1]
+    kept = lost.read_bytes()
+    lost.unlink()
+    with studies.begun(study, cohort, out, engine="local") as plan:
+        begun = []
+        with pytest.raises(UserError, match="holds no mask"):
+            studies.conclude(plan, progress=begun.append)
+        assert not begun and everything(out) == before
+        lost.write_bytes(kept)
+
+        def full(*arguments):
+            raise UserError("tables: cannot write: the disk is full")
+
+        with monkeypatch.context() as patched, pytest.raises(UserError, match="the disk is full"):
+            patched.setattr("multifocal.studies.run.write_tables", full)
+            studies.conclude(plan)
+        assert len(before) > 10 and everything(out) == before
+        (out / "tables/published.csv").write_text("of a study that had published numbers")
+        studies.conclude(plan)
+    assert everything(out) == before and not list(out.glob(".*"))
+
+
 def test_a_lost_mask_names_the_cure(conclude, small_study, cohort):
     _, out = conclude()
     next((out / "cells/dice/fold0-seed0/masks").iterdir()).unlink()

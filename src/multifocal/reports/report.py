@@ -14,8 +14,8 @@ from multifocal.reports.cases.page import Card, CaseJob, Score, write_case
 from multifocal.reports.index import write_index
 from multifocal.reports.names import file_names
 from multifocal.reports.source import Arm, Source, read_source
-from multifocal.reports.swap import swapped
 from multifocal.reports.words import number
+from multifocal.swap import swapped
 from multifocal.volumes import EXTENSIONS
 
 FOLDER = "report"
@@ -44,15 +44,15 @@ def write_report(
     source = read_source(study)
     if cohort is not None:
         _check_cohort(source, cohort)
-    out = source.study.path / FOLDER
-    with swapped(out) as folder:
+    with swapped(source.study.path, [FOLDER]) as new:
+        folder = new / FOLDER
         (folder / "assets").mkdir(parents=True)
         for origin in ("assets", "vendor"):
             with as_file(files("multifocal.reports") / origin) as path:
                 shutil.copytree(path, folder / "assets", dirs_exist_ok=True)
         cards = _write_cases(source, cohort, folder, workers=workers, progress=progress) if cohort else {}
         write_index(source, cards, folder)
-    return out / "index.html"
+    return source.study.path / FOLDER / "index.html"
 
 
 def _check_cohort(source: Source, cohort: Cohort) -> None:

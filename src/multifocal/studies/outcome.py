@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from multifocal.errors import UserError
-from multifocal.files import atomic, write_error
+from multifocal.files import atomic
 from multifocal.inference.ensemble import MASK, Vote, combine_files, predictions_by_case
 from multifocal.metrics import Results, evaluate_cohort, read_results, write_results
 from multifocal.metrics.comparison import compare, write_comparison
@@ -19,7 +19,13 @@ WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
 
 
 def evaluate_arms(
-    grid: Grid, out: Path, done: Sequence[Cell], *, workers: int, progress: Callable[[str], None] | None = None
+    grid: Grid,
+    out: Path,
+    done: Sequence[Cell],
+    *,
+    into: Path,
+    workers: int,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Results]:
     """Write `arms/` and `comparison/` from the cells that are done, and return each arm's evaluation.
 
@@ -30,57 +36,56 @@ def evaluate_arms(
         grid: the study.
         out: its folder.
         done: the cells to draw on.
+        into: where `arms/` and `comparison/` go: an empty folder.
         workers: processes that score.
         progress: called with the name of each arm that is begun.
 
     Raises:
-        UserError: a mask cannot be read, or a file cannot be written.
+        UserError: a mask is missing or cannot be read, or a file cannot be written.
     """
-    _clear(out)
-    found, ended, seeds = {}, {(cell.arm, cell.fold, cell.seed) for cell in done}, grid.study.seeds
-    for arm in grid.study.arms:
-        complete = [fold for fold in grid.chosen if all((arm, fold, seed) in ended for seed in seeds)]
-        cases = [case for fold in complete for case in grid.folds.folds[fold].test]
+    masks = {arm: _masks(grid, out, arm, done) for arm in grid.study.arms}  # a lost one is missed before hours of work
+    found = {}
+    for arm, cases in masks.items():
         if not cases:
             continue
         if progress:
             progress(arm)
-        folder = out / ARMS / arm
-        for fold in complete:
-            _pool(grid, out, arm, fold, folder / MASKS)
+        folder = into / ARMS / arm
+        for files in cases.values():
+            _pool(files, folder / MASKS / files[0].name)
         metrics = grid.study.metrics
         several = min(workers, 1 + len(cases) // WORTH_A_PROCESS)
-        scores = evaluate_cohort(folder / MASKS, grid.cohort.subset(cases), workers=several, **metrics.rules)
+        scores = evaluate_cohort(folder / MASKS, grid.cohort.subset(list(cases)), workers=several, **metrics.rules)
         write_results(scores, folder, undefined=metrics.undefined)
         found[arm] = read_results(folder)
-    _compare(grid, found, out)
+    _compare(grid, found, into)
     return found
 
 
-def _clear(out: Path) -> None:
-    """Remove what was concluded before: it is made again from the cells."""
-    for name in (ARMS, COMPARISON):
-        try:
-            if (out / name).exists():
-                shutil.rmtree(out / name)
-        except OSError as error:
-            raise write_error(out / name, error) from error
-
-
-def _pool(grid: Grid, out: Path, arm: str, fold: int, target: Path) -> None:
-    """Bring the masks of one fold's test cases to the arm's folder."""
-    folders = [folder_of(out, Cell(fold, seed, 0, arm)) / MASKS for seed in grid.study.seeds]
-    found = [predictions_by_case(folder, MASK) for folder in folders]
-    for case in grid.folds.folds[fold].test:
-        for folder, files in zip(folders, found, strict=True):
-            if case not in files:
-                raise UserError(f"{folder}: holds no mask of case {case}; remove {folder.parent / CELL} and run again")
-        masks = [files[case] for files in found]
-        if len(masks) > 1:
-            combine_files(masks, target / masks[0].name, rule=Vote())
+def _masks(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> dict[str, list[Path]]:
+    """Return an arm's masks by case, one a seed, of the folds that are complete."""
+    ended, seeds = {(cell.arm, cell.fold, cell.seed) for cell in done}, grid.study.seeds
+    masks: dict[str, list[Path]] = {}
+    for fold in grid.chosen:
+        if not all((arm, fold, seed) in ended for seed in seeds):
             continue
-        with atomic(target / masks[0].name) as temporary:
-            shutil.copyfile(masks[0], temporary)
+        for folder in (folder_of(out, Cell(fold, seed, 0, arm)) / MASKS for seed in seeds):
+            found = predictions_by_case(folder, MASK)
+            for case in grid.folds.folds[fold].test:
+                if case not in found:
+                    cure = f"remove {folder.parent / CELL} and run again"
+                    raise UserError(f"{folder}: holds no mask of case {case}; {cure}")
+                masks.setdefault(case, []).append(found[case])
+    return masks
+
+
+def _pool(masks: Sequence[Path], target: Path) -> None:
+    """Bring a case's masks to the arm's folder as one."""
+    if len(masks) > 1:
+        combine_files(masks, target, rule=Vote())
+        return
+    with atomic(target) as temporary:
+        shutil.copyfile(masks[0], temporary)
 
 
 def _compare(grid: Grid, found: dict[str, Results], out: Path) -> None:

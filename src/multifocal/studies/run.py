@@ -6,9 +6,10 @@ from pathlib import Path
 from multifocal.studies.begin import Plan
 from multifocal.studies.job import Job
 from multifocal.studies.local import Event
-from multifocal.studies.outcome import evaluate_arms
+from multifocal.studies.outcome import ARMS, COMPARISON, evaluate_arms
 from multifocal.studies.state import Outcome, folder_of, read_outcome, survey
-from multifocal.studies.tables import Row, write_tables
+from multifocal.studies.tables import TABLES, Row, write_tables
+from multifocal.swap import swapped
 
 Engine = Callable[[Sequence[Job]], Iterator[Event]]
 
@@ -61,6 +62,8 @@ def run_cells(
 def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | None = None) -> list[Row]:
     """Pool, score and compare what is done, write the tables, and return a row an arm.
 
+    What was concluded before is replaced when all of it is whole.
+
     Args:
         plan: of `begun`.
         workers: processes that score.
@@ -71,6 +74,7 @@ def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | 
     """
     grid = plan.grid
     done = survey(grid, plan.out, known=grid.fingerprint).done
-    found = evaluate_arms(grid, plan.out, done, workers=workers, progress=progress)
     outcomes = {cell.name: read_outcome(folder_of(plan.out, cell)) for cell in grid.cells}
-    return write_tables(grid.study, outcomes, found, plan.out)
+    with swapped(plan.out, [ARMS, COMPARISON, TABLES]) as new:
+        found = evaluate_arms(grid, plan.out, done, into=new, workers=workers, progress=progress)
+        return write_tables(grid.study, outcomes, found, new)

@@ -24,7 +24,7 @@ def write_tables(
         study: the study.
         outcomes: how each cell ended, by name.
         found: the evaluation of each arm that has one.
-        out: the study's folder.
+        out: where `tables/` goes.
 
     Raises:
         UserError: a file cannot be written.
