@@ -85,7 +85,7 @@ def test_an_entry_that_finds_no_room_in_memory_is_not_damaged(case, tmp_path, mo
         raise RuntimeError("unable to mmap 64 bytes: Cannot allocate memory (12)\nat somewhere")
 
     monkeypatch.setattr(torch, "from_file", refuse)
-    with pytest.raises(UserError, match=r"cannot read: unable to mmap 64 .*\(12\); check the memory") as caught:
+    with pytest.raises(UserError, match=r"cannot read: unable to mmap 64 .*\(12\); check the disk") as caught:
         Cache(tmp_path / "cache", SETTINGS).get(case)
     assert "\n" not in str(caught.value)
 

@@ -257,6 +257,22 @@ def test_what_is_wrong_with_a_case_is_one_line_that_names_the_file(name, case_in
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("settings", "x", "cure"),
+    [
+        (stretch((4, 4, 2), *NORMAL, brain="adc"), 2, "4×4×2; .*size"),
+        (box(*NORMAL, spacing=(8, 8, 8), margin=3), 4, "spacing"),
+    ],
+)
+def test_a_brain_that_falls_between_the_voxels_of_the_grid(settings, x, cure, case_in, tmp_path):
+    adc = np.zeros((13, 16, 9), np.float32)
+    adc[x : x + 2, 5:7, 2] = [[900, 1000], [1100, 1200]]
+    with pytest.raises(UserError, match=r"^case S_1: nothing of its brain \(4 voxels\) is left .*" + cure) as caught:
+        prepare(case_in(tmp_path, replace={"adc": adc}), settings)
+    assert "\n" not in str(caught.value)
+
+
 def test_nan_in_a_map_that_only_marks_the_brain(case_in, tmp_path):
     adc = case_in(tmp_path).images["adc"].read().array
     adc[6, 8, 4] = np.nan

@@ -45,8 +45,8 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
     """Read a case and put it on the network's grid.
 
     Raises:
-        UserError: a map is missing, lies on another grid, is constant or not finite, the brain is empty, or the label
-            is not a mask.
+        UserError: a map is missing, lies on another grid, is constant or not finite, the brain is empty (or is on the
+            network's grid), or the label is not a mask.
     """
     maps = _read_maps(case, settings)
     first = next(iter(maps.values()))
@@ -61,6 +61,12 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
         return restore(volume, grid, interpolation="nearest" if nearest else interpolation).array
 
     inside_array = place(inside, "nearest").astype(bool)
+    if not inside_array.any():
+        finer = "spacing" if isinstance(settings, BrainBox) else "size"
+        raise UserError(
+            f"case {case.name}: nothing of its brain ({brain.sum()} voxels) is left on the network's grid of "
+            f"{'×'.join(map(str, grid.size))}; choose a finer preprocessing.{finer}, or check the map {settings.brain}"
+        )
     masked = inside_array if settings.brain is not None else None
     channels = [
         make_channel(place(oriented[c.map], "linear"), masked, c, where=str(case.images[c.map].path))
