@@ -89,6 +89,30 @@ def test_a_date_is_text_where_text_is_meant():
     assert validate(Settings, parse_yaml("name: 2025-02-14", where="x"), where="x").name == "2025-02-14"
 
 
+@pytest.mark.parametrize("text", ["2025-02-14: 1", "options: {2025-02-14: 1}", "layers: [{width: 1}, {2025-02-14: 1}]"])
+def test_a_date_is_no_key(text):
+    with pytest.raises(UserError, match="^x: the key 2025-02-14 is not text; put it in quotes$"):
+        validate(Settings, parse_yaml(text, where="x"), where="x")
+
+
+def deep(depth):
+    nest = []
+    for _ in range(depth):
+        nest = [nest]
+    return nest
+
+
+@pytest.mark.parametrize(
+    "value",
+    [parse_yaml("0x" + "f" * 5000, where="x"), deep(300), deep(5000), "\ud800"],
+    ids=["digits", "deep", "deeper", "half"],
+)
+def test_endless_numbers_and_nests_and_half_characters_are_one_line(value):
+    with pytest.raises(UserError, match="^x: ") as caught:
+        validate(Settings, {"options": {"a": value}}, where="x")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
 def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         Settings().name = "y"
@@ -136,13 +160,24 @@ class _NoAliases(yaml.SafeDumper):
         ("b:\n  - {a: 1, a: 2}", "line 2: key 'a' stands twice"),
         ("a: &x [1]\nb: *x", "line 2: aliases"),
         ("a: &x [*x]", "line 1: aliases"),
+        ("a: 1\nname: 2024-13-45", "line 2: '2024-13-45' cannot be read as timestamp; correct it, or put it in quotes"),
+        ("2024-13-45: 1", "line 1: '2024-13-45' cannot be read as timestamp"),
+        ("a: 2024-01-01T00:00:00+99:00", "cannot be read as timestamp"),
+        ("a: !!timestamp x", "'x' cannot be read as timestamp"),
+        ("a: [0x_]", "line 1: '0x_' cannot be read as int"),
+        ("a: !!int ''", "'' cannot be read as int"),
+        ("a: !!bool foo", "'foo' cannot be read as bool"),
+        ("a: " + "9" * 5000, "9' cannot be read as int"),
+        ("a: 1" + ":1" * 300 + ".5", "cannot be read as float"),
+        ("[" * 5000, "nested too deeply"),
+        ("{a: " * 5000, "nested too deeply"),
     ],
 )
 def test_bad_yaml_is_one_line_with_the_place(text, message):
     with pytest.raises(UserError, match=r"^my\.yaml: not valid YAML: ") as caught:
         parse_yaml(text, where="my.yaml")
     assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("tag", ["apply:os.system ['touch {}']", "new:os.system ['touch {}']", "name:os.system"])

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -47,8 +48,15 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
     if not isinstance(data, Mapping):
         raise UserError(f"{where}: expected a mapping of keys to values, found {type(data).__name__}")
     try:
+        strange = _strange_keys(data)
         # By way of JSON, because pydantic's strict mode takes lists for tuples there only.
-        return model.model_validate_json(json.dumps(data, default=_plain), strict=True)
+        text = "" if strange else json.dumps(data, default=_plain)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: holds a number of too many digits, or is nested too deeply; shorten it") from error
+    if strange:
+        raise UserError(f"{where}: the key {strange[0]} is not text; put it in quotes")
+    try:
+        return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         # A mistyped key often leaves another one missing: the typing error is the cause.
@@ -61,6 +69,14 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
 def _plain(value: Any) -> Any:
     """Return arrays and their numbers as lists and numbers, and what YAML took for a date as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _strange_keys(data: Any) -> list[Any]:
+    """Return the keys, here and further in, that JSON does not take for text, such as what YAML takes for a date."""
+    if isinstance(data, Mapping):
+        strange = [key for key in data if not isinstance(key, str | int | float | None)]
+        return strange + _strange_keys(list(data.values()))
+    return [key for value in data for key in _strange_keys(value)] if isinstance(data, list | tuple) else []
 
 
 def check_arguments(
@@ -98,7 +114,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
     """Parse YAML text. YAML 1.1 reads `1e-3` as text; here it is the number everybody means.
 
     Raises:
-        UserError: not valid YAML, a key twice in one section, an alias, or an object.
+        UserError: not valid YAML, a value that is none of its type, a key twice in one section, an alias, an object.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  (a subclass of SafeLoader)
@@ -107,6 +123,8 @@ def parse_yaml(text: str, *, where: str) -> Any:
         raise UserError(f"{where}: not valid YAML: {line}{' '.join(str(error.problem).split())}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: not valid YAML: nested too deeply; is this the right file?") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -119,6 +137,14 @@ class _Loader(yaml.SafeLoader):
                 problem="aliases (*name) are not read; write the value out", problem_mark=_mark(self)
             )
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  (PyYAML's signature)
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError, OverflowError) as error:  # PyYAML lets them through
+            value, kind = reprlib.repr(node.value), node.tag.rpartition(":")[2]
+            problem = f"{value} cannot be read as {kind}; correct it, or put it in quotes if it is text"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  (PyYAML's signature)
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
@@ -153,6 +179,8 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel], data: Any) -> s
         what = str(unknown_name(context["discriminator"].strip("'"), context["tag"], choices))
     elif problem["type"] == "union_tag_not_found":
         what = f"{context['discriminator'].strip(chr(39))} is missing; it says which kind of settings these are"
+    elif problem["type"] == "json_invalid":
+        what = f"cannot be read: {context['error'].partition(' at line')[0]}"  # the rest speaks of our JSON
     else:
         what = problem["msg"].removeprefix("Value error, ")
         what = what.replace("a valid array", "a list").replace("an object", "a mapping")  # as YAML calls them
