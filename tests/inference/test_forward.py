@@ -20,7 +20,7 @@ def prepared(images, inside=None):
     size = images.shape[1:]
     grid = Geometry(size, (1.0,) * len(size), (0.0,) * len(size), tuple(np.eye(len(size)).ravel()))
     inside = np.ones(size, bool) if inside is None else inside
-    return Prepared("case", images, None, None, inside, grid, inside, grid, None)
+    return Prepared("case", images, None, inside, grid, inside, grid, None)
 
 
 def run(network, images, *, inside=None, dimensions=3, autocast=None, **options):
