@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import math
 import os
@@ -178,6 +179,32 @@ def test_a_file_for_a_folder_a_folder_for_a_file_and_a_name_too_long(tmp_path):
     assert _names(tmp_path) == ["file", "folder"]
 
 
+@pytest.mark.parametrize("path", ["", ".", "./", "..", "new/..", "{cwd}"])
+def test_the_current_folder_is_never_replaced(path, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    message = "the current folder, or one above, cannot be replaced; choose a new name"
+    with pytest.raises(UserError, match=message), atomic(path.format(cwd=here)) as temporary:
+        temporary.mkdir()
+    assert _names(tmp_path) == ["here"] and _names(here) == []
+
+
+def test_what_is_put_on_the_disk_is_open_for_writing(tmp_path, monkeypatch):
+    """On Windows nothing else can be."""
+    modes = []
+    monkeypatch.setattr(os, "fsync", lambda number: modes.append(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE))
+    write_text(tmp_path / "a.txt", "x")
+    assert modes == [os.O_RDWR] and (tmp_path / "a.txt").read_text() == "x"
+
+
+def test_a_copy_may_be_read_only(tmp_path):
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+        temporary.chmod(0o400)
+    assert (tmp_path / "a.txt").read_text() == "x"
+
+
 def test_json_there_and_back(tmp_path):
     value = {"a": [1, 2.5, None, True], "ä": "→"}
     write_json(tmp_path / "a.json", value)
@@ -194,7 +221,12 @@ def test_json_has_no_nan(value, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{", "not valid JSON .*line 1"), (b"", "not valid JSON"), (b"\xff\xfe{", "not valid JSON")],
+    [
+        (b"{", "not valid JSON .*line 1"),
+        (b"", "not valid JSON"),
+        (b"\xff\xfe{", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON .*recursion"),
+    ],
 )
 def test_bad_json_is_named(content, message, tmp_path):
     path = tmp_path / "a.json"

@@ -42,7 +42,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     block wrote is on the disk before it takes the name, so that a power cut leaves no empty file either.
 
     Raises:
-        UserError: the file cannot be written (disk full, no permission, a file where a folder should be).
+        UserError: the file cannot be written (disk full, no permission, a file where a folder should be), or `path` is
+            the current folder or written as one above another (`..`).
 
     Example:
         >>> import tempfile
@@ -54,6 +55,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
+        if path.name in ("", "..") or path.absolute() == Path.cwd():
+            raise UserError(
+                f"{path}: the current folder, or one above, cannot be replaced; choose a new name inside it"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of its own keeps the full name, so writers that go by the extension see the right one.
         folder = Path(tempfile.mkdtemp(prefix=WRITING, dir=path.parent))
@@ -64,7 +69,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         for file in folder.rglob("*"):
             if file.is_file():
-                with file.open("rb") as written:
+                # Windows puts on the disk only what is open for writing; a copy may be read-only.
+                with file.open("r+b" if os.access(file, os.W_OK) else "rb") as written:
                     os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
@@ -92,7 +98,7 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); repair or replace the file") from error
 
 

@@ -160,5 +160,5 @@ def test_a_written_file_is_a_sound_file(tmp_path):
     grid = Geometry((30, 20, 10), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     noise = np.random.default_rng(0).normal(size=grid.size).astype(np.float32)
     for extension in (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd"):
-        write(tmp_path / f"a{extension}", Volume(noise, grid))
-        np.testing.assert_array_equal(read(tmp_path / f"a{extension}").array, noise)
+        write(tmp_path / extension / f"a{extension}", Volume(noise, grid))
+        np.testing.assert_array_equal(read(tmp_path / extension / f"a{extension}").array, noise)

@@ -65,8 +65,9 @@ def test_png_keeps_values_and_nothing_else(tmp_path, numbered, dtype):
 
 def test_bool_is_written_as_uint8(tmp_path):
     for extension in VOLUMES:
-        write(tmp_path / f"mask{extension}", Volume(np.eye(4, dtype=bool)[:, [0, 1, 2, 3, 3]], FLAT))
-        back = read(tmp_path / f"mask{extension}").array
+        path = tmp_path / extension / f"mask{extension}"
+        write(path, Volume(np.eye(4, dtype=bool)[:, [0, 1, 2, 3, 3]], FLAT))
+        back = read(path).array
         assert back.dtype == np.uint8
         assert back.tolist() == np.eye(4, dtype=int)[:, [0, 1, 2, 3, 3]].tolist()
 
@@ -82,8 +83,9 @@ def test_nan_and_inf_are_voxels_like_others(tmp_path):
     array = np.full(FLAT.size, np.nan, np.float32)
     array[0] = np.inf
     for extension in VOLUMES:
-        write(tmp_path / f"a{extension}", Volume(array, FLAT))
-        np.testing.assert_array_equal(read(tmp_path / f"a{extension}").array, array)
+        path = tmp_path / extension / f"a{extension}"
+        write(path, Volume(array, FLAT))
+        np.testing.assert_array_equal(read(path).array, array)
 
 
 def test_float_nifti_with_bytes_after_the_voxels(tmp_path):
@@ -264,7 +266,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch, numbered):
 
 def test_strange_names_are_names(tmp_path, numbered):
     for extension in EXTENSIONS:
-        path = tmp_path / "ein Fall (2) – ñ" / f"v1.2 é{extension}"
+        path = tmp_path / extension / "ein Fall (2) – ñ" / f"v1.2 é{extension}"
         volume = numbered(FLAT if extension == ".png" else BOX, np.uint8)
         write(path, volume)
         np.testing.assert_array_equal(read(path).array, volume.array)

@@ -146,7 +146,7 @@ def write(path: str | Path, volume: Volume) -> None:
                 f"{path}: cannot write all of it (is the disk full?); free some space, run again"
             ) from error
         if extension == ".mhd":
-            with stored.path.open("rb") as voxels:
+            with stored.path.open("r+b") as voxels:
                 os.fsync(voxels.fileno())  # `atomic` sees to the header alone
             # Between these steps there is no header, so never one with another image's voxels.
             path.unlink(missing_ok=True)
