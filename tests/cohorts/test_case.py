@@ -18,7 +18,9 @@ def cohort(*cases: Case) -> Cohort:
     return Cohort("demo", Path(), "manifest", cases)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\\b", "../a", "a..b", "a\nb", "a\0b", "/"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "a\\b", "../a", "a..b", "a\nb", "a\0b", "/", "a\ud800", "\udcff"]
+)
 def test_names_that_could_not_be_files_are_refused(name):
     with pytest.raises(UserError, match="^case .*not a usable name.*$"):
         Case(name, "s", SCAN)

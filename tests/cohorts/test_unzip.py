@@ -1,6 +1,8 @@
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 
 import pytest
 
@@ -109,6 +111,27 @@ def test_damaged_archives(tmp_path, damage):
     archive.write_bytes(damage(archive.read_bytes()))
     with pytest.raises(UserError, match="a.zip: damaged or not a ZIP file"):
         unzip(archive, tmp_path / "out")
+    assert names(tmp_path) == ["a.zip"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "position", "cause"),
+    [
+        (zipfile.ZIP_DEFLATED, 31, zlib.error),
+        (zipfile.ZIP_BZIP2, 31, OSError),
+        (zipfile.ZIP_LZMA, 33, lzma.LZMAError),
+    ],
+)
+def test_damaged_members_however_they_are_packed(tmp_path, kind, position, cause):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", kind) as opened:
+        opened.writestr("x", bytes(range(256)) * 10)
+    content = bytearray(archive.read_bytes())
+    content[position] ^= 0xFF  # among the first bytes after the local header
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match="a.zip: damaged or not a ZIP file .*; download it again") as caught:
+        unzip(archive, tmp_path / "out")
+    assert isinstance(caught.value.__cause__, cause) and "\n" not in str(caught.value)
     assert names(tmp_path) == ["a.zip"]
 
 

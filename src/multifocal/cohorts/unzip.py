@@ -1,9 +1,11 @@
 """Unpack an archive from elsewhere without trusting it."""
 
+import lzma
 import re
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from multifocal.errors import UserError
@@ -51,13 +53,18 @@ def unzip(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> dict[st
         inner = top[0] if len(top) == 1 and top[0].is_dir() else working
         sizes = {path.relative_to(inner).as_posix(): path.stat().st_size for path in inner.rglob("*") if path.is_file()}
         inner.rename(folder)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise UserError(f"{archive}: damaged or not a ZIP file ({error}); download it again") from error
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise _damaged(archive, error) from error
     except OSError as error:
-        raise write_error(folder, error) from error
+        # What bzip2 finds wrong has no number.
+        raise (_damaged(archive, error) if error.errno is None else write_error(folder, error)) from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return sizes
+
+
+def _damaged(archive: Path, error: Exception) -> UserError:
+    return UserError(f"{archive}: damaged or not a ZIP file ({error}); download it again")
 
 
 def _checked(archive: Path, opened: zipfile.ZipFile, folder: Path, max_bytes: int) -> list[zipfile.ZipInfo]:
