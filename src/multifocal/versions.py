@@ -3,7 +3,19 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("multifocal", "torch", "lightning", "monai", "numpy", "SimpleITK", "segmentation-models-pytorch", "timm")
+PACKAGES = (
+    "multifocal",
+    "torch",
+    "lightning",
+    "monai",
+    "numpy",
+    "scipy",
+    "numba",
+    "SimpleITK",
+    "connected-components-3d",
+    "segmentation-models-pytorch",
+    "timm",
+)
 
 
 def versions() -> dict[str, str]:
