@@ -38,7 +38,7 @@ def fingerprint(cohort: Cohort) -> str:
 
 def _file_digest(path: Path) -> str:
     digest = hashlib.sha256()
-    extension = path.name[len(strip_extension(path.name)) :].lower()
+    extension = path.name[len(strip_extension(path.name)) :]
     try:
         if extension not in READERS:
             raise UserError(f"{path}: unknown image type; readable are {', '.join(READERS)}")
