@@ -6,8 +6,7 @@ from pathlib import Path
 
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.errors import UserError
-from multifocal.volumes import strip_extension
-from multifocal.volumes.io import READERS
+from multifocal.volumes.io import image_files
 
 
 def case_fingerprint(case: Case) -> str:
@@ -38,12 +37,8 @@ def fingerprint(cohort: Cohort) -> str:
 
 def _file_digest(path: Path) -> str:
     digest = hashlib.sha256()
-    extension = path.name[len(strip_extension(path.name)) :]
     try:
-        if extension not in READERS:
-            raise UserError(f"{path}: unknown image type; readable are {', '.join(READERS)}")
-        # The voxels of a detached header lie in another file.
-        for file in dict.fromkeys((path, READERS[extension](path).path)):
+        for file in image_files(path):
             with file.open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
     except OSError as error:

@@ -9,7 +9,8 @@ import numpy as np
 
 from multifocal.errors import UserError
 from multifocal.instances import Connectivity, components
-from multifocal.volumes import Volume, read, strip_extension, write
+from multifocal.volumes import Volume, read, write
+from multifocal.volumes.io import extension_of
 from multifocal.volumes.listing import volumes_named
 
 MASK, PROBABILITY = "_lesion", "_probability"
@@ -174,7 +175,7 @@ def combine_folders(
         if missing := sorted(set().union(*found) - files.keys()):
             raise UserError(f"{folder}: holds no {missing[0]}{rule.reads}.…, which another folder has; predict it")
     first = found[0].items()
-    targets = {case: out / f"{case}{MASK}{file.name[len(strip_extension(file.name)) :]}" for case, file in first}
+    targets = {case: out / f"{case}{MASK}{extension_of(file.name)}" for case, file in first}
     existing = [path for path in targets.values() if path.exists()]
     if out.resolve() in {folder.resolve() for folder in folders} or (existing and not overwrite):
         raise UserError(f"{out}: already holds predictions; choose another folder, or --overwrite to replace masks")

@@ -6,7 +6,8 @@ from pathlib import Path
 from multifocal.cohorts import Case, Cohort
 from multifocal.errors import UserError
 from multifocal.inference.model import Model, ThresholdModel
-from multifocal.volumes import EXTENSIONS, strip_extension, write
+from multifocal.volumes import write
+from multifocal.volumes.io import extension_of
 
 
 def predict_cohort(
@@ -61,10 +62,9 @@ def _check_free(out: Path, targets: list[Path], cohort: Cohort, *, overwrite: bo
 
 
 def _extension(case: Case) -> str:
-    name = next(iter(case.images.values())).path.name
-    extension = name[len(strip_extension(name)) :].lower()
+    extension = extension_of(next(iter(case.images.values())).path.name)
     # A header with its voxels in a second file would be two files a mask: one is enough.
-    return ".mha" if extension == ".mhd" or extension not in EXTENSIONS else extension
+    return ".mha" if extension == ".mhd" else extension
 
 
 def _probability_extension(case: Case) -> str:

@@ -11,8 +11,7 @@ import multifocal
 from multifocal.errors import UserError
 from multifocal.files import write_error
 from multifocal.metrics.scoring import Job, Row
-from multifocal.volumes import strip_extension
-from multifocal.volumes.io import READERS
+from multifocal.volumes.io import image_files
 
 Found = tuple[list[Row], list[Row]]
 
@@ -64,10 +63,8 @@ def append_journal(path: str | Path, key: str, found: Found) -> None:
 
 def _facts(path: Path) -> list[Any]:
     """Return size and time of a file, and of the one that its header says holds the voxels."""
-    extension = path.name[len(strip_extension(path.name)) :].lower()
     try:
-        files = dict.fromkeys((path, READERS[extension](path).path))
-        states = [(file.name, file.stat()) for file in files]
+        states = [(file.name, file.stat()) for file in image_files(path)]
     except (OSError, UserError):  # which reading it will explain
         return [path.name, None]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]

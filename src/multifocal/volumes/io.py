@@ -39,6 +39,16 @@ class Header(NamedTuple):
     components: int
 
 
+def extension_of(name: str) -> str:
+    """Return the image extension of a file name (".nii.gz" as one), or nothing if it has none.
+
+    Example:
+        >>> extension_of("case_01.nii.gz"), extension_of("notes.txt")
+        ('.nii.gz', '')
+    """
+    return next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.endswith(e)), "")
+
+
 def strip_extension(name: str) -> str:
     """Return a file name without its image extension (".nii.gz" as one), or as it is if it has none.
 
@@ -46,7 +56,7 @@ def strip_extension(name: str) -> str:
         >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
         ('case_01', 'v1.2', 'notes.txt')
     """
-    return name.removesuffix(_extension(name) or "")
+    return name.removesuffix(extension_of(name))
 
 
 def read(path: str | Path, *, component: int | None = None) -> Volume:
@@ -82,7 +92,7 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
     frame, channel = divmod(component or 0, channels)
     view = sitk.GetArrayViewFromImage(image).reshape(-1, *backwards, channels)[frame, ..., channel]
     array = np.array(view.T, order="C")
-    if READERS[_extension(path.name) or ""] is headers.read_nifti and array.dtype.kind == "f":
+    if READERS[extension_of(path.name)] is headers.read_nifti and array.dtype.kind == "f":
         _put_back_non_finite(array, path, (channels, components // channels), (channel, frame))
     return Volume(array, header.geometry)
 
@@ -103,6 +113,27 @@ def read_geometry(path: str | Path) -> Geometry:
     return _open(Path(path), whole=False).geometry
 
 
+def image_files(path: Path) -> list[Path]:
+    """Return the files of an image: its own, and the one that its header says holds the voxels.
+
+    Raises:
+        UserError: not a readable image.
+        OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> grid = Geometry((1, 1), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+        >>> file = Path(tempfile.mkdtemp()) / "case.mhd"
+        >>> write(file, Volume(np.zeros((1, 1), np.uint8), grid))
+        >>> [file.name for file in image_files(file)]
+        ['case.mhd', 'case.zraw']
+    """
+    extension = extension_of(path.name)
+    if not extension:
+        raise _unknown_type(path)
+    return list(dict.fromkeys((path, READERS[extension](path).path)))
+
+
 def write(path: str | Path, volume: Volume) -> None:
     """Write an image whole or not at all, compressed; the extension chooses the format.
 
@@ -121,8 +152,8 @@ def write(path: str | Path, volume: Volume) -> None:
         dtype('uint8')
     """
     path = Path(path)
-    extension = _extension(path.name)
-    if extension is None:
+    extension = extension_of(path.name)
+    if not extension:
         raise UserError(f"{path}: unknown image type; choose a name that ends in {', '.join(EXTENSIONS)} (lower case)")
     dtype, size = volume.array.dtype, volume.geometry.size
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
@@ -154,14 +185,14 @@ def write(path: str | Path, volume: Volume) -> None:
 
 
 def _open(path: Path, *, whole: bool) -> Header:
-    extension = _extension(path.name)
+    extension = extension_of(path.name)
     try:
         if path.is_dir():
             raise UserError(f"{path}: is a folder; name an image file")
         if not path.exists():
             raise UserError(f"{path}: no such file; check the path")
-        if extension is None:
-            raise UserError(f"{path}: unknown image type; readable are {', '.join(EXTENSIONS)} (lower case)")
+        if not extension:
+            raise _unknown_type(path)
         if not path.stat().st_size:
             raise headers.damaged(path, "file is empty")
         beside = path.with_suffix("")
@@ -208,8 +239,8 @@ def _put_back_non_finite(array: np.ndarray, path: Path, components: tuple[int, i
         array[lost] = values[lost]
 
 
-def _extension(name: str) -> str | None:
-    return next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.endswith(e)), None)
+def _unknown_type(path: Path) -> UserError:
+    return UserError(f"{path}: unknown image type; readable are {', '.join(EXTENSIONS)} (lower case)")
 
 
 def _reason(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from multifocal.errors import UserError
-from multifocal.volumes.io import EXTENSIONS, strip_extension
+from multifocal.volumes.io import strip_extension
 
 
 def volumes_named(folder: Path, ending: str) -> dict[str, Path]:
@@ -24,7 +24,7 @@ def volumes_named(folder: Path, ending: str) -> dict[str, Path]:
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.iterdir()):
         stem = strip_extension(file.name)
-        if file.name.lower().endswith(EXTENSIONS) and stem.endswith(ending) and not file.name.startswith("."):
+        if stem != file.name and stem.endswith(ending) and not file.name.startswith("."):
             found.setdefault(stem.removesuffix(ending), []).append(file)
     if doubled := [" and ".join(file.name for file in files) for files in found.values() if len(files) > 1]:
         raise UserError(f"{folder}: more than one prediction for a case: {'; '.join(doubled)}; keep one of each")
