@@ -66,5 +66,5 @@ def fail(rank: int, folder: Path, how: str) -> None:
 
 def fail_in_processes(folder: Path, how: str) -> None:
     """The same, in a process that can be interrupted."""
-    training.processes.START = "fork"
-    training.processes.run_in_processes(fail, folder, how, processes=2)
+    training.ddp.START = "fork"
+    training.ddp.run_in_processes(fail, folder, how, processes=2)

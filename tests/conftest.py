@@ -99,7 +99,5 @@ def small_recipe(tmp_path_factory) -> Path:
 def processes() -> multiprocessing.context.BaseContext:
     """What starts processes that have the package imported already, untouched by what this one has computed."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["multifocal.training", "multifocal.inference", "multifocal.cli.main", "monai.losses"]
-    )
+    context.set_forkserver_preload(["multifocal.training", "multifocal.systems", "multifocal.cli.main", "monai.losses"])
     return context

@@ -16,9 +16,11 @@ import torch
 from multifocal import networks, recipes
 from multifocal.cohorts import open_cohort
 from multifocal.cohorts.phantom import write_phantom
-from multifocal.inference import NetworkModel, autocast_type, predict_cohort
-from multifocal.inference.forward import probabilities
+from multifocal.device import autocast_type
 from multifocal.pipeline.prepare import prepare
+from multifocal.systems import predict_cohort
+from multifocal.systems.forward import probabilities
+from multifocal.systems.network import NetworkSystem
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
     network = networks.build(
         recipe.network.name, in_channels=len(recipe.preprocessing.channels), **recipe.network.options
     )
-    model = NetworkModel(recipe, network)
+    model = NetworkSystem(recipe, network)
     dtype = autocast_type(recipe.training.precision, torch.device("cpu"))
     print(f"{torch.get_num_threads()} threads, median of {options.runs} runs, recipe {recipe.name}\n")
     print("| case | box | forward | read to written | ratio |\n|---|---|---|---|---|")

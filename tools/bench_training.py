@@ -18,16 +18,17 @@ import torch
 from multifocal import losses, networks, recipes
 from multifocal.cohorts import open_cohort
 from multifocal.cohorts.phantom import write_phantom
-from multifocal.inference import autocast_type
-from multifocal.inference.forward import MEMORY_FORMATS
+from multifocal.device import autocast_type
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
+from multifocal.systems.forward import MEMORY_FORMATS
+from multifocal.systems.network_recipe import NetworkRecipe
 
 COLUMNS = ("recipe", "batch", "load + augment", "network", "loss", "step", "outside the network", "peak memory")
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
-def profile(recipe: recipes.Recipe, cohort_path: Path, cache: Path, *, steps: int) -> str:
+def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int) -> str:
     """Return the table row of a recipe."""
     cases = [case for case in open_cohort(cohort_path) if case.label][:16]
     dimensions = networks.dimensions(recipe.network.name)

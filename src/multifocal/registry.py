@@ -1,4 +1,4 @@
-"""Things of one kind by name: the one door through which losses, networks, metrics, layouts, systems and others come in.
+"""Things of one kind by name: the one door for losses, networks, metrics, layouts, systems and others.
 
 A registry knows three sources, looked at when a name is first asked for: what was registered already, the modules of a
 package of ours (so that a new thing is one new file), and the entry points of other people's packages.
@@ -77,7 +77,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
         def add(made: T) -> T:
             if name in self._things:
-                raise ValueError(f"{self.kind} name {name!r} is taken by {_origin(self._callable_of(self._things[name]))}")
+                raise ValueError(
+                    f"{self.kind} name {name!r} is taken by {_origin(self._callable_of(self._things[name]))}"
+                )
             self._things[name] = made
             return made
 
@@ -86,17 +88,18 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def names(self) -> tuple[str, ...]:
-        """Return all names, in the order in which the things were registered.
+        """Return all names.
 
         Returns:
-            The names; those of other people's packages come last.
+            The names, in the order in which the things were registered; sorted where the modules of a package register
+            them, because these are imported in any order.
 
         Example:
             >>> Registry("shape").names()
             ()
         """
         self._fill()
-        return tuple(self._things)
+        return tuple(self._things) if self.package is None else tuple(sorted(self._things))
 
     def get(self, name: str) -> T:  # type: ignore[override]  # a Mapping's has a default; here that would hide a typo
         """Return the thing of that name, as `registry[name]` does.
@@ -157,9 +160,9 @@ class Registry(Mapping[str, T], Generic[T]):
             ...     return side**3
             >>> shapes = Registry("shape")
             >>> _ = shapes.register("cube", cube)
-            >>> shapes.check_options("cube", {"size": 2.0})
+            >>> shapes.check_options("cube", {"sid": 2.0})  # doctest: +ELLIPSIS
             Traceback (most recent call last):
-            multifocal.errors.UserError: options of shape cube: unknown key 'size'; did you mean 'side'? Choose from: side
+            multifocal.errors.UserError: options of shape cube: unknown key 'sid'; did you mean 'side'? ...
         """
         check_arguments(
             self._callable_of(self.get(name)), options, where=where or f"options of {self.kind} {name}", given=given
@@ -168,7 +171,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._fill()
         if not isinstance(name, str) or name not in self._things:
-            raise unknown_name(self.kind, str(name), self._things)
+            raise unknown_name(self.kind, str(name), self.names())
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:

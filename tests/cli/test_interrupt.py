@@ -9,8 +9,8 @@ import time
 import children
 import pytest
 
-from multifocal.inference import ThresholdModel
 from multifocal.metrics import cohort as scoring
+from multifocal.systems.threshold import ThresholdSystem
 
 LINE = "interrupted; what was finished is kept; run again to go on\n"
 TRAIN = LINE.replace("again", "again with --resume")
@@ -91,7 +91,7 @@ def test_before_the_first_epoch(multifocal, cohort, small_recipe, tmp_path, monk
 
 
 def test_predictions_that_are_finished_are_kept(multifocal, cohort, tmp_path, monkeypatch, listing):
-    monkeypatch.setattr(ThresholdModel, "predict", interrupt(ThresholdModel.predict, 3))
+    monkeypatch.setattr(ThresholdSystem, "predict", interrupt(ThresholdSystem.predict, 3))
     ended = multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "out")
     assert (ended.code, ended.out, ended.err) == (130, "", PREDICT)
     assert listing(tmp_path / "out") == ["S_0-VISIT_01_lesion.mha", "S_1-VISIT_01_lesion.mha"]

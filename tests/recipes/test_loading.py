@@ -3,7 +3,8 @@ import yaml
 
 from multifocal import recipes
 from multifocal.errors import UserError
-from multifocal.recipes import Recipe, ThresholdRecipe
+from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.systems.threshold import ThresholdRecipe
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -25,7 +26,7 @@ def test_the_names():
 
 def test_a_dump_spells_out_every_default():
     dumped = yaml.safe_load(recipes.dump(recipes.load("default")))
-    assert set(dumped) == set(Recipe.model_fields)
+    assert set(dumped) == set(NetworkRecipe.model_fields)
     assert dumped["training"]["accumulate"] == 1
     assert dumped["augmentation"]["elastic"] is None
 

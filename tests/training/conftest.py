@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from multifocal import recipes
-from multifocal.cohorts import open_cohort
-from multifocal.training import Parts, fit
+from multifocal.cohorts import Fold, open_cohort
+from multifocal.training import fit
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +35,9 @@ def train(cohort, small_recipe, shared_cache, tmp_path):
 
     def train(*overrides: str, out: str = "run", cases: int = 6, validation: int = 2, **options) -> Path:
         names = tuple(case.name for case in cohort)[:cases]
-        parts = Parts(names[: cases - validation], names[cases - validation :], ())
+        split = Fold(train=names[: cases - validation], validation=names[cases - validation :], test=())
         recipe = recipes.load(small_recipe, overrides=overrides)
-        fit(recipe, cohort, parts=parts, out=tmp_path / out, **{"cache": shared_cache, "progress": False} | options)
+        fit(recipe, cohort, split=split, out=tmp_path / out, **{"cache": shared_cache, "progress": False} | options)
         return tmp_path / out
 
     return train

@@ -6,7 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from multifocal.errors import UserError
-from multifocal.training.events import EventLog
+from multifocal.training.run_checkpoint import _EventLog as EventLog
 
 
 def read(folder):
@@ -41,6 +41,6 @@ def test_a_full_disk(tmp_path, monkeypatch):
     def full(self, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("multifocal.training.events.RecordWriter.write", full)
+    monkeypatch.setattr("multifocal.training.run_checkpoint.RecordWriter.write", full)
     with pytest.raises(UserError, match="tensorboard/events.out.tfevents.000004: cannot write: the disk is full"):
         EventLog(tmp_path).append({"epoch": 4, "lr": 0.1})

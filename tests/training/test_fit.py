@@ -9,11 +9,11 @@ from torch import nn
 
 import multifocal
 from multifocal import recipes
-from multifocal.cohorts import fingerprint
+from multifocal.cohorts import Fold, fingerprint
 from multifocal.errors import UserError
-from multifocal.inference import load_model
 from multifocal.metrics import evaluate_case, summarize
-from multifocal.training import Parts, fit
+from multifocal.systems import load_model
+from multifocal.training import fit
 from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, read_weights
 
@@ -279,10 +279,10 @@ def test_cases_that_cannot_be_trained_on(cohort, small_recipe, tmp_path):
     recipe, names = recipes.load(small_recipe), tuple(case.name for case in cohort)
     options = {"out": tmp_path / "run", "progress": False}
     with pytest.raises(UserError, match="cohort small: no case to train on"):
-        fit(recipe, cohort, parts=Parts((), names, ()), **options)
+        fit(recipe, cohort, split=Fold(train=(), validation=names, test=()), **options)
     with pytest.raises(UserError, match="needs validation cases: .*--set training.monitor=null"):
-        fit(recipe, cohort, parts=Parts(names, (), ()), **options)
+        fit(recipe, cohort, split=Fold(train=names, validation=(), test=()), **options)
     bare = replace(cohort, cases=tuple(replace(case, label=None) for case in cohort))
     with pytest.raises(UserError, match=f"case {names[0]}: has no label"):
-        fit(recipe, bare, parts=Parts(names[:4], names[4:], ()), **options)
+        fit(recipe, bare, split=Fold(train=names[:4], validation=names[4:], test=()), **options)
     assert not (tmp_path / "run").exists()

@@ -105,7 +105,7 @@ def test_killed_before_every_write(run, whole, tmp_path):
         (STEP, 6),
         ("multifocal.training.module:SegmentationModule.validation_step", 2),
         ("torch.optim.adamw:AdamW.step", 5),
-        ("multifocal.training.keeper:Keeper.on_train_epoch_end", 3),
+        ("multifocal.training.run_checkpoint:RunCheckpoint.on_train_epoch_end", 3),
         ("multifocal.pipeline.cache:prepare", 4),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multifocal.recipes.schema import Constant, Cosine, Exponential, Plateau
+from multifocal.systems.network_recipe import Constant, Cosine, Exponential, Plateau
 from multifocal.training.schedule import factor
 
 BASE = 0.5

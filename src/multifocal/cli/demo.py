@@ -30,10 +30,10 @@ def demo(
     from multifocal.cohorts import lesion_shares, make_folds, open_cohort
     from multifocal.cohorts.phantom import write_phantom
     from multifocal.errors import UserError
-    from multifocal.inference import load_model, predict_cohort
     from multifocal.metrics import evaluate_cohort, summary_table, write_results
     from multifocal.reports import write_report
-    from multifocal.training import Parts, fit
+    from multifocal.systems import load_model, predict_cohort
+    from multifocal.training import fit
 
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out}: is not an empty folder; choose another one with --out, or remove it")
@@ -47,11 +47,8 @@ def demo(
 
     shorter = [*SETTINGS, f"training.seed={seed}", *([f"training.epochs={epochs}"] if epochs else [])]
     recipe = recipes.load("default", overrides=shorter)
-    if not isinstance(recipe, recipes.Recipe):
-        raise TypeError("the default recipe is one that is trained")
     console.print(f"2/6 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
-    parts = Parts(fold.train, fold.validation, fold.test)
-    fit(recipe, cohort, parts=parts, out=out / "run", progress=console.is_terminal)
+    fit(recipe, cohort, split=fold, out=out / "run", progress=console.is_terminal)
 
     test = cohort.subset(fold.test)
     for step, (name, model) in enumerate(

@@ -38,7 +38,7 @@ def ensemble(
     Example: `multifocal ensemble masks/blob-gdf masks/false --out masks/both --how volume --below 0.05`
     """
     from multifocal.errors import UserError
-    from multifocal.inference import ensemble as floor
+    from multifocal.systems import ensemble as floor
 
     given = {"--at-least": at_least, "--threshold": threshold, "--below": below, "--connectivity": connectivity}
     own = {"vote": ("--at-least",), "mean": ("--threshold",), "volume": ("--below", "--connectivity")}[how]

@@ -30,7 +30,7 @@ def predict(
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
     from multifocal.cohorts import open_cohort, read_fold
-    from multifocal.inference import load_model, predict_cohort
+    from multifocal.systems import load_model, predict_cohort
 
     model = load_model(run, overrides=tuple(set_ or ()), device=device)
     cases = open_cohort(cohort, layout=layout)

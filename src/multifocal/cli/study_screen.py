@@ -11,7 +11,6 @@ from rich.table import Table
 
 from multifocal.cli.screen import progress
 from multifocal.cohorts import Cohort
-from multifocal.recipes import Recipe
 from multifocal.studies import Grid, Plan, Study, begun, conclude, run_cells
 from multifocal.studies.local import Event
 from multifocal.studies.probe import Probe, seconds
@@ -52,8 +51,7 @@ class StudyScreen:
             return
         job, outcome = event
         if outcome is None:
-            recipe = self.plan.grid.recipe(job.cell)
-            total = recipe.training.epochs if isinstance(recipe, Recipe) else None
+            total = sum(one.training.epochs for one in self.plan.grid.recipe(job.cell).trainings) or None
             self._running[job] = self._bars.add_task(job.cell.name, total=total)
             return
         if job in self._running:

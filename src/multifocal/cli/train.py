@@ -36,21 +36,21 @@ def train(
     from multifocal.errors import UserError
 
     settings = recipes.load(recipe, overrides=set_ or ())
-    if not isinstance(settings, recipes.Recipe):
+    if not settings.needs_training:
         raise UserError(f"recipe {settings.name} needs no training; run `multifocal predict {recipe} COHORT --out DIR`")
     cases = open_cohort(cohort, layout=layout)
-    from multifocal.training import choose_parts, fit  # seconds, which a mistake need not wait for
+    from multifocal.training import choose_split, fit  # seconds, which a mistake need not wait for
 
-    parts = choose_parts(cases, settings, folds=folds, fold=fold)
+    split = choose_split(cases, settings, folds=folds, fold=fold)
     console = screen()
     console.print(
-        f"{settings.name}: {len(parts.train)} cases to train on, {len(parts.validation)} to validate, "
-        f"{len(parts.test)} left for testing"
+        f"{settings.name}: {len(split.train)} cases to train on, {len(split.validation)} to validate, "
+        f"{len(split.test)} left for testing"
     )
     weights = fit(
         settings,
         cases,
-        parts=parts,
+        split=split,
         out=out,
         cache=cache,
         resume=resume,
@@ -58,4 +58,4 @@ def train(
         device=device,
         progress=console.is_terminal,
     )
-    console.print(f"weights: {weights}", soft_wrap=True)
+    console.print(f"{'weights' if weights != out else 'run'}: {weights}", soft_wrap=True)

@@ -9,7 +9,7 @@ from multifocal import losses
 from multifocal.config import read_yaml, validate
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_json
-from multifocal.recipes.schema import LossSettings
+from multifocal.systems.network_recipe import LossSettings
 
 VARIABLE = "MULTIFOCAL_LOSS"
 RECORD = "multifocal.json"

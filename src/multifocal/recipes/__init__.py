@@ -1,6 +1,6 @@
 """Published systems, and the one we recommend, as data: every number with its source."""
 
-from multifocal.recipes.loading import dump, load, names, parse, replace
-from multifocal.recipes.schema import AnyRecipe, InferenceSettings, Recipe, ThresholdRecipe
+from multifocal.recipes.loading import dump, load, names, parse, recipe_class, replace
+from multifocal.recipes.recipe import KINDS, Recipe, merged
 
-__all__ = ["AnyRecipe", "InferenceSettings", "Recipe", "ThresholdRecipe", "dump", "load", "names", "parse", "replace"]
+__all__ = ["KINDS", "Recipe", "dump", "load", "merged", "names", "parse", "recipe_class", "replace"]

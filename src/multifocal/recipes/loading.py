@@ -1,6 +1,6 @@
 """Recipes by name or file, with values replaced from the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,16 @@ import yaml
 
 from multifocal.config import parse_yaml, read_yaml, validate
 from multifocal.errors import UserError, unknown_name
-from multifocal.recipes.schema import AnyRecipe, Recipe, ThresholdRecipe
+from multifocal.recipes.recipe import KINDS, Recipe, merged
 
-KINDS: dict[str, type[Recipe] | type[ThresholdRecipe]] = {"network": Recipe, "threshold": ThresholdRecipe}
+NETWORK = "network"  # the kind of a recipe that does not say
 
 
 def names() -> tuple[str, ...]:
     """Return the names of the recipes inside the package.
+
+    Returns:
+        The names, sorted.
 
     Example:
         >>> "default" in names()
@@ -24,13 +27,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")))
 
 
-def load(name: str | Path, *, overrides: Sequence[str] = ()) -> AnyRecipe:
+def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
     """Return a recipe: one of the package's by name, or a YAML file of yours.
 
     Args:
         name: a name, or a path that ends in `.yaml` or `.yml`.
         overrides: `key=value` pairs with dotted keys (`training.epochs=5`, `preprocessing.channels.0.map=adc`); values
             are YAML.
+
+    Returns:
+        The recipe, of the class that its kind has (`multifocal.systems`).
 
     Raises:
         UserError: no such recipe, or an unknown key or wrong value in it.
@@ -41,32 +47,89 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> AnyRecipe:
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")):
-        data = read_yaml(text)
+        data, home = read_yaml(text), Path(text).parent
     elif text in names():
-        data = parse_yaml(_folder().joinpath(f"{text}.yaml").read_text(encoding="utf-8"), where=text)
+        data, home = parse_yaml(_folder().joinpath(f"{text}.yaml").read_text(encoding="utf-8"), where=text), Path()
     else:
         raise unknown_name("recipe", text, names())
     if isinstance(data, dict):
         for override in overrides:
             replace(data, override)
-    return parse(data, where=text)
+    return parse(data, where=text, home=home)
 
 
-def parse(data: Any, *, where: str) -> AnyRecipe:
-    """Return the validated recipe that the data say."""
-    kind = str(data.get("kind", "network")) if isinstance(data, dict) else "network"
+def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
+    """Return the validated recipe that the data say.
+
+    Args:
+        data: the mapping of a recipe.
+        where: the file's name, for messages.
+        home: the folder that paths in the recipe are relative to.
+
+    Returns:
+        The recipe, of the class that its kind has.
+
+    Raises:
+        UserError: an unknown kind or key, or a wrong value.
+
+    Example:
+        >>> says = {"kind": "threshold", "name": "mine", "description": "", "source": "", "map": "zadc", "below": -2.5}
+        >>> parse(says, where="mine.yaml").below
+        -2.5
+    """
+    if isinstance(data, Mapping) and isinstance(data.get("members"), list):
+        data = {**data, "members": [_member(member, where=where, home=Path(home)) for member in data["members"]]}
+    return validate(recipe_class(data, where=where), data, where=where)
+
+
+def recipe_class(data: Any, *, where: str) -> type[Recipe]:
+    """Return the class of the recipe that the data say, by their `kind`.
+
+    Args:
+        data: the mapping of a recipe; what is none counts as a network's, which validation then refuses.
+        where: the file's name, for messages.
+
+    Returns:
+        The class.
+
+    Raises:
+        UserError: an unknown kind.
+
+    Example:
+        >>> recipe_class({"kind": "threshold"}, where="mine.yaml").__name__
+        'ThresholdRecipe'
+    """
+    kind = str(data.get("kind", NETWORK)) if isinstance(data, Mapping) else NETWORK
     if kind not in KINDS:
         raise UserError(f"{where}: {unknown_name('kind', kind, KINDS)}")
-    return validate(KINDS[kind], data, where=where)  # type: ignore[type-var]
+    return KINDS[kind].recipe_type
 
 
-def dump(recipe: AnyRecipe) -> str:
-    """Return a recipe as YAML text, every default spelled out."""
+def dump(recipe: Recipe) -> str:
+    """Return a recipe as YAML text, every default spelled out.
+
+    Args:
+        recipe: of any kind.
+
+    Returns:
+        What `load` reads.
+
+    Example:
+        >>> dump(load("zadc-threshold")).splitlines()[:2]
+        ['kind: threshold', 'name: zadc-threshold']
+    """
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def replace(data: dict[str, Any], override: str) -> None:
     """Replace one value in nested settings, as `key=value` with a dotted key says.
+
+    Args:
+        data: the settings, which are changed.
+        override: dotted key, `=`, and the value as YAML.
+
+    Raises:
+        UserError: there is no such place.
 
     Example:
         >>> settings = {"training": {"epochs": 40}}
@@ -88,6 +151,29 @@ def replace(data: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict | list):
             raise UserError(f"--set {override}: '{part}' is a value, not a section with keys")
     place[_position(place, last, override)] = parse_yaml(text, where=f"--set {key}")
+
+
+def _member(member: Any, *, where: str, home: Path) -> Any:
+    """Return a member of a system of systems with its recipe spelled out and its run's path as seen from here."""
+    if isinstance(member, str):
+        member = {"recipe": member}
+    if not isinstance(member, Mapping):
+        return member
+    member = dict(member)
+    changes = member.pop("set", None) or {}
+    recipe = member.get("recipe")
+    if isinstance(recipe, str):
+        is_file = recipe.endswith((".yaml", ".yml"))
+        recipe = load(home / recipe if is_file else recipe).model_dump(mode="json")
+    if isinstance(recipe, Mapping):
+        if not isinstance(changes, Mapping):
+            raise UserError(f"{where}: members.set: expected a mapping of sections to values, found {changes!r}")
+        member["recipe"] = merged(recipe, changes)
+    elif changes:
+        member["set"] = changes  # which validation refuses: a run is trained already
+    if isinstance(member.get("run"), str):
+        member["run"] = str((home / member["run"]).absolute())
+    return member
 
 
 def _position(items: dict[str, Any] | list[Any], part: str, override: str) -> Any:

@@ -3,23 +3,18 @@
 It reads its job as a line of JSON from stdin, and ends when stdin does: whoever started it is gone.
 """
 
-import csv
 import os
 import resource
 import signal
-import statistics
 import sys
 import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.errors import UserError
 from multifocal.locks import locked
-from multifocal.metrics import METRICS
-from multifocal.recipes import Recipe
 from multifocal.studies import loading
 from multifocal.studies.grid import labelled
 from multifocal.studies.job import CACHE, FOLDS, MASKS, STUDY, Job
@@ -32,17 +27,18 @@ def run(job: Job) -> Outcome:
     Raises:
         UserError: whatever training and prediction raise.
     """
-    from multifocal.inference import ThresholdModel, load_model, predict_cohort
-    from multifocal.training import Parts, fit
+    from multifocal.systems import build, load_model, predict_cohort, system_class
+    from multifocal.training import fit
 
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
     recipe = loading.resolve(loading.load(job.study / STUDY), job.arm, seed=job.seed, where=str(job.study / STUDY))
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
-    if isinstance(recipe, Recipe) and not (job.folder / "weights.safetensors").exists():
+    kind = system_class(recipe)
+    if recipe.needs_training and not kind.is_fitted(recipe, job.folder):
         fit(
             recipe,
             cohort,
-            parts=Parts(fold.train, fold.validation, fold.test),
+            split=fold,
             out=job.folder,
             cache=job.study / CACHE,
             resume=True,
@@ -51,30 +47,13 @@ def run(job: Job) -> Outcome:
             held=True,
         )
     started = time.monotonic()
-    model = load_model(job.folder, device=job.device) if isinstance(recipe, Recipe) else ThresholdModel(recipe)
+    model = load_model(job.folder, device=job.device) if recipe.needs_training else build(recipe, device=job.device)
     predict_cohort(model, cohort.subset(fold.test), job.folder / MASKS, overwrite=True)
-    facts = measured(job.folder, recipe) if isinstance(recipe, Recipe) else {"seconds": 0.0}
+    facts = dict(kind.facts(recipe, job.folder))
     facts["seconds"] += time.monotonic() - started
     outcome = job.ended(state="done", peak_mib=peak_mib(), **facts)
     write_outcome(job.folder, outcome)
     return outcome
-
-
-def measured(folder: Path, recipe: Recipe) -> dict[str, Any]:
-    """Return what the log of a run says of its time, its epochs, and which of them was best."""
-    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    best, monitor = None, recipe.training.monitor
-    if monitor:
-        scores = [(float(row[f"val/{monitor}"]), int(row["epoch"])) for row in rows if row.get(f"val/{monitor}")]
-        sign = -1 if METRICS[monitor].best == "highest" else 1
-        best = min(scores, key=lambda score: (sign * score[0], score[1]))[1]
-    return {
-        "seconds": sum(float(row["seconds"]) for row in rows),
-        "epochs": len(rows),
-        "best_epoch": best,
-        "step_ms": statistics.median(float(row["step_ms"]) for row in rows),
-    }
 
 
 def peak_mib() -> float:

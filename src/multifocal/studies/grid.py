@@ -10,7 +10,7 @@ from typing import Any
 
 from multifocal.cohorts import Cohort, Fold, Folds, dataset_folds, fingerprint, lesion_shares, make_folds
 from multifocal.errors import UserError
-from multifocal.recipes import AnyRecipe, Recipe
+from multifocal.recipes import Recipe
 from multifocal.studies.loading import resolve
 from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 
@@ -48,7 +48,7 @@ class Grid:
     cohort: Cohort
     folds: Folds
     fingerprint: str
-    recipes: Mapping[tuple[str, int], AnyRecipe]
+    recipes: Mapping[tuple[str, int], Recipe]
 
     @property
     def chosen(self) -> tuple[int, ...]:
@@ -68,7 +68,7 @@ class Grid:
             )
         )
 
-    def recipe(self, cell: Cell) -> AnyRecipe:
+    def recipe(self, cell: Cell) -> Recipe:
         """Return what a cell trains."""
         return self.recipes[cell.arm, cell.seed]
 
@@ -110,9 +110,9 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                 "test; a study needs both: choose scheme kfold or nested"
             )
         for (arm, _), recipe in resolved.items():
-            if isinstance(recipe, Recipe) and recipe.training.monitor and not fold.validation:
+            if recipe.monitor and not fold.validation:
                 raise UserError(
-                    f"study {study.name}: arm {arm} keeps the best epoch by {recipe.training.monitor}, but fold "
+                    f"study {study.name}: arm {arm} keeps the best epoch by {recipe.monitor}, but fold "
                     f"{number} has no validation cases; choose folds.scheme: nested, or training: "
                     "{monitor: null, patience: null}"
                 )

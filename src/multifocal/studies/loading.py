@@ -10,7 +10,7 @@ import yaml
 from multifocal import recipes
 from multifocal.config import parse_yaml, read_yaml, validate
 from multifocal.errors import UserError, unknown_name
-from multifocal.recipes import AnyRecipe
+from multifocal.recipes import Recipe, merged
 from multifocal.studies.settings import FileFolds, Study
 
 
@@ -77,7 +77,7 @@ def dump(study: Study) -> str:
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> AnyRecipe:
+def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> Recipe:
     """Return the recipe that an arm is, with a seed; an arm that needs no training keeps to what it says itself.
 
     Raises:
@@ -87,29 +87,9 @@ def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> 
     data = changes.pop("recipe", study.recipe)
     if not isinstance(data, Mapping):
         raise UserError(f"{where}: arms.{arm}.recipe: expected a recipe, found {data!r}")
-    if data.get("kind") == "threshold":
-        return recipes.parse(merged(data, changes), where=f"{where}: arm {arm}")
-    data = merged(merged(data, study.set), changes)
-    return recipes.parse(merged(data, {"training": {"seed": seed}}), where=f"{where}: arm {arm}")
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with some of them replaced, section by section.
-
-    A section that says which kind of thing it is (`name`, or `kind`) replaces the whole section: the options of one
-    loss mean nothing to another.
-
-    Example:
-        >>> base = {"loss": {"name": "tversky", "options": {"beta": 0.7}}, "training": {"epochs": 9, "seed": 0}}
-        >>> merged(base, {"loss": {"name": "dice"}, "training": {"epochs": 2}})
-        {'loss': {'name': 'dice'}, 'training': {'epochs': 2, 'seed': 0}}
-    """
-    result = dict(base)
-    for key, value in changes.items():
-        old = result.get(key)
-        within = isinstance(value, Mapping) and isinstance(old, Mapping) and not {"name", "kind"} & value.keys()
-        result[key] = merged(old, value) if within else value  # type: ignore[arg-type]
-    return result
+    where = f"{where}: arm {arm}"
+    kind = recipes.recipe_class(data, where=where)
+    return recipes.parse(merged(kind.changed(data, study.set, seed=seed), changes), where=where)
 
 
 def _recipe(name: str, home: Path) -> dict[str, Any]:

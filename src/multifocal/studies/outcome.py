@@ -7,12 +7,12 @@ from pathlib import Path
 
 from multifocal.errors import UserError
 from multifocal.files import atomic
-from multifocal.inference.ensemble import MASK, Vote, combine_files, predictions_by_case
 from multifocal.metrics import Results, evaluate_cohort, read_results, write_results
 from multifocal.metrics.comparison import compare, write_comparison
 from multifocal.studies.grid import Cell, Grid
 from multifocal.studies.job import MASKS
 from multifocal.studies.state import CELL, folder_of
+from multifocal.systems.ensemble import MASK, Vote, combine_files, predictions_by_case
 
 ARMS, COMPARISON = "arms", "comparison"
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start

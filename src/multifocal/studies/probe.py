@@ -17,9 +17,8 @@ from multifocal.cohorts import Folds, open_cohort
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.files import write_text
-from multifocal.recipes import Recipe, ThresholdRecipe
 from multifocal.studies import loading
-from multifocal.studies.cell import measured, peak_mib
+from multifocal.studies.cell import peak_mib
 from multifocal.studies.grid import Grid, labelled
 from multifocal.studies.job import CACHE, FOLDS, STUDY, Job
 from multifocal.studies.process import command, environment
@@ -86,44 +85,55 @@ def seconds(grid: Grid, arm: str, cost: Probe) -> float:
     for number in grid.chosen:
         fold, recipe = grid.folds.folds[number], grid.recipes[arm, grid.study.seeds[0]]
         predicted, steps = len(fold.test), 0.0
-        if isinstance(recipe, Recipe):
-            training = recipe.training
-            steps = training.epochs * -(-len(fold.train) * cost.samples // training.batch_size)
+        for training in (one.training for one in recipe.trainings):
+            steps += training.epochs * -(-len(fold.train) * cost.samples // training.batch_size)
             predicted += len(fold.validation) * (training.epochs // training.validate_every)
         total += steps * cost.step_ms / 1000 + predicted * cost.predict_s
     return total * len(grid.study.seeds)
 
 
 def _measure(job: Job) -> dict[str, Any]:
-    from multifocal.inference import ThresholdModel, load_model, predict_cohort
+    from multifocal.cohorts import Fold
     from multifocal.pipeline.cache import Cache
     from multifocal.pipeline.dataset import TrainingSet
-    from multifocal.training import Parts, fit
+    from multifocal.systems import build, predict_cohort, system_class
+    from multifocal.training import fit
 
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
     recipe = loading.resolve(loading.load(job.study / STUDY), job.arm, seed=job.seed)
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
-    found = {"step_ms": 0.0, "samples": 0.0}
-    if isinstance(recipe, Recipe):
-        shorter = {"epochs": 1, "monitor": None, "patience": None, "validate_every": 1}
-        recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=shorter)})
-        dimensions = networks.dimensions(recipe.network.name)
+    steps, samples = [0.0], [0.0]
+    for own in recipe.trainings:
         # The slices of a case fill a batch or more.
-        names = fold.train[: BATCHES if dimensions == 2 else BATCHES * recipe.training.batch_size]
-        samples = TrainingSet(
+        dimensions = networks.dimensions(own.network.name)
+        names = fold.train[: BATCHES if dimensions == 2 else BATCHES * own.training.batch_size]
+        drawn = TrainingSet(
             [cohort.case(name) for name in names],
-            Cache(job.study / CACHE, recipe.preprocessing),
-            augmentation=recipe.augmentation,
+            Cache(job.study / CACHE, own.preprocessing),
+            augmentation=own.augmentation,
             dimensions=dimensions,
-            seed=job.seed,
+            seed=own.training.seed,
         )
-        parts = Parts(names, (), ())
-        fit(recipe, cohort, parts=parts, out=job.folder, cache=job.study / CACHE, device=job.device, progress=False)
-        found = {"step_ms": measured(job.folder, recipe)["step_ms"], "samples": len(samples) / len(names)}
-    model = ThresholdModel(recipe) if isinstance(recipe, ThresholdRecipe) else load_model(job.folder, device=job.device)
+        samples.append(len(drawn) / len(names))
+    short = recipe.model_validate(_shortened(recipe.model_dump()))
+    if recipe.needs_training:
+        split = Fold(train=names, validation=(), test=())
+        fit(short, cohort, split=split, out=job.folder, cache=job.study / CACHE, device=job.device, progress=False)
+        steps.append(system_class(short).facts(short, job.folder)["step_ms"])
+    model = system_class(short).load(short, job.folder, device=job.device) if recipe.needs_training else build(recipe)
     started = time.monotonic()
     predict_cohort(model, cohort.subset(fold.test[:1]), job.folder / "masks")
-    return {**found, "predict_s": time.monotonic() - started, "peak_mib": peak_mib()}
+    took = {"predict_s": time.monotonic() - started, "peak_mib": peak_mib()}
+    return {"step_ms": max(steps), "samples": max(samples), **took}
+
+
+def _shortened(recipe: Any) -> Any:
+    """Return a recipe's data, or part of them, with trainings of one epoch."""
+    if isinstance(recipe, dict):
+        shorter = {"epochs": 1, "monitor": None, "patience": None, "validate_every": 1}
+        data = {key: _shortened(value) for key, value in recipe.items()}
+        return {**data, "training": {**data["training"], **shorter}} if "training" in data else data
+    return [_shortened(value) for value in recipe] if isinstance(recipe, list | tuple) else recipe
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from multifocal import recipes
 from multifocal.config import Config, validate
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_error, write_json
@@ -119,10 +118,11 @@ def set_aside(study: Path, cells: Iterable[Cell]) -> Path:
 
 def _is_begun_as(folder: Path, grid: Grid, cell: Cell) -> bool:
     """Whether a run that has begun in a folder is the cell's; which file of a killed one is missing, fit makes up."""
+    from multifocal.training import holds_recipe
+
     try:
         about = read_json(folder / "run.json")
-        recipe = folder / "recipe.yaml"
-        same_recipe = not recipe.exists() or recipe.read_text(encoding="utf-8") == recipes.dump(grid.recipe(cell))
+        same_recipe = holds_recipe(folder, grid.recipe(cell))
     except (OSError, UserError):
         return False
     fold = grid.fold(cell)

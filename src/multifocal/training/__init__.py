@@ -1,7 +1,7 @@
-"""Training: a recipe and a cohort in, a run folder out."""
+"""Fitting systems: a recipe and a cohort in, a run folder out."""
 
+from multifocal.training.case_split import choose_split
 from multifocal.training.fit import fit
-from multifocal.training.parts import choose_parts
-from multifocal.training.run import Parts
+from multifocal.training.run_folder import holds_recipe
 
-__all__ = ["Parts", "choose_parts", "fit"]
+__all__ = ["choose_split", "fit", "holds_recipe"]

@@ -1,131 +1,197 @@
-"""Train a recipe on a cohort, into a run folder."""
+"""Fit a recipe's system on a cohort, into a run folder."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from multifocal import networks
-from multifocal.cohorts import Cohort
+from multifocal.cohorts import Cohort, Fold
 from multifocal.device import check_device
 from multifocal.errors import UserError
+from multifocal.files import write_csv
 from multifocal.locks import locked
+from multifocal.metrics import evaluate_case
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
-from multifocal.training.keeper import BEST, RESUME, Keeper
-from multifocal.training.loop import Job, ValidationSet, quiet, train
-from multifocal.training.module import SegmentationModule
-from multifocal.training.processes import run_in_processes
-from multifocal.training.run import CACHE, WEIGHTS, Parts, begin_run, check_run, clear_up, describe
+from multifocal.systems import FitJob, System, system_class
+from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.systems.system import WEIGHTS
+from multifocal.training.ddp import run_in_processes
+from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
+from multifocal.training.module import LOGGED
+from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint
+from multifocal.training.run_folder import ABOUT, CACHE, begin_run, check_run, clear_up, describe
 from multifocal.weights import read_tree, read_weights, write_weights
+
+VALIDATION = "validation.csv"
 
 
 def fit(
     recipe: Recipe,
     cohort: Cohort,
     *,
-    parts: Parts,
-    out: Path,
-    cache: Path | None = None,
+    split: Fold,
+    out: str | Path,
+    cache: str | Path | None = None,
     resume: bool = False,
     processes: int = 1,
     device: str = "auto",
     progress: bool = True,
     held: bool = False,
 ) -> Path:
-    """Train until done and return the path of the weights.
+    """Fit until done.
 
     Args:
-        recipe: what to train.
+        recipe: what to fit.
         cohort: where its cases are.
-        parts: which of them train and validate.
+        split: which of them train and validate.
         out: the run folder.
         cache: where prepared cases are kept (default: `cache` in the run folder); runs may share it.
         resume: continue the run in `out` when there is one.
         processes: data-parallel processes (DDP): GPUs, or processes on the CPU. More than one needs the caller's
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         progress: show a progress bar.
-        held: the caller holds `out` already (`multifocal.locks.locked`), for longer than the training.
+        held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training.
+
+    Returns:
+        The path of the weights; of a system that has none of its own, the run folder.
 
     Raises:
-        UserError: a case cannot be trained on, the recipe monitors a metric and there are no validation cases, the
-            folder holds another run, another training is at work there, the device is not there, or the loss is no
-            longer a finite number.
+        UserError: the recipe needs no training, a case cannot be trained on, the recipe monitors a metric and there are
+            no validation cases, the folder holds another run, another training is at work there, the device is not
+            there, or the loss is no longer a finite number.
         KeyboardInterrupt: Ctrl-C; `resume` continues.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> from multifocal.cohorts import open_cohort
+        >>> cohort = open_cohort("BONBID2023_Train")  # doctest: +SKIP
+        >>> recipe = recipes.load("default")
+        >>> fit(recipe, cohort, split=choose_split(cohort, recipe), out="runs/0")  # doctest: +SKIP
+        PosixPath('runs/0/weights.safetensors')
     """
-    _check_parts(recipe, cohort, parts)
-    accelerator = _accelerator(recipe, device, processes)
-    about = describe(recipe, cohort, parts, processes=processes)
-    SegmentationModule(recipe)  # options that no network can have should fail before cases are prepared
+    out, cache = Path(out), None if cache is None else Path(cache)
+    if not recipe.needs_training:
+        raise UserError(f"recipe {recipe.name} needs no training; predict with it")
+    _check_split(recipe, cohort, split)
+    for training in recipe.trainings:
+        _accelerator(training, device, processes)
+        # Options that no network can have should fail before cases are prepared.
+        networks.check_options(training.network.name, training.network.options)
+    about = describe(recipe, cohort, split, processes=processes)
     busy = f"{out}: another training is at work there; wait for it, or choose another folder"
     with nullcontext() if held else locked(out, busy=busy):
-        resuming = check_run(out, about=about, recipe=recipe, resume=resume)
+        check_run(out, about=about, recipe=recipe, resume=resume)
         clear_up(out, *([] if cache else [out / CACHE]))
-        prepared = Cache(cache or out / CACHE, recipe.preprocessing)
-        training = TrainingSet(
-            [cohort.case(name) for name in parts.train],
-            prepared,
-            augmentation=recipe.augmentation,
-            dimensions=networks.dimensions(recipe.network.name),
-            seed=recipe.training.seed,
+        begin = partial(begin_run, out, about=about, recipe=recipe)
+        cached = cache or out / CACHE
+
+        def train_network(own: NetworkRecipe) -> None:
+            _train_network(own, job, cached, processes=processes, progress=progress, begin=begin)
+
+        def fit_member(own: Recipe, folder: Path) -> None:
+            begin()
+            if not system_class(own).is_fitted(own, folder):
+                options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
+                fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
+
+        job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
+        system_class(recipe).fit(recipe, job)
+    return out / WEIGHTS if (out / WEIGHTS).is_file() else out
+
+
+def _train_network(
+    recipe: NetworkRecipe, job: FitJob, cache: Path, *, processes: int, progress: bool, begin: Callable[[], None]
+) -> None:
+    """Train a network by gradient descent, from where its run folder is."""
+    accelerator, devices = _accelerator(recipe, job.device, processes)
+    resuming = (job.out / ABOUT).exists()
+    prepared = Cache(cache, recipe.preprocessing)
+    training = TrainingSet(
+        [job.cohort.case(name) for name in job.split.train],
+        prepared,
+        augmentation=recipe.augmentation,
+        dimensions=networks.dimensions(recipe.network.name),
+        seed=recipe.training.seed,
+    )
+    validation = ValidationSet([job.cohort.case(name) for name in job.split.validation], prepared)
+    begin()
+    state, checkpoint = job.out / RESUME, RunCheckpoint(job.out)
+    resuming = resuming and state.is_file()
+    if resuming:
+        checkpoint.load_state_dict(read_tree(state)["callbacks"][checkpoint.state_key])
+    if not (resuming and checkpoint.is_done(recipe.training)):
+        work = NetworkTraining(
+            recipe,
+            training,
+            validation,
+            job.out,
+            state=state if resuming else None,
+            epoch=len(checkpoint.rows),
+            processes=processes,
+            accelerator=accelerator,
+            devices=devices,
+            # One thread for each loader worker, the rest shared among the processes: more threads than cores crawl.
+            threads=max(1, torch.get_num_threads() // processes - recipe.training.workers),
+            progress=progress,
         )
-        validation = ValidationSet([cohort.case(name) for name in parts.validation], prepared)
-        begin_run(out, about=about, recipe=recipe)
-        state, keeper = out / RESUME, Keeper(out)
-        resuming = resuming and state.is_file()
-        if resuming:
-            keeper.load_state_dict(read_tree(state)["callbacks"][keeper.state_key])
-        if not (resuming and keeper.is_done(recipe.training)):
-            job = Job(
-                recipe,
-                training,
-                validation,
-                out,
-                state=state if resuming else None,
-                epoch=len(keeper.rows),
-                processes=processes,
-                accelerator=accelerator,
-                # One thread for each loader worker, the rest shared among the processes: more threads than cores crawl.
-                threads=max(1, torch.get_num_threads() // processes - recipe.training.workers),
-                progress=progress,
-            )
-            with quiet():
-                if processes > 1:
-                    run_in_processes(train, job, processes=processes)
-                else:
-                    train(0, job)
-        monitored = recipe.training.monitor is not None
-        write_weights(out / WEIGHTS, read_weights(out / BEST) if monitored else _network_state(read_tree(state)))
-        return out / WEIGHTS
+        with quiet():
+            if processes > 1:
+                run_in_processes(train, work, processes=processes)
+            else:
+                train(0, work)
+    monitored = recipe.training.monitor is not None
+    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _network_state(read_tree(state)))
 
 
-def _check_parts(recipe: Recipe, cohort: Cohort, parts: Parts) -> None:
-    if not parts.train:
+def _validate(cohort: Cohort, split: Fold, out: Path, system: System) -> None:
+    """Score a fitted system on the validation cases, each on its own grid."""
+    rows = []
+    for case in map(cohort.case, split.validation):
+        label = case.label.read()  # type: ignore[union-attr]  # _check_split saw that it is there
+        mask = system.predict(case).mask
+        scores = evaluate_case(mask.array, label.array > 0, spacing=mask.geometry.spacing)
+        rows.append({"case": case.name, **{name: scores[name] for name in LOGGED}})
+    if rows:
+        write_csv(out / VALIDATION, rows)
+
+
+def _check_split(recipe: Recipe, cohort: Cohort, split: Fold) -> None:
+    if not split.train:
         raise UserError(f"cohort {cohort.name}: no case to train on")
-    for name in (*parts.train, *parts.validation):
+    for name in (*split.train, *split.validation):
         if cohort.case(name).label is None:
             raise UserError(f"case {name}: has no label; leave it out of training and validation")
-    if recipe.training.monitor and not parts.validation:
+    if recipe.monitor and not split.validation:
         raise UserError(
-            f"recipe {recipe.name} keeps the best epoch by {recipe.training.monitor}, which needs validation cases: "
+            f"recipe {recipe.name} keeps the best epoch by {recipe.monitor}, which needs validation cases: "
             "use a nested fold file, or --set training.monitor=null --set training.patience=null to keep the last epoch"
         )
 
 
-def _accelerator(recipe: Recipe, device: str, processes: int) -> str:
-    """Return Lightning's name for the device, after checking that it is there and can do what the recipe asks for."""
+def _accelerator(recipe: NetworkRecipe, device: str, processes: int) -> tuple[str, int | list[int]]:
+    """Return Lightning's name and numbers of the device, after checking that it is there and can do what is asked."""
     check_device(device)
+    kind, _, number = device.partition(":")
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    accelerator = {"auto": "gpu" if gpus else "cpu", "cuda": "gpu", "cpu": "cpu"}[device]
-    if accelerator == "gpu" and gpus < processes:
-        raise UserError(f"device {device}: {processes} processes need as many GPUs, found {gpus}; use --device cpu")
-    if accelerator == "cpu" and recipe.training.precision == "16":
+    apple = "mps" if torch.backends.mps.is_available() else "cpu"
+    accelerator = {"auto": "gpu" if gpus else apple, "cuda": "gpu"}.get(kind, kind)
+    if number and processes > 1:
+        raise UserError(f"device {device}: {processes} processes need as many GPUs; use --device cuda for all of them")
+    if accelerator == "gpu" and gpus < max(processes, int(number or 0) + 1):
+        needs = f"{processes} processes need as many GPUs" if not number else "there is no such GPU"
+        raise UserError(f"device {device}: {needs}, found {gpus}; use --device cpu")
+    if accelerator != "gpu" and recipe.training.precision == "16":
         raise UserError("training.precision=16 trains on GPUs only; use bf16 or 32 on the CPU")
-    return accelerator
+    return accelerator, [int(number)] if number else processes
 
 
-def _network_state(checkpoint: dict) -> dict[str, torch.Tensor]:
+def _network_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
     prefix = "network."
     return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}

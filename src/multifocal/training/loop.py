@@ -15,13 +15,13 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from torch.utils.data import DataLoader, Dataset
 
 from multifocal.cohorts import Case
-from multifocal.inference import autocast_type
+from multifocal.device import autocast_type
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
 from multifocal.pipeline.prepare import Prepared
-from multifocal.recipes import Recipe
-from multifocal.training.keeper import Keeper, SafeCheckpointIO
+from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.training.module import SegmentationModule
+from multifocal.training.run_checkpoint import RunCheckpoint, SafeCheckpointIO
 
 PRECISIONS = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn")
@@ -44,7 +44,7 @@ class ValidationSet(Dataset[Prepared]):
 
 
 @dataclass(frozen=True)
-class Job:
+class NetworkTraining:
     """What every process of a training is told.
 
     Args:
@@ -55,12 +55,13 @@ class Job:
         state: what to continue from, or None.
         epoch: the first to train.
         processes: how many there are.
-        accelerator: `cpu` or `gpu`.
+        accelerator: Lightning's name of what to compute on: `cpu`, `gpu` or `mps`.
+        devices: how many of them, or the numbers of those to use.
         threads: of each process.
         progress: show a progress bar.
     """
 
-    recipe: Recipe
+    recipe: NetworkRecipe
     training: TrainingSet
     validation: ValidationSet
     out: Path
@@ -68,11 +69,12 @@ class Job:
     epoch: int
     processes: int
     accelerator: str
+    devices: int | list[int]
     threads: int
     progress: bool
 
 
-def train(rank: int, job: Job) -> None:
+def train(rank: int, job: NetworkTraining) -> None:
     """Train to the end, as process `rank` of `job.processes`.
 
     Raises:
@@ -90,7 +92,7 @@ def train(rank: int, job: Job) -> None:
             raise KeyboardInterrupt from error
 
 
-def _training_loader(job: Job, rank: int) -> DataLoader:
+def _training_loader(job: NetworkTraining, rank: int) -> DataLoader:
     """Return this process's batches of augmented samples."""
     settings = job.recipe.training
     batches = EpochBatches(
@@ -108,7 +110,7 @@ def _training_loader(job: Job, rank: int) -> DataLoader:
     )
 
 
-def _validation_loader(job: Job, rank: int) -> DataLoader:
+def _validation_loader(job: NetworkTraining, rank: int) -> DataLoader:
     """Return this process's whole cases."""
     cases, world = len(job.validation), job.processes
     # Every process validates as often as the others, or they would wait for one another for ever.
@@ -120,13 +122,13 @@ def _as_it_is(prepared: Any) -> Any:
     return prepared
 
 
-def _trainer(job: Job) -> lightning.Trainer:
+def _trainer(job: NetworkTraining) -> lightning.Trainer:
     settings = job.recipe.training
-    dtype = autocast_type(settings.precision, torch.device("cuda" if job.accelerator == "gpu" else "cpu"))
-    callbacks: list[Callback] = [Keeper(job.out), *([RichProgressBar()] if job.progress else [])]
+    dtype = autocast_type(settings.precision, torch.device({"gpu": "cuda"}.get(job.accelerator, job.accelerator)))
+    callbacks: list[Callback] = [RunCheckpoint(job.out), *([RichProgressBar()] if job.progress else [])]
     return lightning.Trainer(
         accelerator=job.accelerator,
-        devices=job.processes,
+        devices=job.devices,
         strategy="ddp" if job.processes > 1 else "auto",
         precision=PRECISIONS[dtype],  # type: ignore[arg-type]
         max_epochs=settings.epochs,

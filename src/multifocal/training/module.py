@@ -10,12 +10,12 @@ from torch import nn
 
 from multifocal import losses, networks
 from multifocal.cohorts import stratum
-from multifocal.inference import NetworkModel
-from multifocal.inference.forward import MEMORY_FORMATS
 from multifocal.metrics import METRICS, evaluate_case, summarize
 from multifocal.pipeline.dataset import mix
 from multifocal.pipeline.prepare import Prepared
-from multifocal.recipes import Recipe
+from multifocal.systems.forward import MEMORY_FORMATS
+from multifocal.systems.network import NetworkSystem
+from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.training.schedule import factor
 
 LOGGED = ("dice", "masd", "nsd")
@@ -28,7 +28,7 @@ class SegmentationModule(lightning.LightningModule):
         recipe: everything there is to say.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: NetworkRecipe) -> None:
         super().__init__()
         self.recipe = recipe
         torch.manual_seed(mix("weights", recipe.training.seed))
@@ -89,7 +89,7 @@ class SegmentationModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Make the model that predicts as users will."""
         self._rows = []
-        self._model = NetworkModel(self.recipe, self.network)
+        self._model = NetworkSystem(self.recipe, self.network)
 
     def validation_step(self, batch: Prepared, batch_idx: int) -> None:
         """Predict one case and score it on its own grid."""

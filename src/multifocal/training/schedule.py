@@ -7,7 +7,7 @@ from an uninterrupted one. A pure function of what is logged anyway cannot.
 import math
 from collections.abc import Sequence
 
-from multifocal.recipes.schema import Constant, Cosine, Exponential, Plateau
+from multifocal.systems.network_recipe import Constant, Cosine, Exponential, Plateau
 
 Schedule = Constant | Exponential | Cosine | Plateau
 
@@ -20,6 +20,9 @@ def factor(schedule: Schedule, *, epoch: int, epochs: int, scores: Sequence[floa
         epoch: counted from 0.
         epochs: the most there will be.
         scores: of the validations so far, higher is better; only `plateau` looks at them.
+
+    Returns:
+        The factor, above 0 (0 after the end of `cosine`).
 
     Example:
         >>> factor(Exponential(name="exponential", gamma=0.5), epoch=3, epochs=10)

@@ -13,10 +13,10 @@ import torch
 
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
-from multifocal.inference import load_model
 from multifocal.metrics import evaluate_case
-from multifocal.training.loop import Job, _training_loader, _validation_loader
-from multifocal.training.processes import run_in_processes
+from multifocal.systems import load_model
+from multifocal.training.ddp import run_in_processes
+from multifocal.training.loop import NetworkTraining, _training_loader, _validation_loader
 
 
 def alive(pid: int) -> bool:
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_all_processes_of_a_training(start, tmp_path):
 @pytest.fixture
 def forked(monkeypatch):
     """Processes that need not import the package again."""
-    monkeypatch.setattr("multifocal.training.processes.START", "fork")
+    monkeypatch.setattr("multifocal.training.ddp.START", "fork")
 
 
 def test_an_error_of_a_process_comes_home(forked, tmp_path):
@@ -143,7 +143,7 @@ def job():
         class training:
             batch_size, seed, workers = 2, 0, 0
 
-    return Job(
+    return NetworkTraining(
         Settings,
         Sized(),
         range(5),
@@ -152,6 +152,7 @@ def job():
         epoch=3,
         processes=2,
         accelerator="cpu",
+        devices=2,
         threads=1,
         progress=False,
     )

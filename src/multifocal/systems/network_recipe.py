@@ -1,5 +1,6 @@
-"""What a recipe may say: a published system, or one of your own, as data."""
+"""What the recipe of a trained network may say."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -9,9 +10,10 @@ from multifocal.config import Config, Name
 from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.settings import Preprocessing
+from multifocal.recipes import Recipe, merged
+from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
 
 Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(gt=0)]
 Axis = Annotated[int, Field(ge=0)]
 # YAML reads the name of a precision, 32, as a number.
@@ -118,7 +120,10 @@ class TrainingSettings(Config):
 
 
 class InferenceSettings(Config):
-    """From logits to a mask. `window` null means the whole volume at once; `flips` averages over mirrored inputs."""
+    """From logits to a mask. `window` null means the whole volume at once; `flips` averages over mirrored inputs.
+
+    `threshold`, `hysteresis`, `min_size_ml` and `within_brain` are those of `multifocal.systems.Postprocess`.
+    """
 
     threshold: Share = 0.5
     window: tuple[Count, ...] | None = None
@@ -126,21 +131,37 @@ class InferenceSettings(Config):
     flips: tuple[Axis, ...] = ()
     within_brain: bool = False
     batch_size: int = Field(default=8, gt=0)
+    hysteresis: Share | None = None
+    min_size_ml: float = Field(default=0.0, ge=0)
+
+    @property
+    def postprocess(self) -> Postprocess:
+        """What stands between probability and mask."""
+        return Postprocess(
+            threshold=self.threshold,
+            hysteresis=self.hysteresis,
+            min_size_ml=self.min_size_ml,
+            within_brain=self.within_brain,
+        )
 
     @model_validator(mode="after")
     def _check(self) -> "InferenceSettings":
+        check_thresholds(self.threshold, self.hysteresis)
         if len(set(self.flips)) < len(self.flips):
             raise ValueError(f"flips={list(self.flips)} names an axis twice")
         return self
 
 
-class Recipe(Config):
-    """A system that is trained: preprocessing, augmentation, network, loss, training, inference."""
+class NetworkRecipe(Recipe):
+    """A network that is trained: preprocessing, augmentation, network, loss, optimizer, training, inference.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> recipes.load("default").trainings[0].loss.name
+        'dice-ce'
+    """
 
     kind: Literal["network"] = "network"
-    name: str
-    description: str
-    source: str
     preprocessing: Preprocessing
     augmentation: Augmentation
     network: NetworkSettings
@@ -150,8 +171,27 @@ class Recipe(Config):
     training: TrainingSettings
     inference: InferenceSettings = InferenceSettings()
 
+    @property
+    def trainings(self) -> "tuple[NetworkRecipe, ...]":
+        """Itself."""
+        return (self,)
+
+    @classmethod
+    def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
+        """Return the recipe's data with the study's changes and its seed.
+
+        Args:
+            data: of the recipe, not validated yet.
+            changes: nested settings that replace those of the recipe.
+            seed: of weights and training.
+
+        Returns:
+            New data.
+        """
+        return merged(merged(data, changes), {"training": {"seed": seed}})
+
     @model_validator(mode="after")
-    def _check(self) -> "Recipe":
+    def _check(self) -> "NetworkRecipe":
         dimensions = networks.dimensions(self.network.name)
         spacing = self.loss.options.get("spacing")
         if spacing is not None and len(spacing) != dimensions:
@@ -178,18 +218,3 @@ class Recipe(Config):
         if self.inference.within_brain and self.preprocessing.brain is None:
             raise ValueError("inference.within_brain needs preprocessing.brain: the map that is 0 outside the brain")
         return self
-
-
-class ThresholdRecipe(Config):
-    """A system without training: lesion wherever a map lies below a value, inside the brain."""
-
-    kind: Literal["threshold"]
-    name: str
-    description: str
-    source: str
-    map: str
-    below: float
-    brain: str | None = None
-
-
-AnyRecipe = Recipe | ThresholdRecipe

@@ -1,23 +1,27 @@
-"""What a run keeps after every epoch: its log, its best weights, and the state to continue from."""
+"""What a run keeps after every epoch: its log, its curves, its best weights, and the state to continue from."""
 
 import math
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from multifocal.errors import UserError
-from multifocal.files import write_csv
-from multifocal.recipes.schema import TrainingSettings
-from multifocal.training.events import EventLog
+from multifocal.files import write_csv, write_error
+from multifocal.systems.network import LOG
+from multifocal.systems.network_recipe import TrainingSettings
 from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, write_tree, write_weights
 
-RESUME, BEST, LOG = "resume.safetensors", "best.safetensors", "log.csv"
+RESUME, BEST, CURVES = "resume.safetensors", "best.safetensors", "tensorboard"
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -36,7 +40,7 @@ class SafeCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class Keeper(Checkpoint):
+class RunCheckpoint(Checkpoint):
     """Write log, best weights and state after every epoch, and stop when the monitored metric no longer improves.
 
     One callback does all three because they must agree: a run killed anywhere finds log, best and state of the same
@@ -53,7 +57,7 @@ class Keeper(Checkpoint):
         self.best_epoch = -1
         self._started = self._stepped = time.monotonic()
         self._steps: list[float] = []
-        self._events = EventLog(folder)
+        self._events = _EventLog(folder)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -69,7 +73,7 @@ class Keeper(Checkpoint):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Keep everything."""
         if not isinstance(module, SegmentationModule):
-            raise TypeError(f"Keeper works with SegmentationModule, not {type(module).__name__}")
+            raise TypeError(f"RunCheckpoint works with SegmentationModule, not {type(module).__name__}")
         epoch, training = trainer.current_epoch, module.recipe.training
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         # Lightning still holds the last validation's values in an epoch without one; they are not this epoch's.
@@ -107,3 +111,40 @@ class Keeper(Checkpoint):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take it back."""
         self.rows, self.best, self.best_epoch = list(state["rows"]), state["best"], state["best_epoch"]
+
+
+class _EventLog:
+    """A file of scalars that grows by one row an epoch.
+
+    TensorBoard's own writer is a thread, which Ctrl-C at the wrong moment leaves waiting for ever. A resumed run begins
+    another file, because the one before may end in the middle of a record.
+
+    Args:
+        run: the run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / CURVES
+        self._path: Path | None = None
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Write the values of `row["epoch"]`.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        step, now = int(row["epoch"]), time.time()
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"]
+        events = [Event(wall_time=now, step=step, summary=Summary(value=values))]
+        path = self._path or self.folder / f"events.out.tfevents.{step:06d}"
+        if self._path is None:
+            events.insert(0, Event(wall_time=now, file_version="brain.Event:2"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab" if self._path else "wb") as file:
+                writer = RecordWriter(file)
+                for event in events:
+                    writer.write(event.SerializeToString())
+        except OSError as error:
+            raise write_error(path, error) from error
+        self._path = path

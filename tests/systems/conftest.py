@@ -7,8 +7,8 @@ from torch import nn
 
 from multifocal import recipes
 from multifocal.cohorts import open_cohort
-from multifocal.inference import NetworkModel
 from multifocal.networks import Padded
+from multifocal.systems.network import NetworkSystem
 
 RECIPE = """
 name: fake
@@ -61,7 +61,7 @@ def model(recipe):
     """A model whose network answers with a function of its input."""
 
     def make(*overrides, answer=prior, dimensions=3, multiple=1):
-        return NetworkModel(recipe(*overrides, dimensions=dimensions), Padded(Known(answer, multiple)))
+        return NetworkSystem(recipe(*overrides, dimensions=dimensions), Padded(Known(answer, multiple)))
 
     return make
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from multifocal.cohorts import Case, Cohort
 from multifocal.errors import UserError
-from multifocal.inference.model import Model, ThresholdModel
+from multifocal.systems.system import System
 from multifocal.volumes import write
 from multifocal.volumes.io import extension_of
 
 
 def predict_cohort(
-    model: Model,
+    model: System,
     cohort: Cohort,
-    out: Path,
+    out: str | Path,
     *,
     probabilities: bool = False,
     overwrite: bool = False,
@@ -29,11 +29,26 @@ def predict_cohort(
         overwrite: replace files that exist.
         progress: called after every case.
 
+    Returns:
+        The files of the masks, in the cohort's order.
+
     Raises:
         UserError: a file exists already (or is one of the cohort's), a case cannot be read or prepared, a file cannot
             be written, or the model has no probabilities.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal.systems import load_model
+        >>> with TemporaryDirectory() as folder:  # doctest: +SKIP
+        ...     _ = write_phantom(f"{folder}/cohort", cases=2, seed=0)
+        ...     files = predict_cohort(load_model("zadc-threshold"), open_cohort(f"{folder}/cohort"), f"{folder}/out")
+        ...     len(files)
+        2
     """
-    if probabilities and isinstance(model, ThresholdModel):
+    out = Path(out)
+    if probabilities and not model.has_probabilities:
         raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
     masks = {case.name: out / f"{case.name}_lesion{_extension(case)}" for case in cohort}
     maps = {case.name: out / f"{case.name}_probability{_probability_extension(case)}" for case in cohort}

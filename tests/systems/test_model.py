@@ -12,10 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from multifocal import networks, recipes
 from multifocal.cohorts import Case, ImageFile
+from multifocal.device import choose_device
 from multifocal.errors import UserError
-from multifocal.inference import ThresholdModel, choose_device, load_model
-from multifocal.inference.model import NetworkModel
-from multifocal.training.run import RECIPE, WEIGHTS
+from multifocal.systems import load_model
+from multifocal.systems.loading import RECIPE
+from multifocal.systems.network import NetworkSystem
+from multifocal.systems.system import WEIGHTS
+from multifocal.systems.threshold import ThresholdSystem
 from multifocal.volumes import Geometry, Volume, orient, write
 from multifocal.weights import write_weights
 
@@ -102,7 +105,7 @@ def test_a_3d_network_refuses_an_image_of_two_dimensions(model, tmp_path):
 @pytest.mark.parametrize("value", [-1.5, -2.0, -2.5])
 def test_the_threshold_recipe(cohort, below, value):
     predictor = load_model("zadc-threshold", overrides=(f"below={value}",))
-    assert isinstance(predictor, ThresholdModel)
+    assert isinstance(predictor, ThresholdSystem)
     for case in cohort:
         predicted = predictor.predict(case)
         assert predicted.probability is None and predicted.mask.array.dtype == np.uint8
@@ -132,7 +135,7 @@ def finished(recipe, tmp_path) -> Path:
 
 def test_a_run_predicts_with_its_weights_in_evaluation_mode(finished, cohort):
     predictor = load_model(finished, device="cpu")
-    assert isinstance(predictor, NetworkModel) and not predictor.network.training
+    assert isinstance(predictor, NetworkSystem) and not predictor.network.training
     kept = load_file(finished / WEIGHTS)
     assert all(torch.equal(value, kept[name]) for name, value in predictor.network.state_dict().items())
     one, other = (predictor.predict(cohort.cases[0]).probability.array for _ in range(2))
@@ -141,7 +144,7 @@ def test_a_run_predicts_with_its_weights_in_evaluation_mode(finished, cohort):
 
 def test_inference_settings_can_be_replaced_and_nothing_else(finished):
     predictor = load_model(finished, overrides=("inference.threshold=0.2", "inference.flips=[0]"), device="cpu")
-    assert predictor.settings.threshold == 0.2 and predictor.settings.flips == (0,)
+    assert predictor.recipe.inference.threshold == 0.2 and predictor.recipe.inference.flips == (0,)
     with pytest.raises(UserError, match=r"--set training.epochs=3: only inference.… can change after training"):
         load_model(finished, overrides=("training.epochs=3",))
     with pytest.raises(UserError, match="unknown key 'treshold'; did you mean 'threshold'"):
@@ -149,7 +152,7 @@ def test_inference_settings_can_be_replaced_and_nothing_else(finished):
 
 
 def test_no_run_at_all(tmp_path):
-    with pytest.raises(UserError, match="unknown recipe .*nowhere"):
+    with pytest.raises(UserError, match="nowhere: no such run folder"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(UserError, match="default: is a recipe that needs training; `multifocal train default COHORT"):
         load_model("default")
@@ -235,3 +238,15 @@ def test_a_device_that_is_not_there(finished, device):
 def test_devices():
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_mistyped_name_says_both_what_it_could_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="zadc-treshold: no such run folder, and unknown recipe.*'zadc-threshold'"):
+        load_model("zadc-treshold")
+
+
+def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zadc-threshold").mkdir()
+    assert load_model("zadc-threshold").recipe.below == -2.0

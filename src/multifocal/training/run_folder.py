@@ -1,39 +1,42 @@
 """A run folder: everything needed to repeat the run, and what came of it."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from multifocal import recipes
-from multifocal.cohorts import Cohort, fingerprint
+from multifocal.cohorts import Cohort, Fold, fingerprint
 from multifocal.errors import UserError
 from multifocal.files import WRITING, read_json, write_error, write_json, write_text
 from multifocal.recipes import Recipe
+from multifocal.systems import system_class
+from multifocal.systems.loading import RECIPE
 from multifocal.versions import versions
 
-RECIPE, ABOUT, WEIGHTS, CACHE = "recipe.yaml", "run.json", "weights.safetensors", "cache"
+ABOUT, CACHE = "run.json", "cache"
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Which cases a run trains on, validates on during training, and leaves alone."""
+def describe(recipe: Recipe, cohort: Cohort, split: Fold, *, processes: int) -> dict[str, Any]:
+    """Return what `run.json` says: with recipe.yaml, everything needed to repeat the run.
 
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
+    Args:
+        recipe: what is fitted.
+        cohort: where the cases are.
+        split: which of them train and validate.
+        processes: data-parallel processes.
 
-
-def describe(recipe: Recipe, cohort: Cohort, parts: Parts, *, processes: int) -> dict[str, Any]:
-    """Return what `run.json` says: with recipe.yaml, everything needed to repeat the run."""
-    used = cohort.subset([*parts.train, *parts.validation])
+    Returns:
+        Plain values, as JSON has them.
+    """
+    used = cohort.subset([*split.train, *split.validation])
+    seeds = [training.training.seed for training in recipe.trainings]
     return {
         "recipe": recipe.name,
-        "seed": recipe.training.seed,
+        "seed": seeds[0] if len(seeds) == 1 else seeds,
         "cohort": {"name": cohort.name, "layout": cohort.layout, "fingerprint": fingerprint(used)},
-        "parts": {"train": list(parts.train), "validation": list(parts.validation), "test": list(parts.test)},
+        "parts": split.model_dump(mode="json"),
         "versions": versions(),
         "processes": processes,
         "threads": torch.get_num_threads(),
@@ -41,7 +44,16 @@ def describe(recipe: Recipe, cohort: Cohort, parts: Parts, *, processes: int) ->
 
 
 def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bool) -> bool:
-    """Check that a folder is free, or holds this very run; return whether there is something to resume.
+    """Check that a folder is free, or holds this very run.
+
+    Args:
+        folder: the run folder.
+        about: what `describe` says of this run.
+        recipe: of this run.
+        resume: whether a run that is there may be continued.
+
+    Returns:
+        Whether there is something to resume.
 
     Raises:
         UserError: the folder holds something already (and `resume` is off), a finished run, or another run.
@@ -53,8 +65,8 @@ def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bo
     if ABOUT in held:
         if not resume:
             raise UserError(f"{folder}: already holds a run; --resume continues it, or choose another folder")
-        _check_same(folder, about, recipes.dump(recipe))
-        if WEIGHTS in held:
+        _check_same(folder, about, recipe)
+        if system_class(recipe).is_fitted(recipe, folder):
             raise UserError(f"{folder}: this run is finished; predict with it, or choose another folder")
         return True
     # An attempt that fails before the run begins leaves prepared cases; one that is killed, a file half written; and
@@ -64,26 +76,56 @@ def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bo
     return False
 
 
+def holds_recipe(folder: Path, recipe: Recipe) -> bool:
+    """Return whether a run folder's recipe is this one, whatever keys with defaults were added since it was written.
+
+    Args:
+        folder: the run folder.
+        recipe: what it is compared with.
+
+    Returns:
+        True, too, where a killed run has no recipe yet.
+    """
+    if not (folder / RECIPE).exists():
+        return True
+    try:
+        return recipes.load(folder / RECIPE) == recipe
+    except UserError:
+        return False
+
+
 def clear_up(*folders: Path) -> None:
-    """Remove what a killed process left half written in folders that nobody else writes to."""
+    """Remove what a killed process left half written in folders that nobody else writes to.
+
+    Args:
+        folders: to be cleared.
+    """
     for folder in folders:
         for debris in folder.glob(f"{WRITING}*"):
             shutil.rmtree(debris, ignore_errors=True)
 
 
 def begin_run(folder: Path, *, about: dict[str, Any], recipe: Recipe) -> None:
-    """Write down what the run is, unless a run that is resumed has done so."""
+    """Write down what the run is, unless a run that is resumed has done so.
+
+    Args:
+        folder: the run folder.
+        about: what `describe` says of the run.
+        recipe: of the run.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     if not (folder / ABOUT).exists():
         write_json(folder / ABOUT, about)
     if not (folder / RECIPE).exists():
         write_text(folder / RECIPE, recipes.dump(recipe))
 
 
-def _check_same(folder: Path, about: dict[str, Any], recipe: str) -> None:
+def _check_same(folder: Path, about: dict[str, Any], recipe: Recipe) -> None:
     """Raise `UserError` unless the folder's run is this one: same recipe, cases and contents."""
     before = read_json(folder / ABOUT)
-    text = folder / RECIPE
-    if text.exists() and text.read_text(encoding="utf-8") != recipe:
+    if not holds_recipe(folder, recipe):
         raise UserError(f"{folder}: was begun with other settings (see recipe.yaml); choose another folder for these")
     for key, name in (
         ("parts", "other cases"),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from multifocal.pipeline.prepare import Prepared
-from multifocal.recipes.schema import InferenceSettings
+from multifocal.systems.network_recipe import InferenceSettings
 
 MEMORY_FORMATS = {
     2: torch.channels_last,

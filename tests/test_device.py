@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multifocal.inference import autocast_type
+from multifocal.device import autocast_type
 
 CPU = torch.device("cpu")
 

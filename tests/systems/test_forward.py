@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from multifocal.inference.forward import probabilities
 from multifocal.networks import Padded, build
 from multifocal.pipeline.prepare import Prepared
-from multifocal.recipes import InferenceSettings
+from multifocal.systems.forward import probabilities
+from multifocal.systems.network_recipe import InferenceSettings
 from multifocal.volumes import Geometry
 
 

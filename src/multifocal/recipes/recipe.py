@@ -1,0 +1,88 @@
+"""What every recipe says, whatever kind of system it describes, and the kinds there are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from multifocal.config import Config
+from multifocal.registry import Registry
+
+KINDS: Registry[Any] = Registry("kind", package="multifocal.systems", group="multifocal.systems")
+"""The classes of systems by the `kind` of their recipes; see `multifocal.systems.System`."""
+
+
+class Recipe(Config):
+    """A system as data: a published one, or one of your own. Each kind of system adds what it needs to know.
+
+    Args:
+        kind: of the system, one of `KINDS`.
+        name: of the recipe.
+        description: one line.
+        source: where it comes from.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> recipe = recipes.load("zadc-threshold")
+        >>> recipe.kind, recipe.needs_training, recipe.monitor
+        ('threshold', False, None)
+    """
+
+    kind: str
+    name: str
+    description: str
+    source: str
+
+    @property
+    def trainings(self) -> "tuple[Any, ...]":
+        """The recipes of the networks that are trained by gradient descent: itself, its members', or none."""
+        return ()
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether `fit` comes before `predict`."""
+        return bool(self.trainings)
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric of validation cases by which an epoch is chosen; None where no validation case is needed."""
+        return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)
+
+    @classmethod
+    def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
+        """Return what a study makes of a recipe's data: its common changes, and the seed.
+
+        Args:
+            data: of the recipe, not validated yet.
+            changes: what the study sets in every arm; a system without training keeps to what it says itself.
+            seed: of weights and training.
+
+        Returns:
+            New data.
+        """
+        del changes, seed
+        return dict(data)
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with some of them replaced, section by section.
+
+    A section that says which kind of thing it is (`name`, or `kind`) replaces the whole section: the options of one
+    loss mean nothing to another.
+
+    Args:
+        base: nested settings.
+        changes: nested settings that replace those of the base.
+
+    Returns:
+        New settings; neither argument is changed.
+
+    Example:
+        >>> base = {"loss": {"name": "tversky", "options": {"beta": 0.7}}, "training": {"epochs": 9, "seed": 0}}
+        >>> merged(base, {"loss": {"name": "dice"}, "training": {"epochs": 2}})
+        {'loss': {'name': 'dice'}, 'training': {'epochs': 2, 'seed': 0}}
+    """
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        within = isinstance(value, Mapping) and isinstance(old, Mapping) and not {"name", "kind"} & value.keys()
+        result[key] = merged(old, value) if within else value  # type: ignore[arg-type]
+    return result

@@ -1,0 +1,18 @@
+"""Ways from a case to a mask: one file a kind, and the step between probability and mask that all share."""
+
+from multifocal.systems.loading import build, load_model, system_class
+from multifocal.systems.postprocess import Postprocess, postprocess
+from multifocal.systems.predict import predict_cohort
+from multifocal.systems.system import FitJob, Prediction, System
+
+__all__ = [
+    "FitJob",
+    "Postprocess",
+    "Prediction",
+    "System",
+    "build",
+    "load_model",
+    "postprocess",
+    "predict_cohort",
+    "system_class",
+]

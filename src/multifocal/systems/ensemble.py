@@ -1,0 +1,446 @@
+"""Several systems as one: their masks or probabilities combined, on the scan's own grid."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from multifocal import recipes
+from multifocal.cohorts import Case
+from multifocal.config import Config
+from multifocal.errors import UserError
+from multifocal.instances import Connectivity, components
+from multifocal.recipes import KINDS, Recipe
+from multifocal.systems.loading import load_model, system_class
+from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
+from multifocal.volumes import Volume, read, write
+from multifocal.volumes.io import extension_of
+from multifocal.volumes.listing import volumes_named
+
+MASK, PROBABILITY = "_lesion", "_probability"
+
+
+class Vote(Config):
+    """Lesion where enough masks say so.
+
+    Args:
+        rule: "vote", which tells it from the other rules.
+        at_least: how many must; None is more than half.
+
+    Example:
+        >>> masks = [np.array([1, 1, 0]), np.array([1, 0, 0]), np.array([1, 1, 1])]
+        >>> Vote()(masks, 1.0).tolist(), Vote(at_least=3)(masks, 1.0).tolist()
+        ([1, 1, 0], [1, 0, 0])
+    """
+
+    reads: ClassVar[str] = MASK
+    rule: Literal["vote"] = "vote"
+    at_least: int | None = None
+
+    def check(self, systems: int) -> None:
+        """Raise `UserError` where so many systems cannot be combined so.
+
+        Args:
+            systems: how many there are.
+        """
+        if self.at_least is not None and not 1 <= self.at_least <= systems:
+            raise UserError(f"at least {self.at_least} of {systems} cannot agree; choose 1 to {systems}")
+
+    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+        """Return the mask, uint8."""
+        needed = len(masks) // 2 + 1 if self.at_least is None else self.at_least
+        votes = np.sum([mask > 0 for mask in masks], axis=0, dtype=np.int32)
+        return np.asarray(votes >= needed, np.uint8)
+
+
+class Mean(Config):
+    """Lesion where the mean probability reaches a threshold.
+
+    Args:
+        rule: "mean", which tells it from the other rules.
+        threshold: of the mean.
+
+    Example:
+        >>> Mean()([np.array([0.9, 0.4]), np.array([0.3, 0.4])], 1.0).tolist()
+        [1, 0]
+    """
+
+    reads: ClassVar[str] = PROBABILITY
+    rule: Literal["mean"] = "mean"
+    threshold: float = 0.5
+
+    def check(self, systems: int) -> None:
+        """Take any number of systems.
+
+        Args:
+            systems: how many there are.
+        """
+
+    def __call__(self, probabilities: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+        """Return the mask, uint8."""
+        total = np.sum(probabilities, axis=0, dtype=np.float64)
+        return np.asarray(total / len(probabilities) >= self.threshold, np.uint8)
+
+
+class ByVolume(Config):
+    """The lesions of a first mask that are smaller than a volume, and those of a second that are not.
+
+    Both masks lose the lesions that are not theirs before they are merged, so a lesion of one may come to touch, or lie
+    in, one of the other.
+
+    Args:
+        rule: "volume", which tells it from the other rules.
+        below_ml: the volume, in ml.
+        connectivity: what makes one lesion, see `multifocal.instances.components`.
+
+    Source:
+        Rachmadi, Byra, Skibbe 2024, section 4.2.
+
+    Example:
+        >>> first, second = np.array([[1, 0, 1, 1, 1]]), np.array([[0, 0, 0, 1, 1]])
+        >>> ByVolume(below_ml=2.0)([first, second], 1.0).tolist()
+        [[1, 0, 0, 1, 1]]
+    """
+
+    reads: ClassVar[str] = MASK
+    rule: Literal["volume"] = "volume"
+    below_ml: float = 0.05
+    connectivity: Connectivity = "full"
+
+    def check(self, systems: int) -> None:
+        """Raise `UserError` unless there are two systems.
+
+        Args:
+            systems: how many there are.
+        """
+        if systems != 2:
+            raise UserError(f"lesions are shared out by volume between 2 systems, not {systems}")
+
+    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+        """Return the mask, uint8."""
+        small, large = (self._volumes(mask > 0, voxel_ml) for mask in masks)
+        # A lesion of exactly the volume is not below it, also where the product of two floats is a last digit off.
+        limit = self.below_ml - 1e-9
+        kept = ((small > 0) & (small < limit)) | ((large > 0) & (large >= limit))
+        return kept.astype(np.uint8)
+
+    def _volumes(self, mask: np.ndarray, voxel_ml: float) -> np.ndarray:
+        """Return the volume of the lesion at each voxel, 0 outside."""
+        labels, _ = components(mask, connectivity=self.connectivity)
+        counts = np.bincount(labels.ravel())
+        counts[:1] = 0
+        return counts[labels] * voxel_ml
+
+
+Rule = Vote | Mean | ByVolume
+
+
+class Member(Config):
+    """One of the systems: a recipe, trained with the ensemble or in need of no training, or a run that is trained.
+
+    Args:
+        recipe: spelled out; a recipe's name or file is read when the ensemble's recipe is.
+        run: a run folder.
+
+    Raises:
+        ValueError: both are given, or none.
+    """
+
+    recipe: dict[str, Any] | None = None
+    run: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Member":
+        if (self.recipe is None) == (self.run is None):
+            raise ValueError("a member is either a recipe or a run; give one of the two")
+        if self.recipe is not None:
+            self.resolved()
+        return self
+
+    def resolved(self) -> Recipe | None:
+        """Return the member's recipe, validated; None for a run."""
+        return None if self.recipe is None else recipes.parse(self.recipe, where="member")
+
+
+class EnsembleRecipe(Recipe):
+    """Several systems as one.
+
+    Args:
+        members: the systems, at least two, in the order that the rule looks at them.
+        combine: how their predictions become one.
+
+    Raises:
+        ValueError: too few members, or not as many as the rule takes.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> members = [{"recipe": "zadc-threshold", "set": {"below": below}} for below in (-2.0, -2.5)]
+        >>> says = {"kind": "ensemble", "name": "two", "description": "", "source": "", "members": members}
+        >>> recipes.parse({**says, "combine": {"rule": "vote", "at_least": 2}}, where="two.yaml").needs_training
+        False
+    """
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: tuple[Member, ...] = Field(min_length=2)
+    combine: Annotated[Vote | Mean | ByVolume, Field(discriminator="rule")] = Mean()
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnsembleRecipe":
+        self.combine.check(len(self.members))
+        return self
+
+    @property
+    def trainings(self) -> tuple[Any, ...]:
+        """Those of the members."""
+        return tuple(training for _, recipe in self.fitted for training in recipe.trainings)
+
+    @property
+    def fitted(self) -> tuple[tuple[int, Recipe], ...]:
+        """The numbers and recipes of the members that are fitted with the ensemble."""
+        found = ((number, member.resolved()) for number, member in enumerate(self.members))
+        return tuple((number, recipe) for number, recipe in found if recipe is not None and recipe.needs_training)
+
+    @classmethod
+    def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
+        """Return the ensemble's data with a study's changes and seed in the recipes of its members.
+
+        Members that differ by their seeds go on to: each seed of the study moves all of them by 1000.
+
+        Args:
+            data: of the ensemble's recipe, not validated yet.
+            changes: nested settings that replace those of each member that has a recipe.
+            seed: of weights and training.
+
+        Returns:
+            New data.
+        """
+        return {**data, "members": [_changed(member, changes, seed) for member in data.get("members", ())]}
+
+
+def _changed(member: Any, changes: Mapping[str, Any], seed: int) -> Any:
+    if not isinstance(member, Mapping) or not isinstance(member.get("recipe"), Mapping):
+        return member
+    recipe = member["recipe"]
+    own = (recipe.get("training") or {}).get("seed", 0)
+    kind = recipes.recipe_class(recipe, where="member")
+    return {**member, "recipe": kind.changed(recipe, changes, seed=own + 1000 * seed)}
+
+
+@KINDS.register("ensemble")
+class EnsembleSystem(System):
+    """Several systems as one.
+
+    Args:
+        recipe: members and rule.
+        members: the systems, ready to predict.
+
+    Raises:
+        UserError: the rule combines probabilities, and a member has none.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> from multifocal.systems import build
+        >>> members = [{"recipe": "zadc-threshold"}, {"recipe": "zadc-threshold", "set": {"below": -2.5}}]
+        >>> says = {"kind": "ensemble", "name": "two", "description": "", "source": "", "members": members}
+        >>> recipe = recipes.parse({**says, "combine": {"rule": "vote"}}, where="two.yaml")
+        >>> [member.recipe.below for member in build(recipe).members]
+        [-2.0, -2.5]
+    """
+
+    recipe_type = EnsembleRecipe
+    changes_after_training = ("combine.",)
+
+    def __init__(self, recipe: EnsembleRecipe, members: Sequence[System]) -> None:
+        super().__init__(recipe)
+        self.members = tuple(members)
+        self.has_probabilities = all(member.has_probabilities for member in self.members)
+        if recipe.combine.reads == PROBABILITY and not self.has_probabilities:
+            lacking = next(member.recipe.name for member in self.members if not member.has_probabilities)
+            raise UserError(f"recipe {recipe.name}: member {lacking} has no probabilities; combine by vote or volume")
+
+    def predict(self, case: Case) -> Prediction:
+        """Return what the rule makes of the members' predictions of a case, on its own grid.
+
+        Args:
+            case: with the maps that the members name.
+
+        Returns:
+            The mask; the mean probability where all members have one.
+
+        Raises:
+            UserError: whatever a member raises.
+        """
+        found = [member.predict(case) for member in self.members]
+        grid = found[0].mask.geometry
+        probabilities = [each.probability.array for each in found if each.probability is not None]
+        read = probabilities if self.recipe.combine.reads == PROBABILITY else [each.mask.array for each in found]
+        mean = Volume(np.mean(probabilities, axis=0), grid) if self.has_probabilities else None
+        return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml), grid), mean)
+
+    @classmethod
+    def load(cls, recipe: EnsembleRecipe, folder: Path | None, *, device: str) -> Self:
+        """Return the ensemble of a finished run folder, or of members that need no training here.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder; None where no member is fitted with the ensemble.
+            device: what to compute on.
+
+        Returns:
+            The system, ready to predict.
+
+        Raises:
+            UserError: a member cannot be loaded.
+        """
+        members = []
+        for number, member in enumerate(recipe.members):
+            own = member.resolved()
+            if own is None:
+                members.append(load_model(str(member.run), device=device))
+            else:
+                home = folder / MEMBERS / str(number) if folder is not None and own.needs_training else None
+                members.append(system_class(own).load(own, home, device=device))
+        return cls(recipe, members)
+
+    @classmethod
+    def fit(cls, recipe: EnsembleRecipe, job: FitJob) -> None:
+        """Fit the members one after the other, and score them together on the validation cases.
+
+        Args:
+            recipe: members and rule.
+            job: on what, where, and with what help.
+
+        Raises:
+            UserError: whatever fitting a member raises.
+        """
+        for number, own in recipe.fitted:
+            job.fit_member(own, job.out / MEMBERS / str(number))
+        job.validate(cls.load(recipe, job.out, device=job.device))
+
+    @classmethod
+    def is_fitted(cls, recipe: EnsembleRecipe, folder: Path) -> bool:
+        """Return whether all members that are fitted with the ensemble are.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder.
+
+        Returns:
+            Whether they are.
+        """
+        return all(system_class(own).is_fitted(own, folder / MEMBERS / str(number)) for number, own in recipe.fitted)
+
+    @classmethod
+    def facts(cls, recipe: EnsembleRecipe, folder: Path) -> Mapping[str, Any]:
+        """Return what fitting the members took together.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder.
+
+        Returns:
+            `seconds` and `epochs` are sums over the members, `step_ms` is that of the slowest; no epoch is the best.
+        """
+        found = [system_class(own).facts(own, folder / MEMBERS / str(number)) for number, own in recipe.fitted]
+        return {
+            "seconds": sum(each["seconds"] for each in found),
+            "epochs": sum(each.get("epochs") or 0 for each in found),
+            "step_ms": max((each.get("step_ms") or 0.0 for each in found), default=0.0),
+        }
+
+
+def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule) -> None:
+    """Write what a rule makes of several images of one case.
+
+    Args:
+        files: masks or probabilities on one grid, one a system.
+        out: the mask to write.
+        rule: how they become one.
+
+    Raises:
+        UserError: a file cannot be read or written, lies on another grid than the first, or is no mask (no
+            probabilities, where those are combined).
+    """
+    files, out = [Path(file) for file in files], Path(out)
+    volumes = [read(file) for file in files]
+    grid = volumes[0].geometry
+    for file, volume in zip(files, volumes, strict=True):
+        if differences := volume.geometry.differences(grid):
+            raise UserError(
+                f"{file}: lies on another grid than {files[0]}: {'; '.join(differences)}; predict both again"
+            )
+    checked = [_checked(volume.array, file, rule) for file, volume in zip(files, volumes, strict=True)]
+    write(out, Volume(rule(checked, grid.voxel_ml), grid))
+
+
+def _checked(array: np.ndarray, file: Path, rule: Rule) -> np.ndarray:
+    """Return a mask of zeros and ones, or probabilities; `UserError` for what is neither."""
+    if rule.reads == PROBABILITY:
+        if not ((array >= 0) & (array <= 1)).all():
+            raise UserError(f"{file}: holds something else than probabilities from 0 to 1; predict it again")
+        return array
+    if not ((array == 0) | (array == 1)).all():
+        raise UserError(f"{file}: holds something else than 0 and 1; predict it again")
+    return array
+
+
+def combine_folders(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    rule: Rule,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write `<case>_lesion.<ext>` for every case of several folders of predictions, and return the files.
+
+    Args:
+        folders: of `<case>_lesion.<ext>` or `<case>_probability.<ext>`, as the rule reads them, for the same cases.
+        out: where the masks go; another folder.
+        rule: how they become one.
+        overwrite: replace masks that exist.
+        progress: called with (cases done, cases in all).
+
+    Raises:
+        UserError: too few folders, one that lacks a case of another, grids that differ, masks that exist already.
+    """
+    folders, out = [Path(folder) for folder in folders], Path(out)
+    if len(folders) < 2:
+        raise UserError("an ensemble needs at least 2 folders of predictions")
+    rule.check(len(folders))
+    found = [predictions_by_case(folder, rule.reads) for folder in folders]
+    for folder, files in zip(folders, found, strict=True):
+        if missing := sorted(set().union(*found) - files.keys()):
+            raise UserError(f"{folder}: holds no {missing[0]}{rule.reads}.…, which another folder has; predict it")
+    first = found[0].items()
+    targets = {case: out / f"{case}{MASK}{extension_of(file.name)}" for case, file in first}
+    existing = [path for path in targets.values() if path.exists()]
+    if out.resolve() in {folder.resolve() for folder in folders} or (existing and not overwrite):
+        raise UserError(f"{out}: already holds predictions; choose another folder, or --overwrite to replace masks")
+    for done, (case, target) in enumerate(targets.items(), start=1):
+        combine_files([files[case] for files in found], target, rule=rule)
+        if progress:
+            progress(done, len(targets))
+    return list(targets.values())
+
+
+def predictions_by_case(folder: Path, ending: str) -> Mapping[str, Path]:
+    """Return a folder's predictions by case.
+
+    Args:
+        folder: of predictions.
+        ending: MASK or PROBABILITY: what stands between the case's name and the extension.
+
+    Returns:
+        Files by the name of their case.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = volumes_named(folder, ending)
+    if not found:
+        hint = "; multifocal predict --probabilities writes them" if ending == PROBABILITY else ""
+        raise UserError(f"{folder}: holds no <case>{ending}.<ext>{hint}")
+    return found

@@ -1,0 +1,115 @@
+"""Systems ready to predict: from a finished run folder, or from a recipe that needs no training."""
+
+from pathlib import Path
+from typing import Any
+
+from multifocal import recipes
+from multifocal.errors import UserError, unknown_name
+from multifocal.recipes import KINDS, Recipe
+from multifocal.systems.system import System
+
+RECIPE = "recipe.yaml"
+
+
+def system_class(recipe: Recipe) -> type[System]:
+    """Return the class of the system that a recipe describes.
+
+    Args:
+        recipe: of any kind.
+
+    Returns:
+        The class, from the registry of kinds.
+
+    Example:
+        >>> system_class(recipes.load("zadc-threshold")).__name__
+        'ThresholdSystem'
+    """
+    return KINDS[recipe.kind]
+
+
+def build(recipe: Recipe, *, device: str = "auto") -> System:
+    """Return the system of a recipe that needs no training.
+
+    Args:
+        recipe: of any kind.
+        device: `auto`, `cpu`, `cuda`, …: what to compute on.
+
+    Returns:
+        The system, ready to predict.
+
+    Raises:
+        UserError: the recipe needs training, or there is no such device.
+
+    Example:
+        >>> build(recipes.load("zadc-threshold")).recipe.below
+        -2.0
+    """
+    if recipe.needs_training:
+        raise UserError(
+            f"{recipe.name}: is a recipe that needs training; `multifocal train {recipe.name} COHORT --out RUN` "
+            "comes first"
+        )
+    return system_class(recipe).load(recipe, None, device=device)
+
+
+def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str = "auto") -> System:
+    """Return the system of a finished run folder, or of a recipe without training such as `zadc-threshold`.
+
+    Args:
+        run: the folder; or the recipe's name, or its YAML file.
+        overrides: `inference.…=value` pairs for a run (`combine.…=value` for an ensemble's), `key=value` for a recipe
+            without training.
+        device: `auto` takes the GPU where there is one.
+
+    Returns:
+        The system, ready to predict.
+
+    Raises:
+        UserError: no such run, one that is not finished, a weights file that is not safetensors or does not fit.
+
+    Example:
+        >>> load_model("zadc-threshold", overrides=("below=-2.5",)).recipe.below
+        -2.5
+    """
+    folder, text = Path(run), str(run)
+    if folder.is_dir() and (text not in recipes.names() or (folder / RECIPE).is_file()):
+        return _of_folder(folder, overrides=overrides, device=device)
+    if text in recipes.names() or text.endswith((".yaml", ".yml")):
+        recipe = recipes.load(text, overrides=overrides)
+        if recipe.needs_training:
+            raise UserError(
+                f"{run}: is a recipe that needs training; `multifocal train {run} COHORT --out RUN` comes first"
+            )
+        return build(recipe, device=device)
+    if folder.exists():
+        raise _no_run(run)
+    if len(folder.parts) > 1:  # a path, not a mistyped name
+        raise UserError(f"{run}: no such run folder; give the folder that `multifocal train` wrote")
+    raise UserError(f"{run}: no such run folder, and {unknown_name('recipe', text, recipes.names())}")
+
+
+def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> System:
+    file = folder / RECIPE
+    if not file.is_file():
+        raise _no_run(folder)
+    kind = system_class(recipes.load(file))
+    allowed = kind.changes_after_training
+    for override in overrides:
+        if not override.startswith(allowed):
+            sections = " and ".join(f"{section}…" for section in allowed)
+            raise UserError(f"--set {override}: only {sections} can change after training")
+    recipe: Any = recipes.load(file, overrides=overrides)
+    if not recipe.needs_training:
+        raise UserError(f"{file}: is a recipe without training; predict with its name instead")
+    if not kind.is_fitted(recipe, folder):
+        raise UserError(
+            f"{folder}: training is not finished; continue it with `multifocal train … --out {folder} --resume`"
+        )
+    return kind.load(recipe, folder, device=device)
+
+
+def _no_run(run: str | Path) -> UserError:
+    return UserError(
+        f"{run}: is not a run folder (no {RECIPE}); give the folder that `multifocal train` wrote. "
+        "Pickled checkpoints are not opened: they can run any code"
+    )

@@ -1,0 +1,157 @@
+"""A trained network: from a prepared case to a probability, a mask, and back onto the case's own grid."""
+
+import csv
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from multifocal import networks
+from multifocal.cohorts import Case
+from multifocal.device import autocast_type, choose_device
+from multifocal.errors import UserError
+from multifocal.metrics import METRICS
+from multifocal.networks import Padded
+from multifocal.pipeline.prepare import Prepared, prepare
+from multifocal.recipes import KINDS
+from multifocal.systems.forward import MEMORY_FORMATS, probabilities
+from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.systems.postprocess import postprocess
+from multifocal.systems.system import WEIGHTS, FitJob, Prediction, System
+from multifocal.volumes import Volume, restore
+from multifocal.weights import read_weights
+
+LOG = "log.csv"
+
+
+@KINDS.register("network")
+class NetworkSystem(System):
+    """A trained network with its recipe.
+
+    Args:
+        recipe: what it was trained by.
+        network: with its weights.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> recipe = recipes.load("default", overrides=["network.options.features=[2,4,4,4]"])
+        >>> network = networks.build("unet3d", in_channels=3, **recipe.network.options)
+        >>> NetworkSystem(recipe, network).dimensions
+        3
+    """
+
+    recipe_type = NetworkRecipe
+    has_probabilities = True
+    changes_after_training = ("inference.",)
+
+    def __init__(self, recipe: NetworkRecipe, network: Padded) -> None:
+        super().__init__(recipe)
+        self.dimensions = networks.dimensions(recipe.network.name)
+        self.network = network.to(memory_format=MEMORY_FORMATS[self.dimensions]).eval()  # type: ignore[call-overload]
+
+    def predict(self, case: Case) -> Prediction:
+        """Return the mask of a case on its own grid.
+
+        Args:
+            case: with the maps that the recipe names.
+
+        Returns:
+            The mask and the probability.
+
+        Raises:
+            UserError: a map is missing, cannot be read, or has other dimensions than the network.
+        """
+        return self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
+
+    def predict_prepared(self, prepared: Prepared) -> Prediction:
+        """Return the mask of a prepared case on its source's own grid.
+
+        Args:
+            prepared: by this recipe's preprocessing.
+
+        Returns:
+            The mask and the probability.
+
+        Raises:
+            UserError: it has other dimensions than the network.
+        """
+        if prepared.inside.ndim < self.dimensions:
+            raise UserError(
+                f"case {prepared.name}: is {prepared.inside.ndim}D, but the network {self.recipe.network.name} "
+                f"is {self.dimensions}D"
+            )
+        device = next(self.network.parameters()).device
+        found = probabilities(
+            self.network,
+            prepared,
+            dimensions=self.dimensions,
+            settings=self.recipe.inference,
+            autocast=autocast_type(self.recipe.training.precision, device),
+        )
+        probability = restore(Volume(found, prepared.geometry), prepared.native, interpolation="linear")
+        return Prediction(*postprocess(probability, self.recipe.inference.postprocess, brain=prepared.native_brain))
+
+    @classmethod
+    def load(cls, recipe: NetworkRecipe, folder: Path | None, *, device: str) -> Self:
+        """Return the network of a finished run folder.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder.
+            device: what to compute on.
+
+        Returns:
+            The system, ready to predict.
+
+        Raises:
+            UserError: the weights are no safetensors file, or do not fit the recipe.
+        """
+        if folder is None:
+            raise UserError(f"recipe {recipe.name} needs training; `multifocal train` comes first")
+        network = networks.build(
+            recipe.network.name, in_channels=len(recipe.preprocessing.channels), **recipe.network.options
+        )
+        state = read_weights(folder / WEIGHTS)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(f"{folder / WEIGHTS}: does not fit the network of recipe.yaml") from error
+        return cls(recipe, network.to(choose_device(device)))
+
+    @classmethod
+    def fit(cls, recipe: NetworkRecipe, job: FitJob) -> None:
+        """Train the network by gradient descent.
+
+        Args:
+            recipe: what to train.
+            job: on what, where, and with what help.
+
+        Raises:
+            UserError: whatever training raises.
+        """
+        job.train_network(recipe)
+
+    @classmethod
+    def facts(cls, recipe: NetworkRecipe, folder: Path) -> Mapping[str, Any]:
+        """Return what the log of a run says of its time, its epochs, and which of them was best.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder.
+
+        Returns:
+            `seconds`, `epochs`, `best_epoch` (None where the last one counts) and `step_ms` (median).
+        """
+        with (folder / LOG).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        best, monitor = None, recipe.training.monitor
+        if monitor:
+            scores = [(float(row[f"val/{monitor}"]), int(row["epoch"])) for row in rows if row.get(f"val/{monitor}")]
+            sign = -1 if METRICS[monitor].best == "highest" else 1
+            best = min(scores, key=lambda score: (sign * score[0], score[1]))[1]
+        return {
+            "seconds": sum(float(row["seconds"]) for row in rows),
+            "epochs": len(rows),
+            "best_epoch": best,
+            "step_ms": statistics.median(float(row["step_ms"]) for row in rows),
+        }

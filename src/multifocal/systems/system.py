@@ -1,0 +1,149 @@
+"""What every system is: a way from a case to a mask, whatever is between them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from multifocal.cohorts import Case, Cohort, Fold
+from multifocal.errors import UserError
+from multifocal.recipes import Recipe
+from multifocal.volumes import Volume
+
+WEIGHTS, MEMBERS = "weights.safetensors", "members"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a system finds in a case, on the case's own grid.
+
+    Args:
+        mask: uint8, 1 in lesions.
+        probability: float32 from 0 to 1; None where the system has none.
+
+    Example:
+        >>> import numpy as np
+        >>> from multifocal.volumes import Geometry
+        >>> mask = Volume(np.ones((2, 2), np.uint8), Geometry((2, 2), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0)))
+        >>> Prediction(mask, None).mask.array.sum()
+        np.uint64(4)
+    """
+
+    mask: Volume
+    probability: Volume | None
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """What a system is fitted on, where, and with what help.
+
+    Args:
+        cohort: where the cases are.
+        split: which of them train and validate.
+        out: the run folder; what is there already is to be continued.
+        device: "auto", "cpu", "cuda", ….
+        train_network: trains a network's recipe by gradient descent into `out`.
+        fit_member: fits another recipe, on the same cases, into a folder inside `out`; one that is finished is left.
+        validate: scores a fitted system on the validation cases, into `out`.
+    """
+
+    cohort: Cohort
+    split: Fold
+    out: Path
+    device: str
+    train_network: Callable[[Any], None]
+    fit_member: Callable[[Recipe, Path], None]
+    validate: Callable[["System"], None]
+
+
+class System(ABC):
+    """A way from a case to a mask. A new kind is one file in `multifocal/systems`, registered in `recipes.KINDS`.
+
+    Args:
+        recipe: what it was made by.
+
+    Attributes:
+        recipe_type: the class of its recipes: what a recipe of this kind may say.
+        has_probabilities: whether its predictions have any.
+        changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
+
+    Example:
+        >>> from multifocal.systems import load_model
+        >>> system = load_model("zadc-threshold")
+        >>> system.has_probabilities, system.recipe.name
+        (False, 'zadc-threshold')
+    """
+
+    recipe_type: ClassVar[type[Recipe]]
+    has_probabilities: bool = False
+    changes_after_training: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, recipe: Any) -> None:
+        self.recipe = recipe
+
+    @abstractmethod
+    def predict(self, case: Case) -> Prediction:
+        """Return the mask of a case on its own grid.
+
+        Args:
+            case: with the maps that the recipe names; its label is not looked at.
+
+        Returns:
+            The mask, and the probability where there is one.
+
+        Raises:
+            UserError: a map is missing, cannot be read, or does not fit the others.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, recipe: Any, folder: Path | None, *, device: str) -> Self:
+        """Return the system of a finished run folder, or of a recipe that needs no training.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder; None for a recipe that needs no training.
+            device: what to compute on.
+
+        Returns:
+            The system, ready to predict.
+
+        Raises:
+            UserError: a file is missing, or does not fit the recipe.
+        """
+
+    @classmethod
+    def fit(cls, recipe: Any, job: FitJob) -> None:
+        """Fit the system into its run folder, or go on with it there.
+
+        Args:
+            recipe: what to fit.
+            job: on what, where, and with what help.
+
+        Raises:
+            UserError: a case cannot be used, or a file cannot be written.
+        """
+        raise UserError(f"recipe {recipe.name} needs no training; predict with it")
+
+    @classmethod
+    def is_fitted(cls, recipe: Any, folder: Path) -> bool:
+        """Return whether a run folder holds all that `load` needs.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder.
+        """
+        del recipe
+        return (folder / WEIGHTS).is_file()
+
+    @classmethod
+    def facts(cls, recipe: Any, folder: Path) -> Mapping[str, Any]:
+        """Return what fitting took: `seconds`, and where there were epochs `epochs`, `best_epoch` and `step_ms`.
+
+        Args:
+            recipe: the run's.
+            folder: the run folder.
+        """
+        del recipe, folder
+        return {"seconds": 0.0}
