@@ -15,7 +15,10 @@ test-all: $(VENV)/.browser
 	$(BIN)/python -m pytest -m ""
 
 lint: $(VENV)/.ready
-	$(BIN)/ruff check . && $(BIN)/ruff format --check src tests tools && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check src tests tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pydoclint --quiet --config pyproject.toml src/multifocal
 
 bench: $(VENV)/.ready
 	$(BIN)/python tools/bench_augment.py

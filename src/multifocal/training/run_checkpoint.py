@@ -59,6 +59,11 @@ class RunCheckpoint(Checkpoint):
         self._steps: list[float] = []
         self._events = _EventLog(folder)
 
+    @property
+    def state_key(self) -> str:
+        """What its state is called in `resume.safetensors`, whatever this class is called: older runs go on."""
+        return "Keeper"
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the epoch's clock."""
         self._started = self._stepped = time.monotonic()
