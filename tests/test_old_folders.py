@@ -1,7 +1,8 @@
 """What commit 8a783c5 wrote is still read and gone on with: runs, evaluations, studies (`make.py` made them).
 
-Only the command line is used, so that this outlives any rebuilding. Where torch or the processor is another than what
-wrote the folders, the last bits of a training may differ: there, numbers are compared within a tolerance.
+Only the command line and public functions are used, so that this outlives any rebuilding. Where torch or the processor
+is another than what wrote the folders, the last bits of a training may differ: there, numbers are compared within a
+tolerance.
 """
 
 import csv
@@ -10,7 +11,9 @@ import json
 import shutil
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +50,11 @@ def said(command: str) -> int:
     return left.value.code or 0
 
 
+def public(name: str, module: str) -> Any:
+    """Return a public function: the package's own where it has one, else a module's."""
+    return getattr(import_module("multifocal"), name, None) or getattr(import_module(module), name)
+
+
 def voxels(folder: str) -> dict[str, str]:
     images = {path.name: SimpleITK.ReadImage(str(path)) for path in sorted(Path(folder).glob("*.mha"))}
     return {
@@ -67,6 +75,15 @@ def check_voxels(folder: str, told: dict[str, str]) -> None:
 def test_a_finished_run_predicts_the_masks_it_predicted():
     assert said("predict run cohort --out masks --device cpu --probabilities") == 0
     check_voxels("masks", TOLD["masks"])
+
+
+def test_a_finished_run_is_loaded_in_python():
+    case = public("open_cohort", "multifocal.cohorts")("cohort").case("PHANTOM_005-VISIT_01")
+    mask = public("load_model", "multifocal.inference")("run", device="cpu").predict(case).mask.array
+    assert mask.shape == case.label.read().geometry.size
+    if SAME_BITS:  # SimpleITK, by which the hash was taken, counts the axes backwards
+        found = hashlib.sha256(np.ascontiguousarray(mask.T).tobytes()).hexdigest()
+        assert found == TOLD["masks"]["PHANTOM_005-VISIT_01_lesion.mha"]
 
 
 def test_a_finished_run_is_not_trained_again(capfd):
@@ -95,6 +112,19 @@ def test_an_evaluation_is_compared_with_one_of_today():
     means = {(row["group"], row["method"], row["metric"]): row["mean"] for row in rows("comparison/table.csv")}
     old = json.loads(Path("scores/summary.json").read_text(encoding="utf-8"))["overall"]["metrics"]
     assert float(means["all", "old", "dice"]) == pytest.approx(old["dice"]["mean"], rel=1e-12)
+
+
+def test_an_evaluation_that_was_stopped_is_finished(capfd):
+    """Cases are kept for the place and the version that scored them; elsewhere they are scored again."""
+    assert Path("stopped/unfinished.jsonl").is_file()
+    assert said("predict zadc-threshold cohort --out masks-of-the-stopped") == 0
+    capfd.readouterr()
+    assert said("evaluate masks-of-the-stopped cohort --out stopped") == 0
+    assert "1 kept cases are of other settings or files" in capfd.readouterr().err
+    assert said("evaluate masks-of-the-stopped cohort --out in-one-go") == 0
+    for name in ("cases.csv", "lesions.csv", "summary.json"):
+        assert Path("stopped", name).read_bytes() == Path("in-one-go", name).read_bytes()
+    assert not Path("stopped/unfinished.jsonl").exists()
 
 
 def test_an_evaluation_is_not_overwritten(capfd):
