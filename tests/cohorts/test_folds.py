@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from multifocal.cohorts import Case, Cohort, Fold, Folds, ImageFile, dataset_folds, make_folds, stratum
+from multifocal.cohorts import Case, Cohort, Fold, Folds, ImageFile, dataset_folds, make_folds, read_fold, stratum
 from multifocal.errors import UserError
 
 SCAN = {"adc": ImageFile(Path("adc.mha"))}
@@ -111,7 +111,9 @@ def saved(tmp_path):
 
 def test_there_and_back(saved):
     cohort, folds, path = saved
-    assert Folds.load(path) == folds
+    assert Folds.load(path) == Folds.load(str(path)) == folds
+    folds.save(str(path))
+    assert read_fold(cohort, folds=str(path), fold=1) == read_fold(cohort, folds=path, fold=1) == folds.folds[1]
     assert json.loads(path.read_text())["cohort"] == "demo"
     with pytest.raises(ValidationError):
         folds.seed = 4

@@ -4,7 +4,7 @@ from torch import nn
 
 from multifocal import networks
 from multifocal.errors import UserError
-from multifocal.networks import registry
+from multifocal.networks import NETWORKS
 
 
 def test_names_dimensions_and_descriptions():
@@ -47,8 +47,42 @@ def test_options_that_do_not_fit_together():
         networks.build("unet3d", in_channels=1, features=[8, 16], dropout=[0.1])
 
 
+@pytest.mark.parametrize(
+    "options", [{"features": [8, 16], "dropout": [0.1]}, {"features": [8]}, {"dropout": [0.1] * 5}]
+)
+def test_options_that_do_not_fit_together_are_found_without_building(options, monkeypatch):
+    networks.names()
+    monkeypatch.setattr(nn.Module, "__init__", None)
+    with pytest.raises(
+        UserError, match=r"^network unet3d: features=\[.* expected two lists of one length, at least 2$"
+    ):
+        networks.check_options("unet3d", options)
+    with pytest.raises(UserError, match=r"^network unet3d: features=\["):
+        networks.build("unet3d", in_channels=1, **options)
+
+
+def test_a_check_of_ones_own(monkeypatch):
+    networks.names()
+    monkeypatch.setattr(NETWORKS, "_things", dict(NETWORKS._things))
+
+    def even(*, width: int = 2) -> None:
+        if width % 2:
+            raise ValueError(f"width={width}: expected an even number")
+
+    @networks.register("even", dimensions=2, check=even)
+    def build(*, in_channels: int, out_channels: int, width: int = 2) -> nn.Module:
+        raise AssertionError
+
+    networks.check_options("even", {})
+    with pytest.raises(UserError, match="^network even: width=3: expected an even number$"):
+        networks.check_options("even", {"width": 3})
+    with pytest.raises(UserError, match="options of network even: width: Input should be a valid integer"):
+        networks.check_options("even", {"width": "3"})
+
+
 def test_a_network_of_ones_own_and_no_name_twice(monkeypatch):
-    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+    networks.names()
+    monkeypatch.setattr(NETWORKS, "_things", dict(NETWORKS._things))
 
     @networks.register("mean", dimensions=3)
     class Mean(nn.Module):

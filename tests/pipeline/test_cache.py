@@ -37,7 +37,7 @@ def case(case_in, tmp_path):
 
 
 def test_what_comes_out_is_what_was_prepared(case, tmp_path):
-    found, expected = Cache(tmp_path / "cache", SETTINGS).get(case), prepare(case, SETTINGS)
+    found, expected = Cache(str(tmp_path / "cache"), SETTINGS).get(case), prepare(case, SETTINGS)
     assert (found.name, found.geometry, found.native) == (expected.name, expected.geometry, expected.native)
     for name in ARRAYS:
         one, other = getattr(found, name), getattr(expected, name)

@@ -5,13 +5,20 @@ from multifocal.cohorts.check import CaseReport, check_case, check_cohort
 from multifocal.cohorts.fetch import fetch_bonbid
 from multifocal.cohorts.fingerprint import case_fingerprint, fingerprint
 from multifocal.cohorts.folds import Fold, Folds, dataset_folds, make_folds, read_fold
-from multifocal.cohorts.layouts import layout_names
+from multifocal.cohorts.layouts import LAYOUTS, Problem, layout_names
+from multifocal.cohorts.lesion_burden import (
+    STRATA,
+    Stratum,
+    brain_mask,
+    lesion_share,
+    lesion_share_of,
+    lesion_shares,
+    stratum,
+)
 from multifocal.cohorts.opening import Survey, open_cohort, survey
-from multifocal.cohorts.problems import Problem
-from multifocal.cohorts.shares import lesion_share, lesion_shares
-from multifocal.cohorts.strata import STRATA, stratum
 
 __all__ = [
+    "LAYOUTS",
     "STRATA",
     "Case",
     "CaseReport",
@@ -20,7 +27,9 @@ __all__ = [
     "Folds",
     "ImageFile",
     "Problem",
+    "Stratum",
     "Survey",
+    "brain_mask",
     "case_fingerprint",
     "check_case",
     "check_cohort",
@@ -29,6 +38,7 @@ __all__ = [
     "fingerprint",
     "layout_names",
     "lesion_share",
+    "lesion_share_of",
     "lesion_shares",
     "make_folds",
     "open_cohort",

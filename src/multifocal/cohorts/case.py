@@ -17,7 +17,11 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image on disk: a file, or one component (colour channel) of it.
+    """One image on disk: a file, or one component of it.
+
+    Attributes:
+        path: the file.
+        component: which of its components (colour channels), from 0; None for a file that has one.
 
     Example:
         >>> ImageFile(Path("scan.png"), component=0).component
@@ -28,17 +32,38 @@ class ImageFile:
     component: int | None = None
 
     def read(self) -> Volume:
-        """Return the image; raises `UserError` when the file cannot be read."""
+        """Return the image.
+
+        Returns:
+            Voxels and grid.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
         return read(self.path, component=self.component)
 
     def geometry(self) -> Geometry:
-        """Return the grid of the image from the header alone."""
+        """Return the grid of the image from the header alone.
+
+        Returns:
+            The grid.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
         return read_geometry(self.path)
 
 
 @dataclass(frozen=True)
 class Case:
     """One visit of one subject: its images by map name, and its label when there is one.
+
+    Attributes:
+        name: of the case; it becomes part of file names.
+        subject: who was scanned; all visits of a subject stay together in folds.
+        images: the files by map name, such as "adc", on one grid.
+        label: the lesions, or None.
+        split: the dataset's own part for it ("train", "val", "test"), or None.
 
     Raises:
         UserError: the name of the case or of a map could not be a file name, or there is no image.
@@ -67,6 +92,13 @@ class Case:
 @dataclass(frozen=True)
 class Cohort:
     """Cases with the same maps and one kind of label: "binary" masks, or "instances" (1 ... n, 0 is background).
+
+    Attributes:
+        name: of the cohort.
+        root: its folder.
+        layout: name of the layout it was read in.
+        cases: the cases.
+        label_kind: what the labels hold.
 
     Raises:
         UserError: two cases have one name, or a case lacks a map that another one has.
@@ -104,7 +136,17 @@ class Cohort:
         return tuple(self.cases[0].images) if self.cases else ()
 
     def case(self, name: str) -> Case:
-        """Return the case of that name; raises `UserError` when there is none."""
+        """Return the case of that name.
+
+        Args:
+            name: of the case.
+
+        Returns:
+            The case.
+
+        Raises:
+            UserError: there is none; it names the nearest.
+        """
         for case in self.cases:
             if case.name == name:
                 return case
@@ -113,7 +155,17 @@ class Cohort:
         raise UserError(f"cohort {self.name}: no case '{name}'; {hint}")
 
     def subset(self, names: Iterable[str]) -> "Cohort":
-        """Return the cohort of the named cases, in the order of the names."""
+        """Return the cohort of the named cases.
+
+        Args:
+            names: of the cases.
+
+        Returns:
+            A cohort in the order of the names.
+
+        Raises:
+            UserError: there is no such case, or one is named twice.
+        """
         return replace(self, cases=tuple(self.case(name) for name in names))
 
     def __len__(self) -> int:

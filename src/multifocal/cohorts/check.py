@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,14 +12,20 @@ from itertools import combinations
 import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort, ImageFile, LabelKind
-from multifocal.cohorts.intensities import image_complaints, label_complaints
+from multifocal.cohorts.layouts.layout_result import Problem, Severity
+from multifocal.cohorts.lesion_burden import Stratum, brain_mask, lesion_share_of, stratum
 from multifocal.cohorts.opening import Survey
-from multifocal.cohorts.problems import Problem, Severity
-from multifocal.cohorts.shares import brain_mask
-from multifocal.cohorts.strata import Stratum, stratum
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.volumes import Geometry, Volume, axis_codes
+
+# Median ADC of a living brain in 1e-6 mm²/s: neonatal white matter reaches 2000, severe injury stays above 300.
+ADC_MEDIAN = (300.0, 4000.0)
+_ADC_UNITS = {"1e-3 mm²/s": 1e3, "mm²/s": 1e6}
+# BONBID-HIE clips Z-ADC to ±10; interpolation may overshoot a little.
+ZADC_LIMIT = 10.5
+
+Complaint = tuple[Severity, str]
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class CaseReport:
         components: connected components of a binary label (full connectivity), or instances of a label map.
         stratum: the stratum of the share.
         problems: everything wrong with the case's files.
+
+    Example:
+        >>> CaseReport("S1", size=(128, 128, 24)).share is None
+        True
     """
 
     name: str
@@ -52,7 +62,21 @@ class CaseReport:
 
 
 def check_case(case: Case, *, label_kind: LabelKind = "binary") -> CaseReport:
-    """Read and measure one case; whatever is wrong with it is in the report, not raised."""
+    """Read and measure one case; whatever is wrong with it is in the report, not raised.
+
+    Args:
+        case: the case.
+        label_kind: what its label holds: "binary" masks, or "instances" that are numbered.
+
+    Returns:
+        The report.
+
+    Example:
+        >>> from pathlib import Path
+        >>> report = check_case(Case("S1", "S1", {"adc": ImageFile(Path("none.mha"))}))
+        >>> [str(problem) for problem in report.problems]
+        ['case S1: none.mha: no such file; check the path']
+    """
     return _examine(case, label_kind=label_kind)[0]
 
 
@@ -66,8 +90,17 @@ def check_cohort(
         workers: threads that read.
         done: called with each report as it is ready (before images are compared between cases).
 
+    Returns:
+        A report for each case, in their order.
+
     Raises:
         UserError: fewer than 1 worker.
+
+    Example:
+        >>> from pathlib import Path
+        >>> cases = (Case("S1", "S1", {"adc": ImageFile(Path("none.mha"))}),)
+        >>> [report.name for report in check_cohort(Cohort("demo", Path("."), "manifest", cases))]
+        ['S1']
     """
     if workers < 1:
         raise UserError(f"workers is {workers}; expected 1 or more")
@@ -83,6 +116,59 @@ def check_cohort(
             if done:
                 done(report)
     return _with_duplicates(reports, owners)
+
+
+def image_complaints(name: str, array: np.ndarray) -> Iterator[Complaint]:
+    """Find what is wrong with the values of one map: empty, constant, broken, in another unit than its map's.
+
+    Args:
+        name: of the map; "adc" and "zadc" are also held to their units.
+        array: `(*spatial)`.
+
+    Yields:
+        Complaint: severity and text.
+
+    Example:
+        >>> list(image_complaints("adc", np.zeros((3, 3))))
+        [('error', 'empty brain: every voxel is 0; replace the image')]
+    """
+    broken = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if broken:
+        yield "error", f"{broken} voxels are NaN or infinite; replace the image"
+    brain = array[brain_mask(array)]
+    if brain.size == 0:
+        yield "error", "empty brain: every voxel is 0; replace the image"
+    elif brain.min() == brain.max():
+        yield "error", f"constant image: every voxel that is not 0 is {brain.flat[0]:g}; replace the image"
+    elif name == "adc":
+        yield from _adc_complaints(brain)
+    elif name == "zadc":
+        yield from _zadc_complaints(brain)
+
+
+def label_complaints(array: np.ndarray, *, instances: bool) -> Iterator[Complaint]:
+    """Find what is wrong with the values of a label.
+
+    Args:
+        array: `(*spatial)`.
+        instances: whether it numbers its lesions 0, 1, 2, ...; a binary mask holds 0 and 1.
+
+    Yields:
+        Complaint: severity and text.
+
+    Example:
+        >>> list(label_complaints(np.array([0, 255]), instances=False))
+        [('error', 'the label holds 255; expected only 0 and 1 (a binary label)')]
+    """
+    if not np.isfinite(array).all():
+        yield "error", "the label holds NaN or infinite values; replace it"
+        return
+    values = np.unique(array)
+    wrong = values[(values < 0) | (values != np.round(values))] if instances else values[(values != 0) & (values != 1)]
+    if wrong.size:
+        listed = ", ".join(f"{value:g}" for value in wrong[:5]) + (", ..." if wrong.size > 5 else "")
+        expected = "whole numbers from 0" if instances else "only 0 and 1 (a binary label)"
+        yield "error", f"the label holds {listed}; expected {expected}"
 
 
 def _examine(case: Case, *, label_kind: LabelKind) -> tuple[CaseReport, dict[str, str]]:
@@ -145,7 +231,7 @@ def _measure(
     outside = int(np.count_nonzero(lesion & ~brain))
     if outside:
         note("warning", f"{outside} of {voxels} lesion voxels lie outside the brain")
-    share = voxels / int(np.count_nonzero(brain))
+    share = lesion_share_of(lesion, brain)
     return replace(report, share=share, stratum=stratum(share))
 
 
@@ -166,3 +252,23 @@ def _with_duplicates(reports: Sequence[CaseReport], owners: dict[str, dict[str, 
                 text = f"{name}: the same voxels as case {', '.join(others)}; remove the copy"
                 shared[case].append(Problem("warning", text, case))
     return [replace(report, problems=(*report.problems, *shared[report.name])) for report in reports]
+
+
+def _adc_complaints(brain: np.ndarray) -> Iterator[Complaint]:
+    median = float(np.median(brain))
+    low, high = ADC_MEDIAN
+    if not low <= median <= high:
+        guess = next((unit for unit, factor in _ADC_UNITS.items() if low <= median * factor <= high), None)
+        cure = f"it looks like {guess}: multiply it by {_ADC_UNITS[guess]:g}" if guess else "convert it"
+        yield "error", f"brain median {median:.3g}; ADC is expected in 1e-6 mm²/s ({low:g} to {high:g}); {cure}"
+    negative = int(np.count_nonzero(brain < 0))
+    if negative:
+        yield "warning", f"{negative} voxels are negative (down to {brain.min():g}): noise, or a wrong sign"
+
+
+def _zadc_complaints(brain: np.ndarray) -> Iterator[Complaint]:
+    if brain.min() < -ZADC_LIMIT or brain.max() > ZADC_LIMIT:
+        yield "warning", f"values from {brain.min():g} to {brain.max():g}; Z-ADC is expected clipped to ±10"
+    if brain.min() >= 0 or brain.max() <= 0:
+        sign = "negative" if brain.min() >= 0 else "positive"
+        yield "warning", f"no voxel is {sign}; a Z-score has both signs"

@@ -1,13 +1,14 @@
-"""BONBID-HIE from Zenodo, with its licence and its hashes."""
+"""BONBID-HIE from Zenodo, with its licence and its hashes: a download goes on where it stopped."""
 
+import logging
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from multifocal.cohorts.case import SPLITS, Split
-from multifocal.cohorts.download import download
 from multifocal.cohorts.unzip import unzip
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import read_json, write_error, write_json
@@ -19,11 +20,19 @@ LICENCE = (
 )
 CITATION = "Cite: Bao et al., Scientific Data 12:53 (2025), doi:10.1038/s41597-024-03986-7."
 RECORD = "SOURCE.json"
+CHUNK = 1 << 16
+_TIMEOUT = (30, 60)
+_AGAIN = {429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A ZIP file of the record: its name less ".zip" (which is also the folder it becomes) and its SHA-256."""
+    """A ZIP file of the record.
+
+    Attributes:
+        name: less ".zip"; it is also the folder that the archive becomes.
+        sha256: its hash, in hex.
+    """
 
     name: str
     sha256: str
@@ -63,11 +72,61 @@ def fetch_bonbid(
     Raises:
         UserError: an unknown part, a failed download or a wrong hash, an archive that is refused, or a folder of that
             name that was not fetched whole.
+
+    Example:
+        >>> fetch_bonbid("data", parts=["training"])
+        Traceback (most recent call last):
+        multifocal.errors.UserError: unknown part 'training'; did you mean 'train'? Choose from: train, val, test
     """
     for part in parts:
         if part not in archives:
             raise unknown_name("part", part, archives)
     return [_fetch(Path(out), archives[part], base_url=base_url, progress=progress) for part in dict.fromkeys(parts)]
+
+
+def download(
+    url: str,
+    path: str | Path,
+    *,
+    sha256: str,
+    progress: Callable[[int, int | None], None] | None = None,
+    attempts: int = 5,
+    pause: float = 2.0,
+) -> None:
+    """Download a file, or finish a download that broke; does nothing when the file is there with the right hash.
+
+    What has arrived is kept in `path` + ".part", and asked for no more (HTTP Range) where the server allows it.
+
+    Args:
+        url: where it lies.
+        path: where it goes; appears only when the hash is right.
+        sha256: the hash, in hex.
+        progress: called as bytes arrive, with the bytes so far and in all (None: the server does not say).
+        attempts: connections in a row that may fail without a byte.
+        pause: seconds to wait after the first failed connection, then twice and three times as long.
+
+    Raises:
+        UserError: the server refuses, the connection keeps breaking, the hash is wrong (what arrived is removed), or
+            the file cannot be written.
+    """
+    path = Path(path)
+    import pooch  # it loads requests; only who downloads should wait for that
+
+    pooch.get_logger().setLevel(logging.WARNING)
+
+    def downloader(url: str, output_file: str, _: object) -> None:
+        part = path.with_name(path.name + ".part")
+        _finish(url, part, progress, attempts, pause)
+        part.replace(output_file)
+
+    try:
+        pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=downloader)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{url}: what arrived has another SHA-256 than {sha256} and was removed; try again") from error
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _fetch(
@@ -113,3 +172,61 @@ def _check_whole(folder: Path, archive: Archive) -> None:
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
             raise UserError(f"{path}: missing or changed since it was fetched; {cure}")
+
+
+def _finish(
+    url: str, part: Path, progress: Callable[[int, int | None], None] | None, attempts: int, pause: float
+) -> None:
+    """Connect until the file is whole; a connection that brought something resets the count of failures."""
+    from requests import RequestException
+
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _connect(url, part, progress):
+                return
+            reason = "the server is busy"
+        except RequestException as error:
+            reason = type(error).__name__
+        after = part.stat().st_size if part.exists() else 0
+        failures = 0 if after > before else failures + 1
+        if failures >= attempts:
+            raise UserError(f"{url}: the download broke after {after} bytes ({reason}); run again to go on from there")
+        time.sleep(pause * max(failures, 1))
+
+
+def _connect(url: str, part: Path, progress: Callable[[int, int | None], None] | None) -> bool:
+    """Ask for the bytes still missing and append them; say whether the file is now whole."""
+    import requests
+
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"} if start else {"Accept-Encoding": "identity"}
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if response.status_code in _AGAIN:
+            return False
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            # Nothing is missing, or the part is no part of this file: the hash, or the next attempt, will tell.
+            if response.headers.get("Content-Range") == f"bytes */{start}":
+                return True
+            part.unlink()
+            return False
+        if not response.ok:
+            raise UserError(f"{url}: the server answers {response.status_code} {response.reason}; check the address")
+        if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            mode = "ab"
+        else:
+            mode, start = "wb", 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        free = shutil.disk_usage(part.parent).free
+        if total and total - start > free:
+            raise UserError(f"{part.parent}: the download needs {total - start} bytes, {free} are free; make room")
+        done = start
+        with part.open(mode) as file:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(done, total)
+    return True

@@ -14,8 +14,25 @@ def case_fingerprint(case: Case) -> str:
 
     The case's name is not part of it: equal contents have equal fingerprints.
 
+    Args:
+        case: the case.
+
+    Returns:
+        64 hexadecimal digits.
+
     Raises:
         UserError: a file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from multifocal.cohorts import ImageFile
+        >>> from multifocal.volumes import Geometry, Volume, write
+        >>> file = Path(tempfile.mkdtemp()) / "adc.png"
+        >>> write(file, Volume(np.eye(4, dtype=np.uint8), Geometry((4, 4), (1, 1), (0, 0), (1, 0, 0, 1))))
+        >>> scan = {"adc": ImageFile(file)}
+        >>> case_fingerprint(Case("S1", "S1", scan)) == case_fingerprint(Case("S2", "S2", scan))
+        True
     """
     files = dict(sorted(case.images.items()))
     if case.label:
@@ -28,8 +45,18 @@ def case_fingerprint(case: Case) -> str:
 def fingerprint(cohort: Cohort) -> str:
     """Return the SHA-256 (hex) of a cohort: the names and contents of its cases, in any order, under any root.
 
+    Args:
+        cohort: the cohort.
+
+    Returns:
+        64 hexadecimal digits.
+
     Raises:
         UserError: a file cannot be read.
+
+    Example:
+        >>> fingerprint(Cohort("none", Path("."), "manifest", ()))[:8]
+        '4f53cda1'
     """
     parts = sorted([case.name, case_fingerprint(case)] for case in cohort)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

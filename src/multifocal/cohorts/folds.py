@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from multifocal.cohorts.case import Cohort
-from multifocal.cohorts.strata import STRATA, stratum
+from multifocal.cohorts.lesion_burden import STRATA, stratum
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import read_json, write_json
 
@@ -18,7 +18,17 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class Fold(BaseModel):
-    """The names of the cases of one fold."""
+    """The names of the cases of one fold.
+
+    Attributes:
+        train: what the network learns from.
+        validation: what chooses the best epoch; may be empty.
+        test: what it is measured on.
+
+    Example:
+        >>> Fold(train=("a", "b"), validation=(), test=("c",)).test
+        ('c',)
+    """
 
     model_config = _FROZEN
     train: tuple[str, ...]
@@ -30,11 +40,19 @@ class Folds(BaseModel):
     """The folds of one cohort, as kept in a JSON file.
 
     Attributes:
-        scheme: "kfold", "nested" or "dataset", see `make_folds` and `dataset_folds`.
+        scheme: "kfold" or "nested", as drawn by `make_folds`, or "dataset", the dataset's own split.
         seed: what the folds were drawn with; none for the dataset's own split.
         cohort: name of the cohort.
         fingerprint: SHA-256 over the sorted names of its cases.
         folds: the folds.
+
+    Example:
+        >>> from multifocal.cohorts import Case, ImageFile
+        >>> scan = {"adc": ImageFile(Path("adc.mha"))}
+        >>> cohort = Cohort("demo", Path("."), "manifest", tuple(Case(name, name, scan) for name in "abcd"))
+        >>> folds = make_folds(cohort, dict.fromkeys("abcd", 0.0), k=2)
+        >>> len(folds), sorted(folds.fold(0, cohort).train + folds.fold(0, cohort).test)
+        (2, ['a', 'b', 'c', 'd'])
     """
 
     model_config = _FROZEN
@@ -64,12 +82,29 @@ class Folds(BaseModel):
         return len(self.folds)
 
     def save(self, path: str | Path) -> None:
-        """Write the folds as JSON, whole or not at all."""
+        """Write the folds as JSON, whole or not at all.
+
+        Args:
+            path: the file.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         write_json(path, self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: str | Path) -> "Folds":
-        """Read folds; raises `UserError` that names the file and the field when it holds none."""
+        """Read folds.
+
+        Args:
+            path: a file that `save` wrote.
+
+        Returns:
+            The folds.
+
+        Raises:
+            UserError: it holds none; the file and the field are named.
+        """
         try:
             return cls.model_validate(read_json(path))
         except ValidationError as error:
@@ -80,7 +115,14 @@ class Folds(BaseModel):
             ) from error
 
     def fold(self, number: int, cohort: Cohort) -> Fold:
-        """Return fold `number` (from 0) after checking that the file belongs to the cohort.
+        """Return one fold after checking that the file belongs to the cohort.
+
+        Args:
+            number: which fold, from 0.
+            cohort: the cohort they should be of.
+
+        Returns:
+            The fold.
 
         Raises:
             UserError: there is no such fold; the cohort has other cases than the file; or (unless the split is the
@@ -102,8 +144,20 @@ class Folds(BaseModel):
 def read_fold(cohort: Cohort, *, folds: str | Path | None, fold: int | None) -> Fold | None:
     """Return one fold of a fold file, or None when neither is named.
 
+    Args:
+        cohort: the cohort.
+        folds: the file.
+        fold: which of its folds, from 0.
+
+    Returns:
+        The fold.
+
     Raises:
         UserError: only one of file and number is given, the file cannot be read or belongs to another cohort.
+
+    Example:
+        >>> read_fold(Cohort("none", Path("."), "manifest", ()), folds=None, fold=None) is None
+        True
     """
     if (folds is None) != (fold is None):
         raise UserError("--folds FILE and --fold K belong together")
@@ -131,6 +185,9 @@ def make_folds(
         seed: what they are drawn with.
         scheme: "kfold": test = fold i, validation is empty, train = the rest. "nested": test = fold i, validation =
             fold i + 1 (the first after the last), train = the rest.
+
+    Returns:
+        The folds.
 
     Raises:
         UserError: `k` is below 2 (nested: 3) or above the number of subjects, the scheme is unknown, or a case has no
@@ -171,8 +228,21 @@ def make_folds(
 def dataset_folds(cohort: Cohort) -> Folds:
     """Return the dataset's own train/val/test split as one fold.
 
+    Args:
+        cohort: cases with their splits.
+
+    Returns:
+        The fold.
+
     Raises:
         UserError: a case has no split, or none is for training.
+
+    Example:
+        >>> from multifocal.cohorts import Case, ImageFile
+        >>> scan = {"adc": ImageFile(Path("adc.mha"))}
+        >>> cases = tuple(Case(split, split, scan, split=split) for split in ("train", "test"))
+        >>> dataset_folds(Cohort("demo", Path("."), "manifest", cases)).folds
+        (Fold(train=('train',), validation=(), test=('test',)),)
     """
     without = [case.name for case in cohort if case.split is None]
     if without:

@@ -15,7 +15,7 @@ MAX_BYTES = 64 << 30
 _RUBBISH = ("__MACOSX/",)
 
 
-def unzip(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, int]:
+def unzip(archive: str | Path, folder: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, int]:
     """Unpack a ZIP file into a folder that appears only when all of it is there.
 
     A single top folder in the archive is not repeated inside `folder`.
@@ -32,7 +32,16 @@ def unzip(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> dict[st
         UserError: the archive is damaged or encrypted, a member would leave the folder or is not a plain file or
             folder, the whole is larger than `max_bytes` or than the free space, or the folder exists or cannot be
             written.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "scans.zip"
+        >>> with zipfile.ZipFile(file, "w") as made:
+        ...     made.writestr("scans/S1.txt", "one")
+        >>> unzip(file, file.with_suffix(""))
+        {'S1.txt': 3}
     """
+    archive, folder = Path(archive), Path(folder)
     if folder.exists():
         raise UserError(f"{folder}: exists already; move it away or choose another folder")
     working = folder.with_name(f".unpacking-{folder.name}")
@@ -61,10 +70,6 @@ def unzip(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> dict[st
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return sizes
-
-
-def _damaged(archive: Path, error: Exception) -> UserError:
-    return UserError(f"{archive}: damaged or not a ZIP file ({error}); download it again")
 
 
 def _checked(archive: Path, opened: zipfile.ZipFile, folder: Path, max_bytes: int) -> list[zipfile.ZipInfo]:
@@ -101,3 +106,7 @@ def _refusal(info: zipfile.ZipInfo) -> str | None:
     if info.flag_bits & 0x1:
         return "it is encrypted"
     return None
+
+
+def _damaged(archive: Path, error: Exception) -> UserError:
+    return UserError(f"{archive}: damaged or not a ZIP file ({error}); download it again")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from multifocal.cohorts.strata import STRATA
+from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import UserError
 from multifocal.files import read_json
 from multifocal.metrics.bins import VOLUME_BINS

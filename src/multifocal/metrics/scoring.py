@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from multifocal.cohorts.case import Case
-from multifocal.cohorts.shares import brain_mask
-from multifocal.cohorts.strata import stratum
+from multifocal.cohorts.lesion_burden import brain_mask, stratum
 from multifocal.errors import UserError
 from multifocal.metrics.bins import volume_bin
 from multifocal.metrics.case import score_case

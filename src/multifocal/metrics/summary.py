@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from multifocal.cohorts.strata import STRATA
+from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import unknown_name
 from multifocal.metrics.bins import summarize_bins
 from multifocal.metrics.catalogue import METRICS, Metric

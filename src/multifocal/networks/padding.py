@@ -13,6 +13,12 @@ class Padded(nn.Module):
 
     Args:
         network: a module with an attribute `multiple`.
+
+    Example:
+        >>> network = nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2))
+        >>> network.multiple = 2
+        >>> Padded(network)(torch.ones(1, 1, 3, 5)).shape
+        torch.Size([1, 1, 3, 5])
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -21,7 +27,14 @@ class Padded(nn.Module):
         self.multiple: int = int(network.multiple)  # type: ignore[arg-type]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map `(B, C, *spatial)` to `(B, K, *spatial)` logits."""
+        """Map images of any size to logits of that size.
+
+        Args:
+            images: `(B, C, *spatial)`.
+
+        Returns:
+            Logits `(B, K, *spatial)`.
+        """
         size = images.shape[2:]
         extra = [-length % self.multiple for length in size]
         if all(length <= self.multiple for length in size):

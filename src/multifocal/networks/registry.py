@@ -1,62 +1,163 @@
 """Networks by name, with options checked before anything is built."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from multifocal.config import check_arguments
-from multifocal.errors import UserError, unknown_name
+from multifocal.errors import UserError
 from multifocal.networks.padding import Padded
+from multifocal.registry import Registry
 
 Builder = Callable[..., nn.Module]
-_BUILDERS: dict[str, tuple[Builder, int]] = {}
+_GIVEN = ("in_channels", "out_channels")
 
 
-def register(name: str, *, dimensions: int) -> Callable[[Builder], Builder]:
-    """Return a decorator that makes a builder known by name, for images of so many dimensions.
+@dataclass(frozen=True)
+class Network:
+    """An architecture that can be built by name.
 
-    The module it builds has an attribute `multiple`: the sizes it accepts are multiples of it.
+    Attributes:
+        builder: a function or class with the keyword arguments `in_channels`, `out_channels` and the options. The
+            module it makes has an attribute `multiple`: the sizes it accepts are multiples of it.
+        dimensions: 2 or 3: what kind of image it takes.
+        check: called with the options; raises ValueError for options that do not fit together. None checks nothing.
+    """
+
+    builder: Builder
+    dimensions: int
+    check: Callable[..., None] | None = None
+
+
+NETWORKS: Registry[Network] = Registry(
+    "network",
+    package="multifocal.networks",
+    group="multifocal.networks",
+    callable_of=lambda network: network.builder,
+)
+
+
+def register(name: str, *, dimensions: int, check: Callable[..., None] | None = None) -> Callable[[Builder], Builder]:
+    """Return a decorator that makes a builder known by name.
+
+    Args:
+        name: what users write in a recipe.
+        dimensions: 2 or 3: what kind of image the network takes.
+        check: called with the options a user gave; raises ValueError for options that do not fit together. So they are
+            refused without a network being built.
+
+    Returns:
+        The decorator, which gives back the builder: a function or class with the keyword arguments `in_channels`,
+        `out_channels` and the options. What it builds maps `(B, in_channels, *spatial)` to logits
+        `(B, out_channels, *spatial)` and has an attribute `multiple`: the sizes it accepts are multiples of it.
+
+    Raises:
+        ValueError: the name is taken (when the decorator is called).
+
+    Example:
+        >>> _ = names()
+        >>> @register("unet3d", dimensions=3)
+        ... class Mine(nn.Module):
+        ...     pass
+        Traceback (most recent call last):
+        ValueError: network name 'unet3d' is taken by multifocal.networks.unet3d.UNet3d
     """
 
     def add(builder: Builder) -> Builder:
-        if name in _BUILDERS:
-            raise ValueError(f"network name {name!r} is taken by {_BUILDERS[name][0].__qualname__}")
-        _BUILDERS[name] = (builder, dimensions)
+        NETWORKS.register(name, Network(builder, dimensions, check))
         return builder
 
     return add
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all networks.
+    """Return the names of all networks, sorted.
+
+    Returns:
+        The names.
 
     Example:
-        >>> names()
-        ('unet3d', 'unetpp')
+        >>> "unet3d" in names()
+        True
     """
-    return tuple(sorted(_BUILDERS))
+    return tuple(sorted(NETWORKS))
 
 
 def describe(name: str) -> str:
-    """Return the first line of a network's description."""
-    return (inspect.getdoc(_builder(name)[0]) or "").splitlines()[0]
+    """Return the first line of a network's description.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        One line of text.
+
+    Raises:
+        UserError: there is no such network.
+
+    Example:
+        >>> describe("unet3d").partition(":")[0]
+        '3D U-Net'
+    """
+    return NETWORKS.describe(name)
 
 
 def dimensions(name: str) -> int:
-    """Return 2 or 3: what kind of image a network takes."""
-    return _builder(name)[1]
+    """Return 2 or 3: what kind of image a network takes.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        The number of spatial axes.
+
+    Raises:
+        UserError: there is no such network.
+
+    Example:
+        >>> dimensions("unetpp")
+        2
+    """
+    return NETWORKS.get(name).dimensions
 
 
-def check_options(name: str, options: dict[str, Any]) -> None:
-    """Raise `UserError` for an option that the network does not have, or a value that it cannot be."""
-    given = ("in_channels", "out_channels")
-    check_arguments(_builder(name)[0], options, where=f"options of network {name}", given=given)
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a network does not have, values it does not take, and what does not fit together.
+
+    Nothing is built.
+
+    Args:
+        name: one of `names()`.
+        options: by name.
+
+    Raises:
+        UserError: the first problem.
+
+    Example:
+        >>> check_options("unet3d", {"features": [8, 16], "dropout": [0.1]})
+        Traceback (most recent call last):
+        multifocal.errors.UserError: network unet3d: features=[8, 16] and dropout=[0.1]: expected two lists of one \
+length, at least 2
+    """
+    NETWORKS.check_options(name, options, given=_GIVEN)
+    check = NETWORKS.get(name).check
+    if check is not None:
+        _told(name, check, options)
 
 
 def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any) -> Padded:
     """Return the named network: `(B, in_channels, *spatial)` to logits `(B, out_channels, *spatial)`, any spatial size.
+
+    All other keyword arguments are the network's own options.
+
+    Args:
+        name: one of `names()`.
+        in_channels: channels of the images.
+        out_channels: channels of the logits.
+
+    Returns:
+        The network with random weights, behind padding.
 
     Raises:
         UserError: the name or an option is unknown, or an option's value is refused by the network.
@@ -68,15 +169,15 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
         torch.Size([1, 1, 19, 23, 7])
     """
     check_options(name, options)
+    shape = {"in_channels": in_channels, "out_channels": out_channels}
+    return Padded(_told(name, NETWORKS.get(name).builder, {**shape, **options}))
+
+
+def _told(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a function of a network's author, whose ValueError is about the options."""
     try:
-        return Padded(_builder(name)[0](in_channels=in_channels, out_channels=out_channels, **options))
+        return function(**arguments)
     except UserError:
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"network {name}: {error}") from error
-
-
-def _builder(name: str) -> tuple[Builder, int]:
-    if name not in _BUILDERS:
-        raise unknown_name("network", name, names())
-    return _BUILDERS[name]

@@ -17,7 +17,28 @@ NORMS: dict[Norm, Callable[[int], nn.Module]] = {
 }
 
 
-@register("unet3d", dimensions=3)
+Features = Sequence[Annotated[int, Field(gt=0)]]
+Rates = Sequence[Annotated[float, Field(ge=0, lt=1)]]
+FEATURES, DROPOUT = (32, 64, 128, 256), (0.1, 0.2, 0.3, 0.4)
+
+
+def check_levels(*, features: Features = FEATURES, dropout: Rates = DROPOUT, **_: object) -> None:
+    """Refuse features and dropout rates that are not of the same levels.
+
+    Args:
+        features: features of each level.
+        dropout: dropout rate of each level.
+
+    Raises:
+        ValueError: their numbers differ, or there is only one.
+    """
+    if len(features) < 2 or len(dropout) != len(features):
+        raise ValueError(
+            f"features={list(features)} and dropout={list(dropout)}: expected two lists of one length, at least 2"
+        )
+
+
+@register("unet3d", dimensions=3, check=check_levels)
 class UNet3d(nn.Module):
     """3D U-Net: double convolutions, LeakyReLU, dropout rising with depth, max-pool down, transposed convolution up.
 
@@ -43,16 +64,13 @@ class UNet3d(nn.Module):
         *,
         in_channels: int,
         out_channels: int,
-        features: Sequence[Annotated[int, Field(gt=0)]] = (32, 64, 128, 256),
-        dropout: Sequence[Annotated[float, Field(ge=0, lt=1)]] = (0.1, 0.2, 0.3, 0.4),
+        features: Features = FEATURES,
+        dropout: Rates = DROPOUT,
         norm: Norm = "batch",
         prior: Annotated[float, Field(gt=0, lt=1)] | None = None,
     ) -> None:
         super().__init__()
-        if len(features) < 2 or len(dropout) != len(features):
-            raise ValueError(
-                f"features={list(features)} and dropout={list(dropout)}: expected two lists of one length, at least 2"
-            )
+        check_levels(features=features, dropout=dropout)
         levels = len(features) - 1
         self.multiple = 2**levels
         widths = [in_channels, *features]
@@ -71,7 +89,14 @@ class UNet3d(nn.Module):
             nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))  # type: ignore[arg-type]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map `(B, C, X, Y, Z)`, sizes multiples of `multiple`, to logits `(B, K, X, Y, Z)`."""
+        """Map images to logits.
+
+        Args:
+            images: `(B, C, X, Y, Z)`, sizes multiples of `multiple`.
+
+        Returns:
+            Logits `(B, K, X, Y, Z)`.
+        """
         skips = []
         hidden = images
         for level, block in enumerate(self.encoder):

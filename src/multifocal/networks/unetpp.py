@@ -23,6 +23,16 @@ def unetpp(
 
     Weights start at random: the paper uses Xavier, which the recipe asks for.
 
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the logits.
+        encoder: a name of segmentation_models_pytorch.
+        attention: scSE in every block of the decoder, or none.
+        depth: how often the encoder halves the image.
+
+    Returns:
+        The network: `(B, C, X, Y)`, sizes multiples of its `multiple`, to logits `(B, K, X, Y)`.
+
     Raises:
         UserError: the extra is not installed, or the installed torchvision does not fit the installed torch.
         ValueError: an encoder that UNet++ cannot have.

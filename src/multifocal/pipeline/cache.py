@@ -39,13 +39,19 @@ class Cache:
         (3, 67, 83, 16)
     """
 
-    def __init__(self, folder: Path, settings: Preprocessing) -> None:
+    def __init__(self, folder: str | Path, settings: Preprocessing) -> None:
         self.folder = Path(folder)
         self.settings = settings
         self._entries: dict[Case, Path] = {}
 
     def get(self, case: Case) -> Prepared:
         """Return the prepared case, making its entry first when there is none.
+
+        Args:
+            case: the case.
+
+        Returns:
+            Its arrays, memory-mapped and read-only.
 
         Raises:
             UserError: the case cannot be prepared, the entry cannot be written or read, or it is damaged.

@@ -20,7 +20,12 @@ Item = tuple[int, int]  # (epoch, index)
 
 @dataclass(frozen=True)
 class Sample:
-    """One augmented training sample: images `(C, *spatial)` and target `(*spatial)`."""
+    """One augmented training sample.
+
+    Attributes:
+        images: float32 `(C, *spatial)`.
+        target: uint8 0/1 `(*spatial)`.
+    """
 
     images: torch.Tensor
     target: torch.Tensor
@@ -64,7 +69,14 @@ class TrainingSet(Dataset[list[Sample]]):
         return len(self.index)
 
     def __getitem__(self, items: list[Item]) -> list[Sample]:
-        """Return the samples of a batch, each at its (epoch, index)."""
+        """Return the samples of a batch.
+
+        Args:
+            items: epoch and index of each.
+
+        Returns:
+            The samples.
+        """
         return [self._sample(epoch, index) for epoch, index in items]
 
     def _sample(self, epoch: int, index: int) -> Sample:
@@ -103,7 +115,11 @@ class EpochBatches(Sampler[list[Item]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next (Lightning calls this)."""
+        """Choose the epoch whose order comes next (Lightning calls this).
+
+        Args:
+            epoch: from 0.
+        """
         self.epoch = epoch
 
     def _flatness(self, index: int) -> tuple[int, ...]:
@@ -126,7 +142,20 @@ class EpochBatches(Sampler[list[Item]]):
 
 
 def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack samples, zero-padded at the far end: images `(B, C, *spatial)` and float targets `(B, 1, *spatial)`."""
+    """Stack samples, zero-padded at the far end to the size of the largest along each axis.
+
+    Args:
+        samples: of any sizes.
+
+    Returns:
+        Images `(B, C, *spatial)` and float targets `(B, 1, *spatial)`.
+
+    Example:
+        >>> sizes = [(2, 5), (4, 3)]
+        >>> images, target = collate([Sample(torch.ones(2, *n), torch.ones(n, dtype=torch.uint8)) for n in sizes])
+        >>> images.shape, target.shape
+        (torch.Size([2, 2, 4, 5]), torch.Size([2, 1, 4, 5]))
+    """
     size = np.max([sample.target.shape for sample in samples], axis=0)
 
     def padded(tensor: torch.Tensor) -> torch.Tensor:
@@ -143,6 +172,14 @@ def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def mix(purpose: str, *numbers: int) -> int:
     """Return a 63-bit seed for one purpose from several numbers; no two purposes or lists of numbers share one.
+
+    The numbers follow the purpose.
+
+    Args:
+        purpose: what the seed is for.
+
+    Returns:
+        The seed.
 
     Example:
         >>> mix("sample", 0, 1) == mix("sample", 0, 1), mix("sample", 0, 1) == mix("sample", 0, 1, 0)

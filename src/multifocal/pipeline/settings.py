@@ -66,7 +66,16 @@ class _Common(Config):
 
 
 class Resize(_Common):
-    """Every map stretched to one size, whatever its spacing; `null` keeps an axis as it is."""
+    """Every map stretched to one size, whatever its spacing.
+
+    Args:
+        channels: the network's input.
+        brain: the map that is 0 outside the brain; None takes the whole image.
+        axes: orientation of the network's images.
+        kind: "resize".
+        size: voxels along each axis; `null` keeps an axis as it is.
+        interpolation: how maps are read between their voxels.
+    """
 
     kind: Literal["resize"]
     size: Annotated[tuple[Annotated[int, Field(gt=0)] | None, ...], Field(min_length=2, max_length=3)]
@@ -74,7 +83,16 @@ class Resize(_Common):
 
 
 class BrainBox(_Common):
-    """Every map cut to the box of the brain, at a target spacing in mm or (null) its own."""
+    """Every map cut to the box of the brain.
+
+    Args:
+        channels: the network's input.
+        brain: the map that is 0 outside the brain.
+        axes: orientation of the network's images.
+        kind: "brain-box".
+        spacing: in mm along each axis, or (null) the image's own.
+        margin: voxels around the brain.
+    """
 
     kind: Literal["brain-box"]
     brain: str

@@ -1,7 +1,6 @@
-"""How cohorts are laid out in folders, by name. Importing the package registers every layout."""
+"""How cohorts are laid out in folders, by name. A new layout is a new file here that registers its reader."""
 
-from multifocal.cohorts.layouts import bonbid, images2d, manifest, nnunet
-from multifocal.cohorts.layouts.findings import Findings
-from multifocal.cohorts.layouts.registry import Layout, every, get, layout_names, register
+from multifocal.cohorts.layouts.layout_result import LayoutResult, Problem
+from multifocal.cohorts.layouts.registry import LAYOUTS, Layout, layout_names, register
 
-__all__ = ["Findings", "Layout", "bonbid", "every", "get", "images2d", "layout_names", "manifest", "nnunet", "register"]
+__all__ = ["LAYOUTS", "Layout", "LayoutResult", "Problem", "layout_names", "register"]

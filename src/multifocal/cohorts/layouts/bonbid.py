@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from multifocal.cohorts.case import ImageFile, Split
-from multifocal.cohorts.layouts.findings import Findings
+from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 
 ADC, ZADC, LABEL = "1ADC_ss", "2Z_ADC", "3LABEL"
@@ -29,17 +29,20 @@ def _matches(root: Path) -> bool:
     "in the folder or in its children",
     matches=_matches,
 )
-def read(found: Findings) -> None:
+def read(found: LayoutResult) -> None:
     """Find the cases of BONBID-HIE: maps "adc" and "zadc", subject = the name before "-VISIT_".
 
     The folder's name gives the split: `..._Train`, `..._Val`, `..._Test` in any case of letters.
+
+    Args:
+        found: has the folder, gets the cases and problems.
     """
     for part in _parts(found.root):
         ending = next((end for end in _ENDINGS if part.name.lower().endswith(end)), None)
         _read_part(found, part, split=_ENDINGS[ending] if ending else None)
 
 
-def _read_part(found: Findings, part: Path, *, split: Split | None) -> None:
+def _read_part(found: LayoutResult, part: Path, *, split: Split | None) -> None:
     maps = {}
     for name, folder, pattern, expected in (
         ("adc", part / ADC, r"(.+)-ADC_ss", "CASE-ADC_ss"),

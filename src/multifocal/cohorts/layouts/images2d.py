@@ -5,7 +5,7 @@ from pathlib import Path
 import SimpleITK
 
 from multifocal.cohorts.case import ImageFile
-from multifocal.cohorts.layouts.findings import Findings
+from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
 from multifocal.volumes import read_geometry, strip_extension
@@ -18,11 +18,14 @@ def _matches(root: Path) -> bool:
 
 
 @register("images2d", needs="images/STEM.png and masks/STEM.png (2D images with label maps)", matches=_matches)
-def read(found: Findings) -> None:
+def read(found: LayoutResult) -> None:
     """Find 2D images whose masks number the instances (0 is background).
 
     Maps are "image" when every image is grey, and "red", "green", "blue" when one has colour: a grey image beside
     colour images is that grey in all three. An alpha channel is not a map.
+
+    Args:
+        found: has the folder, gets the cases and problems.
     """
     found.label_kind = "instances"
     images = found.listing(found.root / "images", pattern=r"(.+)", expected="STEM")
@@ -37,7 +40,7 @@ def read(found: Findings) -> None:
         found.add(name, images=files, label=masks.get(name))
 
 
-def _channels(found: Findings, path: Path) -> int:
+def _channels(found: LayoutResult, path: Path) -> int:
     """Return how many channels the header tells (grey 1; colour 3, with alpha 4)."""
     name = strip_extension(path.name)
     try:

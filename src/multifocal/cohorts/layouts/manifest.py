@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from multifocal.cohorts.case import SPLITS, ImageFile
-from multifocal.cohorts.layouts.findings import Findings
+from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
 
@@ -25,12 +25,15 @@ def _matches(root: Path) -> bool:
     "subject, split, label",
     matches=_matches,
 )
-def read(found: Findings) -> None:
+def read(found: LayoutResult) -> None:
     """Find the cases of a manifest, in its order.
 
     Relative paths start at the manifest's folder. The manifest is its author's own statement of where the files are, so
     absolute paths and paths with `..` are followed too. `split` is train, val, test or empty; within one split either
     all cases have a label or none.
+
+    Args:
+        found: has the folder, gets the cases and problems.
     """
     path = _file(found.root)
     columns, rows = _rows(path)
@@ -50,7 +53,7 @@ def read(found: Findings) -> None:
                     found.problem("no label, while others of its split have one; add it", case=case.name)
 
 
-def _read_row(found: Findings, path: Path, number: int, cells: dict[str, str], maps: list[str]) -> None:
+def _read_row(found: LayoutResult, path: Path, number: int, cells: dict[str, str], maps: list[str]) -> None:
     where = f"{path.name} row {number}"
     name = cells.get("case", "")
     if not name:

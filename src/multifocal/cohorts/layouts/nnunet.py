@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from multifocal.cohorts.case import ImageFile, Split
-from multifocal.cohorts.layouts.findings import Findings
+from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
 from multifocal.files import read_json
@@ -19,11 +19,14 @@ def _matches(root: Path) -> bool:
 
 
 @register("nnunet", needs="dataset.json, imagesTr/CASE_0000.ext and labelsTr/CASE.ext (nnU-Net raw)", matches=_matches)
-def read(found: Findings) -> None:
+def read(found: LayoutResult) -> None:
     """Find the cases of an nnU-Net raw dataset (version 2, and version 1 with "modality").
 
     Maps are the channel names in lower case with '-' for spaces. Every case is its own subject, because the layout
     knows none.
+
+    Args:
+        found: has the folder, gets the cases and problems.
     """
     path = found.root / "dataset.json"
     description = read_json(path)
@@ -45,7 +48,7 @@ def read(found: Findings) -> None:
 
 
 def _read_part(
-    found: Findings, images: Path, labels: Path, *, maps: tuple[str, ...], ending: str, split: Split
+    found: LayoutResult, images: Path, labels: Path, *, maps: tuple[str, ...], ending: str, split: Split
 ) -> None:
     files = found.listing(images, pattern=r"(.+_\d{4})", expected="CASE_0000 (the case and its channel)")
     cases: dict[str, dict[str, Path]] = {}
@@ -82,7 +85,7 @@ def _maps(path: Path, description: dict[str, Any]) -> tuple[str, ...]:
     return maps
 
 
-def _check_labels(found: Findings, description: dict[str, Any]) -> None:
+def _check_labels(found: LayoutResult, description: dict[str, Any]) -> None:
     """Version 2 maps names to values, version 1 values to names: either way there must be one foreground."""
     labels = description.get("labels")
     if isinstance(labels, dict) and len(labels) != 2:

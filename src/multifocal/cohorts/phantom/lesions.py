@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multifocal.cohorts.phantom.brain import STEP, Brain
-from multifocal.cohorts.phantom.noise import smooth_noise
+from multifocal.cohorts.phantom.brain import STEP, Brain, smooth_noise
 
 PATTERNS: Mapping[str, Mapping[str, float]] = {
     "deep grey": {"deep": 6.0, "stem": 2.0, "cortex": 0.4, "white": 0.4, "cerebellum": 0.5},
@@ -21,6 +20,13 @@ def susceptibility(brain: Brain, *, pattern: str) -> np.ndarray:
 
     In "watershed", only the borders between the territories of the large arteries are likely: parasagittal, before
     and behind.
+
+    Args:
+        brain: the brain.
+        pattern: a key of `PATTERNS`.
+
+    Returns:
+        An array of the fine grid's shape, 0 outside the brain.
     """
     weights = PATTERNS[pattern]
     likely = np.sum([np.float32(weight) * brain.tissue[name] for name, weight in weights.items()], axis=0)
@@ -37,6 +43,16 @@ def foci(rng: np.random.Generator, brain: Brain, *, likely: np.ndarray, count: i
     Each focus is a ball of its own size and stretch, its surface displaced by smooth noise and drawn towards the
     likely tissue; some have a mirror image in the other hemisphere. The level that holds an exact volume is the
     caller's to find: every level gives plausible shapes.
+
+    Args:
+        rng: source of all chance.
+        brain: the brain.
+        likely: how likely a focus starts in each voxel of the fine grid.
+        count: how many foci.
+        millilitres: their volume in all.
+
+    Returns:
+        The field on the fine grid.
     """
     centres, radii = _sites(rng, brain, likely=likely, count=count, millilitres=millilitres)
     typical = float(np.cbrt(np.mean(radii**3)))
@@ -61,6 +77,13 @@ def foci(rng: np.random.Generator, brain: Brain, *, likely: np.ndarray, count: i
 
 def level_of(height: np.ndarray, *, voxels: int) -> float:
     """Return the level that so many voxels of a field (at least 1, at most all) reach.
+
+    Args:
+        height: the field.
+        voxels: how many.
+
+    Returns:
+        A value of the field.
 
     Example:
         >>> level_of(np.array([3.0, 1.0, 2.0]), voxels=2)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from multifocal.cohorts.strata import STRATA
+from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import unknown_name
 from multifocal.metrics.comparison.align import Values, align
 from multifocal.metrics.comparison.bootstrap import CONFIDENCE

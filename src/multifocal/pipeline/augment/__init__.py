@@ -1,8 +1,18 @@
-"""Random changes of a training sample: what may change (settings), what was drawn (parameters), and doing it."""
+"""Random changes of a training sample: what may change and what was drawn (sampling), and doing it."""
 
 from multifocal.pipeline.augment.augment import apply, augment
-from multifocal.pipeline.augment.parameters import Parameters, draw
-from multifocal.pipeline.augment.settings import Affine, Anisotropy, Augmentation, Blur, Elastic, Flip, Gamma, Noise
+from multifocal.pipeline.augment.sampling import (
+    Affine,
+    Anisotropy,
+    Augmentation,
+    Blur,
+    Elastic,
+    Flip,
+    Gamma,
+    Noise,
+    Parameters,
+    draw,
+)
 
 __all__ = [
     "Affine",

@@ -7,11 +7,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from multifocal.pipeline.augment.anisotropy import coarsen
-from multifocal.pipeline.augment.intensity import add_noise, blur, change_gamma
-from multifocal.pipeline.augment.parameters import Parameters, draw
-from multifocal.pipeline.augment.settings import Augmentation
-from multifocal.pipeline.augment.spatial import move
+from multifocal.pipeline.augment.intensity import add_noise, blur, change_gamma, coarsen
+from multifocal.pipeline.augment.sampling import Augmentation, Parameters, draw
+from multifocal.pipeline.augment.spatial import warp
 
 Target = TypeVar("Target", Tensor, None)
 
@@ -62,9 +60,26 @@ def apply(
     spacing: Sequence[float] | None = None,
     prior: Sequence[int] = (),
 ) -> tuple[Tensor, Target]:
-    """Apply drawn parameters; arguments and returns as in `augment`.
+    """Apply drawn parameters, in the order noise, anisotropy, blur, gamma, geometry.
 
-    The order is noise, anisotropy, blur, gamma, geometry.
+    Args:
+        images: (C, X, Y, Z) or (C, X, Y), float32, on any device. Never changed in place.
+        target: (X, Y, Z) or (X, Y), uint8, the labels of the same voxels; or None.
+        parameters: what was drawn for as many channels as are no masks.
+        spacing: size of a voxel in mm along each axis; None means 1 mm.
+        prior: channels that are binary masks: they move with the target, by nearest voxel, and keep their values.
+
+    Returns:
+        Images and target of the same shapes and types. Where nothing was drawn they are the inputs themselves.
+
+    Raises:
+        TypeError: wrong dtype.
+        ValueError: shapes, devices, spacing or channels that do not fit.
+
+    Example:
+        >>> images = torch.tensor([[[1.0, 2.0]]])
+        >>> apply(images, None, parameters=Parameters(flip=(1,)))
+        (tensor([[[2., 1.]]]), None)
     """
     _check(images, target, spacing, prior)
     spacing = tuple(spacing) if spacing is not None else (1.0,) * (images.ndim - 1)
@@ -72,7 +87,7 @@ def apply(
     scans = [channel for channel in range(len(images)) if channel not in priors]
     maps = _intensities(images[scans] if priors else images, parameters, spacing)
     masks = ([images[priors]] if priors else []) + ([target[None]] if target is not None else [])
-    maps, masks = move(maps, masks, parameters=parameters, spacing=spacing)
+    maps, masks = warp(maps, masks, parameters=parameters, spacing=spacing)
     if priors:
         moved = torch.empty_like(images)
         moved[scans], moved[priors] = maps, masks[0]

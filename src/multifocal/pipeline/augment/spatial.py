@@ -1,57 +1,87 @@
-"""Elastic displacement, rotation, scaling and flips as one spline field, and one reading of the images through it."""
+"""Elastic displacement, rotation, scaling and flips as one spline field, and one reading of the images through it.
+
+The field is a cubic B-spline on a coarse lattice of control points, evaluated at every voxel. For the reading the cells
+are found once and serve every channel and the masks alike.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-from multifocal.pipeline.augment.bspline import field, positions
-from multifocal.pipeline.augment.parameters import Affine, Parameters
-from multifocal.pipeline.augment.resample import background, linear, locate, nearest, pad
+from multifocal.pipeline.augment.sampling import DrawnAffine, Parameters
 
 _SLAB = 2**16
 """Voxels in a slab."""
 _FEWEST = 4
 """Control points along an axis that a cubic spline needs; enough for an affine map, which it then meets exactly."""
+_MARGIN = 0.125
+"""ITK's spline domain reaches this many voxels beyond the outer edges of the image."""
+_BEFORE, _LAYERS = 1, 3
+"""Voxels of fill before the image along each axis, and in all: one cell outside either end can be read."""
 
 
-def move(
+def warp(
     images: Tensor, masks: Sequence[Tensor], *, parameters: Parameters, spacing: Sequence[float]
 ) -> tuple[Tensor, list[Tensor]]:
     """Change the geometry of images (C, *size), linearly interpolated, and masks (M, *size), nearest voxel, alike.
 
-    Flips alone only reorder voxels. What comes from outside is the image's background (see `background`), and 0 in
-    the masks.
+    Flips alone only reorder voxels. What comes from outside is the background, the lower median of the image's
+    corners, and 0 in the masks.
+
+    Args:
+        images: (C, *size), float32.
+        masks: each (M, *size), any dtype.
+        parameters: what was drawn.
+        spacing: size of a voxel in mm along each axis.
+
+    Returns:
+        Images and masks of the same shapes and types.
+
+    Example:
+        >>> warp(torch.tensor([[[1.0, 2.0]]]), [], parameters=Parameters(flip=(1,)), spacing=(1.0, 1.0))
+        (tensor([[[2., 1.]]]), [])
     """
     axes = [axis + 1 for axis in parameters.flip]
     if parameters.elastic is None and parameters.affine is None:
         return (images.flip(axes), [mask.flip(axes) for mask in masks]) if axes else (images, list(masks))
     size = images.shape[1:]
-    padded = pad(images, background(images))
-    padded_masks = [flat for mask in masks for flat in pad(mask, mask.new_zeros(len(mask)))]
+    padded = pad_with_fill(images, background(images))
+    padded_masks = [flat for mask in masks for flat in pad_with_fill(mask, mask.new_zeros(len(mask)))]
     moved, moved_masks = torch.empty_like(images), [torch.empty_like(mask) for mask in masks]
-    for rows, coordinates in readings(parameters, size=size, spacing=spacing, device=images.device):
+    for rows, coordinates in sampling_coordinates(parameters, size=size, spacing=spacing, device=images.device):
         sites = locate(coordinates, size)
-        for channel, values in zip(moved, linear(padded, sites), strict=True):
+        for channel, values in zip(moved, read_linear(padded, sites), strict=True):
             channel[rows] = values.reshape(-1, *size[1:])
-        for channel, values in zip(chain(*moved_masks), nearest(padded_masks, sites), strict=True):
+        for channel, values in zip(chain(*moved_masks), read_nearest(padded_masks, sites), strict=True):
             channel[rows] = values.reshape(-1, *size[1:])
     return moved, moved_masks
 
 
-def readings(
+def sampling_coordinates(
     parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float], device: torch.device
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield slabs along the first axis: their rows, and where their voxels are read, float32 (ndim, rows, *size[1:]).
+    """Yield where the voxels of a changed image are read in the old one, slab by slab along the first axis.
 
     With displacement d, affine map A about the centre and flip F, voxel x of the new image is read at F(A^-1(x + d(x)))
     of the old one: as if that were flipped first, then turned, then deformed. Cubic splines reproduce linear functions,
     so A^-1(x + d(x)) - x is itself a spline, with the control values A^-1(p + d) - p at the control points p: nothing
     is composed voxel by voxel. On the CPU a slab is small enough for its temporaries to stay in the cache.
+
+    Args:
+        parameters: what was drawn.
+        size: voxels along each axis.
+        spacing: size of a voxel in mm along each axis.
+        device: where to compute.
+
+    Yields:
+        tuple[slice, Tensor]: the slab's rows, and coordinates in voxels, float32 (ndim, rows, *size[1:]).
     """
-    displacement = field(_control(parameters, size=size, spacing=spacing).to(device), size)
+    displacement = spline_field(_control(parameters, size=size, spacing=spacing).to(device), size)
     home = [torch.arange(n, dtype=torch.float32, device=device) for n in size]
     step = max(1, _SLAB // math.prod(size[1:])) if device.type == "cpu" else size[0]
     for start in range(0, size[0], step):
@@ -66,25 +96,17 @@ def readings(
         yield rows, read
 
 
-def _control(parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float]) -> Tensor:
-    """Return the displacements of the control points in voxels, float32 (ndim, *points); axes of one voxel rest."""
-    ndim = len(size)
-    step = torch.tensor(spacing, dtype=torch.float64).reshape(-1, *[1] * ndim)
-    points = _FEWEST if parameters.elastic is None else parameters.elastic.shape[-1]
-    lattice = torch.meshgrid(*(positions(n, points) - (n - 1) / 2 for n in size), indexing="ij")
-    start = torch.stack(lattice) * step
-    end = start if parameters.elastic is None else start + parameters.elastic
-    if parameters.affine is not None:
-        end = torch.linalg.solve(matrix(parameters.affine), end.flatten(1)).reshape(end.shape)
-    resting = torch.tensor([n == 1 for n in size]).reshape(step.shape)
-    return ((end - start) / step).masked_fill(resting, 0).to(torch.float32)
-
-
-def matrix(affine: Affine) -> Tensor:
+def affine_matrix(affine: DrawnAffine) -> Tensor:
     """Return S Rz Rx Ry (in 2D: S R), float64 (ndim, ndim): rotate about y, x and z, then scale.
 
+    Args:
+        affine: what was drawn.
+
+    Returns:
+        The matrix.
+
     Example:
-        >>> matrix(Affine(angles=(0.0,), scales=(2.0, 1.0))).tolist()
+        >>> affine_matrix(DrawnAffine(angles=(0.0,), scales=(2.0, 1.0))).tolist()
         [[2.0, 0.0], [0.0, 1.0]]
     """
     scales = torch.diag(torch.tensor(affine.scales, dtype=torch.float64))
@@ -93,6 +115,232 @@ def matrix(affine: Affine) -> Tensor:
     about_x, about_y, about_z = affine.angles
     turn_z, turn_x = _rotation(about_z, plane=(0, 1), ndim=3), _rotation(about_x, plane=(1, 2), ndim=3)
     return scales @ turn_z @ turn_x @ _rotation(about_y, plane=(2, 0), ndim=3)
+
+
+def control_positions(size: int, points: int) -> Tensor:
+    """Return where the control points lie along an axis of `size` voxels, in voxels (float64, `points` values).
+
+    One lies a step outside the domain at either end; the step is (size + 0.25) / (points - 3).
+
+    Args:
+        size: voxels along the axis.
+        points: control points along it.
+
+    Returns:
+        float64 (points,).
+
+    Example:
+        >>> control_positions(8, 4).tolist()
+        [-8.875, -0.625, 7.625, 15.875]
+    """
+    step = (size + 2 * _MARGIN) / (points - 3)
+    return torch.arange(-1, points - 1, dtype=torch.float64) * step - 0.5 - _MARGIN
+
+
+@lru_cache(maxsize=64)
+def spline_basis(size: int, points: int, device: torch.device) -> Tensor:
+    """Return the (size, points) matrix whose product with coefficients is the spline at voxels 0 ... size - 1.
+
+    Args:
+        size: voxels along the axis.
+        points: control points along it.
+        device: where the matrix is to lie.
+
+    Returns:
+        float32.
+
+    Example:
+        >>> matrix = spline_basis(10, 7, torch.device("cpu"))
+        >>> bool(torch.allclose(matrix.sum(dim=1), torch.ones(10)))
+        True
+    """
+    where = control_positions(size, points)
+    distance = (torch.arange(size, dtype=torch.float64)[:, None] - where).abs() / (where[1] - where[0])
+    near = 2 / 3 - distance**2 + distance**3 / 2
+    far = (2 - distance).clamp(min=0) ** 3 / 6
+    return torch.where(distance < 1, near, far).to(torch.float32).to(device)
+
+
+@dataclass(frozen=True)
+class SplineField:
+    """K spline fields, evaluated along all axes but the first.
+
+    Attributes:
+        partial: (K, points, prod(size[1:])).
+        size: voxels along each axis.
+    """
+
+    partial: Tensor
+    size: tuple[int, ...]
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Return the fields at some rows of the first axis.
+
+        Args:
+            start: first row.
+            stop: the row after the last.
+
+        Returns:
+            (K, stop - start, *size[1:]).
+        """
+        matrix = spline_basis(self.size[0], self.partial.shape[1], self.partial.device)
+        return (matrix[start:stop] @ self.partial).reshape(len(self.partial), stop - start, *self.size[1:])
+
+
+def spline_field(coefficients: Tensor, size: Sequence[int]) -> SplineField:
+    """Return the cubic B-spline fields of coefficients on a grid of voxels.
+
+    The sum over control points i of c_i prod_a B3(x_a - i_a) is separable (Rueckert et al., IEEE TMI 18:712, 1999):
+    one small matrix product an axis.
+
+    Args:
+        coefficients: (K, *points).
+        size: voxels along each axis.
+
+    Returns:
+        The fields, whose last step is taken for the rows one asks for.
+
+    Source:
+        Rueckert et al., IEEE TMI 18:712 (1999).
+
+    Example:
+        >>> spline_field(torch.ones(1, 4, 4), (3, 5)).rows(0, 2).shape
+        torch.Size([1, 2, 5])
+    """
+    partial = coefficients
+    for axis in range(len(size) - 1, 0, -1):
+        matrix = spline_basis(size[axis], coefficients.shape[axis + 1], coefficients.device)
+        partial = matrix @ partial.reshape(coefficients.shape[: axis + 1].numel(), matrix.shape[1], -1)
+    return SplineField(partial=partial.reshape(*coefficients.shape[:2], -1), size=tuple(size))
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where to read in images that were padded with a fill.
+
+    Attributes:
+        corner: flat index of each cell's lower corner, int32 (N,).
+        fractions: places within the cells along each axis, float32 (ndim, N) in [0, 1).
+        strides: steps of the flat index along each axis.
+    """
+
+    corner: Tensor
+    fractions: Tensor
+    strides: tuple[int, ...]
+
+
+def locate(coordinates: Tensor, size: Sequence[int]) -> Sites:
+    """Find the cells in which coordinates lie.
+
+    Args:
+        coordinates: (ndim, ...), in voxels; they are overwritten.
+        size: voxels of the image along each axis.
+
+    Returns:
+        The cells, and the places within them.
+    """
+    strides = tuple(math.prod(n + _LAYERS for n in size[axis + 1 :]) for axis in range(len(size)))
+    places = coordinates.flatten(1).add_(_BEFORE)
+    corner = torch.zeros(places.shape[1], dtype=torch.int32, device=places.device)
+    for place, n, stride in zip(places, size, strides, strict=True):
+        corner.add_(place.clamp_(0, n + _BEFORE).int(), alpha=stride)
+    return Sites(corner=corner, fractions=places.frac_(), strides=strides)
+
+
+def pad_with_fill(images: Tensor, fill: Tensor) -> Tensor:
+    """Return images within layers of their fill, flat.
+
+    Args:
+        images: (C, *size).
+        fill: the value around each channel, (C,).
+
+    Returns:
+        (C, voxels).
+    """
+    size = images.shape[1:]
+    padded = images.new_empty(len(images), *(n + _LAYERS for n in size))
+    padded.copy_(fill.reshape(-1, *[1] * len(size)))
+    inside = padded
+    for axis, n in enumerate(size, start=1):
+        inside = inside.narrow(axis, _BEFORE, n)
+    inside.copy_(images)
+    return padded.flatten(1)
+
+
+def background(images: Tensor) -> Tensor:
+    """Return each channel's value outside the scanned object, (C,): the lower median of the image's corners.
+
+    Args:
+        images: (C, *size).
+
+    Returns:
+        (C,).
+
+    Example:
+        >>> image = torch.full((1, 5, 5), -0.5)
+        >>> image[0, 1:4, 1:4] = 1.0
+        >>> background(image)
+        tensor([-0.5000])
+    """
+    corners = images
+    for axis in range(1, images.ndim):
+        corners = torch.stack([corners.select(axis, 0), corners.select(axis, -1)], dim=axis)
+    return corners.flatten(1).median(dim=1).values
+
+
+def read_linear(padded: Tensor, sites: Sites) -> Iterator[Tensor]:
+    """Interpolate padded images linearly.
+
+    Args:
+        padded: (C, voxels).
+        sites: where to read.
+
+    Yields:
+        Tensor: each channel at the sites, (N,).
+    """
+    corner = sites.corner.long()
+
+    def between(flat: Tensor, axis: int, offset: int) -> Tensor:
+        # Interpolate between the corners of each cell along `axis` and all later axes.
+        if axis == len(sites.strides):
+            return flat[offset:].index_select(0, corner)
+        low = between(flat, axis + 1, offset)
+        return low.lerp_(between(flat, axis + 1, offset + sites.strides[axis]), sites.fractions[axis])
+
+    for flat in padded:
+        yield between(flat, 0, 0)
+
+
+def read_nearest(padded: Sequence[Tensor], sites: Sites) -> Iterator[Tensor]:
+    """Read padded masks at the nearest voxel (at ties the upper).
+
+    Args:
+        padded: each (voxels,), any dtype.
+        sites: where to read.
+
+    Yields:
+        Tensor: each mask at the sites, (N,).
+    """
+    index = sites.corner.clone()
+    for fraction, stride in zip(sites.fractions, sites.strides, strict=True):
+        index.add_((fraction + 0.5).int(), alpha=stride)
+    index = index.long()
+    for flat in padded:
+        yield flat.index_select(0, index)
+
+
+def _control(parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float]) -> Tensor:
+    """Return the displacements of the control points in voxels, float32 (ndim, *points); axes of one voxel rest."""
+    ndim = len(size)
+    step = torch.tensor(spacing, dtype=torch.float64).reshape(-1, *[1] * ndim)
+    points = _FEWEST if parameters.elastic is None else parameters.elastic.shape[-1]
+    lattice = torch.meshgrid(*(control_positions(n, points) - (n - 1) / 2 for n in size), indexing="ij")
+    start = torch.stack(lattice) * step
+    end = start if parameters.elastic is None else start + parameters.elastic
+    if parameters.affine is not None:
+        end = torch.linalg.solve(affine_matrix(parameters.affine), end.flatten(1)).reshape(end.shape)
+    resting = torch.tensor([n == 1 for n in size]).reshape(step.shape)
+    return ((end - start) / step).masked_fill(resting, 0).to(torch.float32)
 
 
 def _rotation(angle: float, *, plane: tuple[int, int], ndim: int) -> Tensor:

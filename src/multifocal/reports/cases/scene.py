@@ -8,7 +8,7 @@ import numpy as np
 
 from multifocal.cohorts import Case
 from multifocal.cohorts.case import LabelKind
-from multifocal.cohorts.shares import brain_mask
+from multifocal.cohorts.lesion_burden import brain_mask
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, read, resample

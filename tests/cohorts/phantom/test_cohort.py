@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from multifocal.cohorts import check_cohort, open_cohort
 from multifocal.cohorts.phantom import PhantomCase, phantom_case, write_phantom
+from multifocal.cohorts.phantom.cohort import plan_cohort, share_at
+from multifocal.cohorts.phantom.scan import CORONAL, PROTOCOLS, UNEVEN
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.volumes import axis_codes, orient, read
@@ -192,7 +196,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
 
 def test_an_empty_folder_is_filled_and_a_full_one_left_alone(tmp_path):
     (tmp_path / "empty").mkdir()
-    write_phantom(tmp_path / "empty", cases=1, seed=0)
+    write_phantom(str(tmp_path / "empty"), cases=1, seed=0)
     before = hashes(tmp_path / "empty")
     assert len(before) == 3
     with pytest.raises(UserError, match="not empty"):
@@ -212,3 +216,42 @@ def test_bad_requests_name_the_cure(tmp_path):
         phantom_case(seed=0, index=2, cases=2)
     assert not (tmp_path / "new").exists()
     assert (tmp_path / "file").read_text() == "kept"
+
+
+# The plan: what each case is to be
+
+
+@given(seed=st.integers(0, 10**12), cases=st.integers(1, 120))
+@settings(max_examples=30, deadline=None)
+def test_every_seed_deals_the_same_mix_in_another_order(seed, cases):
+    plans = plan_cohort(seed=seed, cases=cases)
+    assert len({plan.name for plan in plans}) == cases
+    expected = [share_at((index + 0.5) / cases) for index in range(cases)]
+    assert sorted(plan.share for plan in plans) == pytest.approx(expected)
+    assert all(plan.anatomy in (index, index - 1) for index, plan in enumerate(plans))
+    visits = {plan.name: plan.anatomy for plan in plans if plan.name.endswith("VISIT_02")}
+    assert len(visits) == (cases // 10 if cases >= 10 else 0)
+    subjects = [plan.name.split("-VISIT_")[0] for plan in plans]
+    assert all(subjects[first] == name.split("-VISIT_")[0] for name, first in visits.items())
+
+
+def test_plans_of_forty_cases_have_the_real_mix():
+    plans = plan_cohort(seed=3, cases=40)
+    shares = np.array([plan.share for plan in plans])
+    assert np.histogram(shares, [0, 1e-9, 0.01, 0.05, 1])[0].tolist() == [3, 23, 6, 8]
+    assert (shares > 0.5).sum() == 2
+    protocols = [plan.protocol for plan in plans]
+    assert protocols.count(CORONAL) == protocols.count(UNEVEN) == 1
+    assert 14 <= sum(protocol.spacing == (2, 2, 2) for protocol in protocols) <= 17
+    assert 11 <= sum(protocol.spacing == (1.375, 1.375, 6) for protocol in protocols) <= 14
+    assert all(protocol in protocols for protocol, _ in PROTOCOLS)
+    tilts = np.array([plan.tilt for plan in plans])
+    assert np.median(tilts) < 10
+    assert (tilts > 25).sum() >= 2
+
+
+def test_shares_rise_with_the_quantile_from_none_to_most_of_the_brain():
+    shares = [share_at(quantile) for quantile in np.linspace(0, 1, 101)]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == pytest.approx(0.7)

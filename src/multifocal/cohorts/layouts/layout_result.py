@@ -1,12 +1,12 @@
-"""What a layout's reader finds: cases and problems side by side, so that no file is dropped in silence."""
+"""What reading a layout results in: cases and problems side by side, so that no file is dropped in silence."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from multifocal.cohorts.case import Case, ImageFile, LabelKind, Split
-from multifocal.cohorts.problems import Problem
 from multifocal.errors import UserError
 from multifocal.volumes import EXTENSIONS, strip_extension
 
@@ -15,9 +15,48 @@ _BESIDE = {".txt", ".md", ".pdf", ".csv", ".tsv", ".json", ".xml", ".yaml", ".ym
 _VOXELS = {".raw", ".zraw"}
 
 
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a cohort, said so that the user can put it right.
+
+    Attributes:
+        severity: an "error" makes the cohort unusable, a "warning" is to be looked at.
+        text: what is wrong, and the cure.
+        case: in which case; None for the cohort as a whole.
+
+    Example:
+        >>> str(Problem("error", "adc.mha: file is empty", case="S1"))
+        'case S1: adc.mha: file is empty'
+    """
+
+    severity: Severity
+    text: str
+    case: str | None = None
+
+    def __str__(self) -> str:
+        return f"case {self.case}: {self.text}" if self.case else self.text
+
+
 @dataclass
-class Findings:
-    """Cases and problems as they are found under `root`."""
+class LayoutResult:
+    """Cases and problems as a layout's reader adds them.
+
+    Attributes:
+        root: the cohort's folder, or the file that describes it.
+        label_kind: "binary" masks, or "instances" that are numbered.
+        cases: the cases by name, in the order they were found.
+        problems: what is wrong.
+
+    Example:
+        >>> found = LayoutResult(Path("cohort"))
+        >>> found.add("S1", images={"adc": ImageFile(Path("cohort/S1.mha"))})
+        >>> found.add("S1", images={"adc": ImageFile(Path("cohort/S1.nrrd"))})
+        >>> list(found.cases), str(found.problems[0])
+        (['S1'], 'case S1: there is a second case of this name (S1.nrrd); rename or remove one')
+    """
 
     root: Path
     label_kind: LabelKind = "binary"
@@ -25,7 +64,12 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, text: str, *, case: str | None = None) -> None:
-        """Note an error."""
+        """Note an error.
+
+        Args:
+            text: what is wrong, and the cure.
+            case: in which case; None for the cohort as a whole.
+        """
         self.problems.append(Problem("error", text, case))
 
     def add(
@@ -37,7 +81,15 @@ class Findings:
         label: ImageFile | None = None,
         split: Split | None = None,
     ) -> None:
-        """Add a case (its subject is itself unless given), or note why it cannot be one."""
+        """Add a case, or note why it cannot be one.
+
+        Args:
+            name: of the case.
+            images: by map name.
+            subject: whose visit it is; None or "" says that the case is its own subject.
+            label: the lesions, if known.
+            split: the dataset's own part for it, if it has one.
+        """
         if name in self.cases:
             file = next(iter(images.values())).path if images else None
             where = f" ({self.short(file)})" if file else ""
@@ -49,7 +101,14 @@ class Findings:
             self.problem(str(error))
 
     def short(self, path: Path) -> str:
-        """Return the path as seen from the cohort's root."""
+        """Return a path as seen from the cohort's root.
+
+        Args:
+            path: any path.
+
+        Returns:
+            Relative where it lies under the root, else as it is.
+        """
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
     def listing(self, folder: Path, *, pattern: str, expected: str) -> dict[str, Path]:
@@ -57,17 +116,25 @@ class Findings:
 
         Names that do not match, endings that cannot be read, and second files of one name are noted as problems.
         Hidden files, READMEs, licences, notes and tables are passed over.
+
+        Args:
+            folder: where the images lie.
+            pattern: a regular expression for the whole name; group 1 is the key.
+            expected: the pattern in words.
+
+        Returns:
+            The files by key, sorted by name.
         """
         found: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
             if _is_beside(path):
                 continue
-            where = self.short(path)
+            where, stem = self.short(path), strip_extension(path.name)
             if path.is_dir():
                 self.problem(f"{where}: a folder among the images; move it elsewhere")
-            elif not path.name.lower().endswith(EXTENSIONS):
+            elif stem == path.name:  # no ending of an image: the same rule as for whoever reads the file
                 self.problem(f"{where}: not an image format read here; convert it to one of {', '.join(EXTENSIONS)}")
-            elif not (match := re.fullmatch(pattern, strip_extension(path.name))):
+            elif not (match := re.fullmatch(pattern, stem)):
                 self.problem(f"{where}: unexpected name; expected {expected}")
             elif match[1] in found:
                 self.problem(f"{where}: a second file for {self.short(found[match[1]])}; remove one", case=match[1])
@@ -83,6 +150,9 @@ class Findings:
             cases: the image each case is known by.
             pattern: group 1 is the case's name.
             expected: the pattern in words.
+
+        Returns:
+            The labels by case.
         """
         if not folder.is_dir():
             return {}

@@ -1,0 +1,125 @@
+"""How much of the brain is lesion: the share that folds, checks and summaries go by, and its strata."""
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+
+from multifocal.cohorts.case import Case, Cohort
+from multifocal.errors import UserError
+
+Stratum = Literal["no lesion", "<1 %", "1-5 %", ">5 %"]
+STRATA: tuple[Stratum, ...] = get_args(Stratum)
+
+
+def brain_mask(image: np.ndarray) -> np.ndarray:
+    """Return where a skull-stripped image holds brain: finite and not 0.
+
+    Take it from a cohort's first map: in BONBID-HIE the ADC; 0 is a legal value inside Z-ADC.
+
+    Args:
+        image: `(*spatial)`, any number type.
+
+    Returns:
+        Boolean, of the same shape.
+
+    Example:
+        >>> brain_mask(np.array([0.0, -1.0, np.nan, 2.0])).tolist()
+        [False, True, False, True]
+    """
+    return np.isfinite(image) & (image != 0)
+
+
+def lesion_share_of(lesion: np.ndarray, brain: np.ndarray) -> float:
+    """Return the lesion's share of the brain, lesion voxels / brain voxels.
+
+    Lesion voxels outside the brain count too, so that the share is a little above 1 where a label leaves the brain.
+
+    Args:
+        lesion: `(*spatial)`, not 0 in the lesion.
+        brain: `(*spatial)`, not 0 in the brain.
+
+    Returns:
+        A fraction; NaN where there is no brain.
+
+    Example:
+        >>> lesion_share_of(np.array([0, 1, 1, 0]), np.array([True, True, True, True]))
+        0.5
+    """
+    voxels = int(np.count_nonzero(brain))
+    return int(np.count_nonzero(lesion)) / voxels if voxels else math.nan
+
+
+def lesion_share(case: Case) -> float:
+    """Return the lesion's share of one case's brain, read from its files.
+
+    Args:
+        case: a case with a label; its first map is 0 outside the brain.
+
+    Returns:
+        As `lesion_share_of`.
+
+    Raises:
+        UserError: the case has no label, its brain is empty, or a file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> folder = tempfile.mkdtemp()
+        >>> write_phantom(folder, cases=1, seed=0)
+        >>> round(lesion_share(open_cohort(folder).cases[0]), 4)
+        0.002
+    """
+    if case.label is None:
+        raise UserError(f"case {case.name}: no label, so its lesion share is unknown; add the label")
+    first = next(iter(case.images.values()))
+    brain = brain_mask(first.read().array)
+    if not brain.any():
+        raise UserError(f"case {case.name}: {first.path}: every voxel is 0; replace the image")
+    return lesion_share_of(case.label.read().array, brain)
+
+
+def lesion_shares(cohort: Cohort) -> dict[str, float]:
+    """Return the lesion's share of the brain for every case of a cohort.
+
+    Args:
+        cohort: cases with labels.
+
+    Returns:
+        The share by the case's name.
+
+    Raises:
+        UserError: a case has no label, its brain is empty, or a file cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> lesion_shares(Cohort("none", Path("."), "manifest", ()))
+        {}
+    """
+    return {case.name: lesion_share(case) for case in cohort}
+
+
+def stratum(share: float) -> Stratum:
+    """Return the stratum of a lesion's share of the brain; 1 % and 5 % belong to the middle.
+
+    Args:
+        share: a fraction of the brain, so 0.01 is 1 %.
+
+    Returns:
+        One of `STRATA`.
+
+    Raises:
+        ValueError: the share is negative or not finite.
+
+    Example:
+        >>> stratum(0.0), stratum(0.002), stratum(0.03), stratum(0.5)
+        ('no lesion', '<1 %', '1-5 %', '>5 %')
+    """
+    if not math.isfinite(share) or share < 0:
+        raise ValueError(f"share is {share}; expected a fraction of the brain, 0 or more")
+    if share == 0:
+        return "no lesion"
+    if share < 0.01:
+        return "<1 %"
+    return "1-5 %" if share <= 0.05 else ">5 %"

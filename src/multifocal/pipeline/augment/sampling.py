@@ -1,0 +1,388 @@
+"""What may be changed in a sample, how often and how far, and the drawing of it: settings in, parameters out.
+
+A parameter is every number that `apply` needs; none is left to chance.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import AfterValidator, Field, model_validator
+from torch import Tensor
+
+from multifocal.config import Config
+from multifocal.errors import UserError
+
+
+def _span(*, least: float = -math.inf, above: float = -math.inf) -> AfterValidator:
+    """Return the check of a range (low, high): finite, low first, low >= `least` and > `above`."""
+
+    def check(span: tuple[float, float]) -> tuple[float, float]:
+        low, high = span
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"the range {low:g} to {high:g} must be finite")
+        if low > high:
+            raise ValueError(f"the range {low:g} to {high:g} runs backwards; write the lower end first")
+        if low < least:
+            raise ValueError(f"the range {low:g} to {high:g} must not go below {least:g}")
+        if low <= above:
+            raise ValueError(f"the range {low:g} to {high:g} must stay above {above:g}")
+        return span
+
+    return AfterValidator(check)
+
+
+def _distinct(axes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if axes is not None and len(set(axes)) != len(axes):
+        raise ValueError(f"the axes {list(axes)} name one axis twice")
+    return axes
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Axes = Annotated[tuple[Annotated[int, Field(ge=0, le=2)], ...], Field(min_length=1)]
+Span = tuple[float, float]
+
+
+class _Transform(Config):
+    p: Probability = 0.5
+
+
+class Noise(_Transform):
+    """Gaussian noise of fixed mean.
+
+    Args:
+        p: probability.
+        mean: in units of the normalized image.
+        std: range of the standard deviation, in the same units.
+
+    Example:
+        >>> Noise(std=(0.0, 0.05)).p
+        0.5
+    """
+
+    mean: float = 0.0
+    std: Annotated[Span, _span(least=0)] = (0.0, 0.01)
+
+
+class Anisotropy(_Transform):
+    """One axis is sampled more coarsely and interpolated back.
+
+    Args:
+        p: probability.
+        downsampling: range of how many times more coarsely.
+        axes: one of these; None means any.
+
+    Example:
+        >>> Anisotropy(axes=(2,)).downsampling
+        (1.2, 2.0)
+    """
+
+    downsampling: Annotated[Span, _span(least=1)] = (1.2, 2.0)
+    axes: Annotated[Axes | None, AfterValidator(_distinct)] = None
+
+
+class Blur(_Transform):
+    """Gaussian blur; each axis draws its own standard deviation.
+
+    Args:
+        p: probability.
+        std: range of the standard deviation, in mm.
+
+    Example:
+        >>> Blur().std
+        (0.0, 0.5)
+    """
+
+    std: Annotated[Span, _span(least=0)] = (0.0, 0.5)
+
+
+class Gamma(_Transform):
+    """x becomes sign(x) |x|^g; each channel draws its own g.
+
+    Args:
+        p: probability.
+        log_gamma: range of log g.
+
+    Example:
+        >>> Gamma(p=0.3).log_gamma
+        (-0.1, 0.1)
+    """
+
+    log_gamma: Annotated[Span, _span()] = (-0.1, 0.1)
+
+
+class Elastic(_Transform):
+    """Cubic B-spline displacement by control points that are moved at random.
+
+    `control_points` lie along each axis, one of them outside the image at either end. Displacements above half the
+    distance of the control points, size * spacing / (control_points - 3) / 2, can fold the image.
+
+    Args:
+        p: probability.
+        control_points: along each axis.
+        max_displacement: of a control point along each axis, in mm.
+        locked_borders: outer layers of control points that stay at rest, at either end of the locked axes.
+        locked_axes: TorchIO 1.2.1 locks the first two axes only, and so does the default; None locks all. (In 2D
+            TorchIO averages over a third axis, which makes its displacements 0.71 times these.)
+
+    Example:
+        >>> Elastic(max_displacement=4.0).control_points
+        7
+    """
+
+    control_points: Annotated[int, Field(ge=4, le=64)] = 7
+    max_displacement: Annotated[float, Field(ge=0)] = 7.5
+    locked_borders: Literal[0, 1, 2] = 2
+    locked_axes: Annotated[Axes | None, AfterValidator(_distinct)] = (0, 1)
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if self.control_points <= 2 * self.locked_borders:
+            raise ValueError(
+                f"{self.control_points} control points with {self.locked_borders} locked borders leave none to move; "
+                f"use at least {2 * self.locked_borders + 1} control points or lock fewer borders"
+            )
+        return self
+
+
+class Affine(_Transform):
+    """Rotation about each axis and scaling along each axis, about the centre of the image, in physical space.
+
+    Each axis draws its own angle and its own factor. In 2D there is one angle.
+
+    Args:
+        p: probability.
+        degrees: range of the angles.
+        scales: range of the factors; 1.1 makes things look 1.1 times larger.
+
+    Example:
+        >>> Affine(degrees=(-5, 5)).scales
+        (0.9, 1.1)
+    """
+
+    degrees: Annotated[Span, _span()] = (-10.0, 10.0)
+    scales: Annotated[Span, _span(above=0)] = (0.9, 1.1)
+
+
+class Flip(_Transform):
+    """Axes are reversed, each independently of the others.
+
+    Args:
+        p: probability, for each axis.
+        axes: these; None means all.
+
+    Example:
+        >>> Flip(axes=(0,)).axes
+        (0,)
+    """
+
+    axes: Annotated[Axes | None, AfterValidator(_distinct)] = None
+
+
+class Augmentation(Config):
+    """The random changes of a training sample; what is None stays off.
+
+    They are applied in this order: noise, anisotropy, blur, gamma, then all changes of geometry at once. The defaults
+    of noise, anisotropy, blur and gamma are those of the published HIE systems, those of elastic, affine and flip
+    are TorchIO's.
+
+    Args:
+        noise: Gaussian noise.
+        anisotropy: coarser sampling along one axis.
+        blur: Gaussian blur.
+        gamma: powers of the values.
+        elastic: B-spline displacement.
+        affine: rotation and scaling.
+        flip: reversed axes.
+
+    Example:
+        >>> Augmentation.model_validate({"gamma": {"p": 0.3}, "flip": {"axes": [0]}}).gamma
+        Gamma(p=0.3, log_gamma=(-0.1, 0.1))
+    """
+
+    noise: Noise | None = None
+    anisotropy: Anisotropy | None = None
+    blur: Blur | None = None
+    gamma: Gamma | None = None
+    elastic: Elastic | None = None
+    affine: Affine | None = None
+    flip: Flip | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnNoise:
+    """The noise that was drawn.
+
+    Attributes:
+        mean: in units of the normalized image.
+        std: standard deviation.
+        seed: of its values.
+    """
+
+    mean: float
+    std: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnAnisotropy:
+    """The coarser sampling that was drawn.
+
+    Attributes:
+        axis: which axis, from 0.
+        factor: how many times more coarsely.
+    """
+
+    axis: int
+    factor: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnAffine:
+    """The rotation and scaling that were drawn.
+
+    Attributes:
+        angles: in radians, about x, y, z; in 2D only one.
+        scales: factors along each axis.
+    """
+
+    angles: tuple[float, ...]
+    scales: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """All that was drawn for one sample; None or () is a change that was not drawn.
+
+    Attributes:
+        noise: the noise.
+        anisotropy: the coarser sampling.
+        blur: a standard deviation in mm an axis.
+        gamma: an exponent a channel.
+        elastic: displacements of the control points in mm, float32 (ndim, *points).
+        affine: rotation and scaling.
+        flip: the axes to reverse.
+
+    Example:
+        >>> Parameters(flip=(0,)).gamma
+        ()
+    """
+
+    noise: DrawnNoise | None = None
+    anisotropy: DrawnAnisotropy | None = None
+    blur: tuple[float, ...] = ()
+    gamma: tuple[float, ...] = ()
+    elastic: Tensor | None = None
+    affine: DrawnAffine | None = None
+    flip: tuple[int, ...] = ()
+
+
+def draw(settings: Augmentation, *, channels: int, size: Sequence[int], generator: torch.Generator) -> Parameters:
+    """Draw the parameters for one sample.
+
+    The generator is asked once, for one seed a transform: neither switching a transform on or off nor what it draws
+    changes anything for the others.
+
+    Args:
+        settings: what may change.
+        channels: of the sample; prior masks are not counted.
+        size: voxels along each axis.
+        generator: source of all chance.
+
+    Returns:
+        What was drawn.
+
+    Raises:
+        UserError: the settings name an axis that an image of this size does not have.
+
+    Example:
+        >>> settings = Augmentation(gamma=Gamma(p=1))
+        >>> drawn = draw(settings, channels=2, size=(8, 8), generator=torch.Generator().manual_seed(0))
+        >>> len(drawn.gamma), drawn.noise
+        (2, None)
+    """
+    seeds = torch.randint(2**62, (len(_SAMPLERS),), generator=generator, device=generator.device).tolist()
+    drawn: dict[str, Any] = {}
+    for (name, sample), seed in zip(_SAMPLERS.items(), seeds, strict=True):
+        transform = getattr(settings, name)
+        if transform is None:
+            continue
+        dice = _Dice(torch.Generator().manual_seed(seed))
+        hit = name == "flip" or dice.hits(transform.p)
+        values = sample(transform, channels, tuple(size), dice)  # drawn in any case: axes that do not exist always show
+        if hit:
+            drawn[name] = values
+    return Parameters(**drawn)
+
+
+@dataclass(frozen=True)
+class _Dice:
+    generator: torch.Generator
+
+    def hits(self, probability: float) -> bool:
+        return self.uniform((0, 1), 1)[0] < probability
+
+    def uniform(self, span: tuple[float, float], count: int) -> list[float]:
+        low, high = span
+        return [
+            low + (high - low) * u for u in torch.rand(count, dtype=torch.float64, generator=self.generator).tolist()
+        ]
+
+    def integer(self, below: int) -> int:
+        return int(torch.randint(below, (1,), generator=self.generator))
+
+
+def _noise(noise: Noise, channels: int, size: tuple[int, ...], dice: _Dice) -> DrawnNoise:
+    return DrawnNoise(mean=noise.mean, std=dice.uniform(noise.std, 1)[0], seed=dice.integer(2**62))
+
+
+def _anisotropy(anisotropy: Anisotropy, channels: int, size: tuple[int, ...], dice: _Dice) -> DrawnAnisotropy | None:
+    axes = [axis for axis in _axes("anisotropy.axes", anisotropy.axes, len(size)) if size[axis] > 1]
+    if not axes:
+        return None
+    return DrawnAnisotropy(axis=axes[dice.integer(len(axes))], factor=dice.uniform(anisotropy.downsampling, 1)[0])
+
+
+def _blur(blur: Blur, channels: int, size: tuple[int, ...], dice: _Dice) -> tuple[float, ...]:
+    return tuple(dice.uniform(blur.std, len(size)))
+
+
+def _gamma(gamma: Gamma, channels: int, size: tuple[int, ...], dice: _Dice) -> tuple[float, ...]:
+    return tuple(math.exp(log_gamma) for log_gamma in dice.uniform(gamma.log_gamma, channels))
+
+
+def _elastic(elastic: Elastic, channels: int, size: tuple[int, ...], dice: _Dice) -> Tensor:
+    ndim, points, locked = len(size), elastic.control_points, elastic.locked_borders
+    field = torch.rand(ndim, *[points] * ndim, generator=dice.generator).mul_(2).sub_(1).mul_(elastic.max_displacement)
+    for axis in _axes("elastic.locked_axes", elastic.locked_axes, ndim):
+        field.narrow(axis + 1, 0, locked).zero_()
+        field.narrow(axis + 1, points - locked, locked).zero_()
+    return field
+
+
+def _affine(affine: Affine, channels: int, size: tuple[int, ...], dice: _Dice) -> DrawnAffine:
+    degrees = dice.uniform(affine.degrees, 3 if len(size) == 3 else 1)
+    return DrawnAffine(angles=tuple(map(math.radians, degrees)), scales=tuple(dice.uniform(affine.scales, len(size))))
+
+
+def _flip(flip: Flip, channels: int, size: tuple[int, ...], dice: _Dice) -> tuple[int, ...]:
+    return tuple(axis for axis in _axes("flip.axes", flip.axes, len(size)) if dice.hits(flip.p))
+
+
+def _axes(where: str, axes: tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
+    if axes is not None and max(axes) >= ndim:
+        raise UserError(f"augmentation, {where}: a {ndim}D image has no axis {max(axes)}; use axes 0 to {ndim - 1}")
+    return tuple(range(ndim)) if axes is None else axes
+
+
+_SAMPLERS: dict[str, Callable[..., Any]] = {
+    "noise": _noise,
+    "anisotropy": _anisotropy,
+    "blur": _blur,
+    "gamma": _gamma,
+    "elastic": _elastic,
+    "affine": _affine,
+    "flip": _flip,
+}
