@@ -17,7 +17,7 @@ from typing import Any
 
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.errors import UserError
-from multifocal.locks import locked
+from multifocal.files import locked
 from multifocal.metrics import METRICS
 from multifocal.recipes import Recipe
 from multifocal.studies import loading

@@ -9,7 +9,7 @@ from multifocal import networks
 from multifocal.cohorts import Cohort
 from multifocal.device import check_device
 from multifocal.errors import UserError
-from multifocal.locks import locked
+from multifocal.files import locked
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
@@ -47,7 +47,7 @@ def fit(
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
         device: `auto`, `cpu` or `cuda`.
         progress: show a progress bar.
-        held: the caller holds `out` already (`multifocal.locks.locked`), for longer than the training.
+        held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training.
 
     Raises:
         UserError: a case cannot be trained on, the recipe monitors a metric and there are no validation cases, the
