@@ -9,9 +9,7 @@ import numpy as np
 
 from multifocal.errors import UserError
 from multifocal.instances import Connectivity, components
-from multifocal.volumes import Volume, read, write
-from multifocal.volumes.io import extension_of
-from multifocal.volumes.listing import volumes_named
+from multifocal.volumes import Volume, extension_of, read, volumes_named, write
 
 MASK, PROBABILITY = "_lesion", "_probability"
 
