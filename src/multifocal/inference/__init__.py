@@ -1,7 +1,7 @@
 """Masks on the scan's own grid, from a trained run or a recipe without training."""
 
-from multifocal.inference.model import Model, NetworkModel, Prediction, ThresholdModel, choose_device, load_model
-from multifocal.inference.precision import autocast_type
+from multifocal.device import autocast_type, choose_device
+from multifocal.inference.model import Model, NetworkModel, Prediction, ThresholdModel, load_model
 from multifocal.inference.predict import predict_cohort
 
 __all__ = [

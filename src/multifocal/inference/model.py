@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from multifocal import networks, recipes
 from multifocal.cohorts import Case
+from multifocal.device import autocast_type, choose_device
 from multifocal.errors import UserError
 from multifocal.inference.forward import MEMORY_FORMATS, probabilities
-from multifocal.inference.precision import autocast_type
 from multifocal.networks import Padded
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import BrainBox, Channel
@@ -127,15 +126,3 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
     except RuntimeError as error:
         raise UserError(f"{folder / 'weights.safetensors'}: does not fit the network of recipe.yaml") from error
     return NetworkModel(recipe, network.to(choose_device(device)))
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device to compute on; `auto` takes the GPU where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from error
-    return chosen
