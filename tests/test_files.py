@@ -1,3 +1,4 @@
+import builtins
 import errno
 import fcntl
 import json
@@ -7,13 +8,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from multifocal.errors import UserError
-from multifocal.files import atomic, read_json, write_csv, write_json, write_text
+from multifocal.files import WRITING, atomic, locked, read_json, swapped, write_csv, write_json, write_text
 
 WRITERS = {
     "write_text": lambda path: write_text(path, "x" * 100_000),
@@ -254,3 +256,149 @@ def test_csv(tmp_path):
     with pytest.raises(ValueError, match="not in fieldnames"):
         write_csv(path, [{"a": 1}, {"b": 1}])
     assert path.read_text() == "a\n"
+
+
+# One process at a time in a folder.
+
+
+def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with locked(folder, busy="busy"):
+        with pytest.raises(UserError, match="^taken$"), locked(folder, busy="taken"):
+            pytest.fail("held twice")
+        with locked(tmp_path / "a", busy="busy"):
+            pass
+    with locked(folder, busy="busy"):
+        pass
+
+
+def test_the_next_one_waits_and_holds_the_folder_that_is_there_then(tmp_path):
+    """The folder goes away under whoever waits for it: what is held then is the one that others find."""
+    folder, ended = tmp_path / "folder", []
+
+    def wait():
+        with locked(folder), pytest.raises(UserError), locked(folder, busy="busy"):
+            pytest.fail("held twice")
+        ended.append(time.monotonic())
+
+    with locked(folder):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(0.1)
+        folder.rename(tmp_path / "aside")
+        left = time.monotonic()
+    waiting.join(10)
+    assert folder.is_dir() and ended and ended[0] >= left
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from multifocal.files import locked
+with locked(Path(sys.argv[1]), busy="busy"):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        with pytest.raises(UserError, match="^busy$"), locked(tmp_path, busy="busy"):
+            pytest.fail("held twice")
+        process.kill()
+    with locked(tmp_path, busy="busy"):
+        pass
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    descriptors = []
+
+    def refuse(descriptor, operation):
+        descriptors.append(descriptor)
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UserError, match=f"^{tmp_path}: cannot write: No locks available$"), locked(tmp_path, busy="b"):
+        pytest.fail("not held")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptors[0])
+
+
+def test_a_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    found = builtins.__import__
+
+    def refuse(name, *arguments, **options):
+        if name == "fcntl":
+            raise ModuleNotFoundError("No module named 'fcntl'", name="fcntl")
+        return found(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(UserError, match=f"^{tmp_path}: this system has no locks"), locked(tmp_path, busy="busy"):
+        pytest.fail("not held")
+
+
+# Folders that replace older ones all at once, or not at all.
+
+
+def fill(parent: Path, **folders: str) -> None:
+    for name, text in folders.items():
+        (parent / name).mkdir(parents=True)
+        (parent / name / "file").write_text(text)
+
+
+def read(parent: Path) -> dict[str, str]:
+    assert not list(parent.glob(f"{WRITING}*"))
+    return {folder.name: (folder / "file").read_text() for folder in parent.iterdir()}
+
+
+def test_the_new_take_the_places_of_the_old(tmp_path):
+    fill(tmp_path, a="old", b="old", other="other")
+    with swapped(tmp_path, ["a", "b", "c"]) as new:
+        fill(new, a="new", c="new")
+        assert {name: (tmp_path / name / "file").read_text() for name in "ab"} == {"a": "old", "b": "old"}
+    assert read(tmp_path) == {"a": "new", "c": "new", "other": "other"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("wrong"), OSError(28, "No space left on device")])
+def test_what_fails_leaves_the_old(tmp_path, error):
+    fill(tmp_path, a="old")
+    expected = pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else UserError)
+    with expected, swapped(tmp_path, ["a"]) as new:
+        fill(new, a="new")
+        raise error
+    assert read(tmp_path) == {"a": "old"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "Input/output error")])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(5))
+def test_an_interruption_between_two_renames_loses_nothing(tmp_path, monkeypatch, number, moment, error):
+    """Three names, of which one is new and one not old; the n-th of five renames is interrupted."""
+    fill(tmp_path, a="old", b="old")
+    rename, calls = Path.rename, []
+
+    def interrupted(path, target):
+        calls.append(path)
+        if len(calls) == number + 1 and moment == "before":
+            raise error
+        rename(path, target)
+        if len(calls) == number + 1:
+            raise error
+
+    expected = pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt)
+    with expected, swapped(tmp_path, ["a", "b", "c"]) as new:
+        fill(new, a="new", b="new", c="new")
+        monkeypatch.setattr(Path, "rename", interrupted)
+    assert len(calls) > number
+    assert read(tmp_path) == {"a": "old", "b": "old"}
+
+
+def test_what_is_being_written_is_left_alone_and_what_a_killed_one_left_is_not(tmp_path):
+    fill(tmp_path / f"{WRITING}a" / "new", b="killed")
+    with swapped(tmp_path, ["a", "b"]) as new:
+        fill(new, a="first")
+        busy = pytest.raises(UserError, match="a: is being written by another process; wait for it to end")
+        with busy, swapped(tmp_path, ["a", "b"]):
+            pytest.fail("written twice")
+    assert read(tmp_path) == {"a": "first"}

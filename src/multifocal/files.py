@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, held by one process at a time, and swapped all at once."""
 
 import csv
 import errno
@@ -14,7 +14,7 @@ from typing import Any
 from multifocal.errors import UserError
 
 WRITING = ".writing-"  # how the names of folders begin that hold a file while it is written
-CURES = {
+_CURES = {
     errno.ENOSPC: "the disk is full; free some space and run again",
     errno.EDQUOT: "the disk quota is used up; free some space and run again",
     errno.EACCES: "no permission to write there; choose another folder or change its permissions",
@@ -29,9 +29,9 @@ CURES = {
 }
 
 
-def write_error(path: Path, error: OSError) -> UserError:
+def write_error(path: str | Path, error: OSError) -> UserError:
     """Return what to tell the user about a failed write: the file, the reason, the cure."""
-    return UserError(f"{path}: cannot write: {CURES.get(error.errno, error.strerror)}")
+    return UserError(f"{path}: cannot write: {_CURES.get(error.errno, error.strerror)}")
 
 
 @contextmanager
@@ -109,3 +109,103 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], *, columns: S
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+@contextmanager
+def locked(folder: str | Path, *, busy: str | None = None) -> Iterator[None]:
+    """Hold a folder, made where there is none, as long as the block runs; a killed process holds nothing.
+
+    Args:
+        folder: what to hold.
+        busy: the error where somebody else holds it; None waits instead.
+
+    Raises:
+        UserError: it is held, or cannot be: no permission, a file system or a system without locks.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, locked(folder, busy="busy"):
+        ...     with locked(folder, busy="another one is at work there"):
+        ...         pass
+        Traceback (most recent call last):
+        multifocal.errors.UserError: another one is at work there
+    """
+    folder = Path(folder)
+    try:
+        while (descriptor := _hold(folder, wait=busy is None)) is None:
+            continue
+    except BlockingIOError as error:
+        raise UserError(busy) from error
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def swapped(parent: str | Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a new folder to write `names` in, which take the places of those in `parent` if the block succeeds.
+
+    A name that the block did not write is gone from `parent` afterwards. Until then, and if anything fails, Ctrl-C
+    included, all that was there stays. One process at a time; what a killed one left behind is cleared up first. Unlike
+    `atomic`, this does not wait for the disk file by file: what is written so can be written again.
+
+    Args:
+        parent: the folder.
+        names: of folders in it.
+
+    Raises:
+        UserError: another process writes there, or something cannot be written (disk full, no permission).
+    """
+    parent = Path(parent)
+    place = parent / names[0]
+    busy = f"{place}: is being written by another process; wait for it to end"
+    with locked(parent / f"{WRITING}{names[0]}", busy=busy):
+        home = parent / f"{WRITING}{names[0]}"
+        new, old = home / "new", home / "old"
+        try:
+            for folder in (new, old):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+            yield new
+            _swap([move for name in names for move in ((parent / name, old / name), (new / name, parent / name))])
+        except OSError as error:
+            raise write_error(place, error) from error
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _hold(folder: Path, *, wait: bool) -> int | None:
+    """Return the descriptor that holds the folder; None where the folder was removed or replaced meanwhile."""
+    try:
+        import fcntl
+    except ModuleNotFoundError as error:
+        raise UserError(f"{folder}: this system has no locks for folders; run on Linux or macOS, or in WSL") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(descriptor)):
+            kept, descriptor = descriptor, -1
+            return kept
+        return None
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _swap(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename what there is, all or nothing."""
+    begun: list[tuple[Path, Path]] = []
+    try:
+        for origin, target in moves:
+            if origin.exists():
+                begun.append((origin, target))
+                origin.rename(target)
+    except BaseException:
+        for origin, target in reversed(begun):
+            if not origin.exists():
+                target.rename(origin)
+        raise

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from multifocal.errors import UserError
-from multifocal.locks import locked
+from multifocal.files import locked
 from multifocal.pipeline.prepare import prepare
 
 fit_module = sys.modules["multifocal.training.fit"]

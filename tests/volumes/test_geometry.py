@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multifocal.volumes import Geometry, resized, respaced
+from multifocal.volumes import Geometry, Volume, resized, respaced
 
 PLAIN = Geometry((4, 5, 6), (1.0, 2.0, 3.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
@@ -127,3 +127,22 @@ def test_respaced_to_its_own_spacing_is_the_same_grid():
 def test_respaced_refuses_what_is_no_spacing(spacing):
     with pytest.raises(ValueError, match="is not 3 positive numbers"):
         respaced(PLAIN, spacing)
+
+
+GRID = Geometry((2, 3), (1, 1), (0, 0), (1, 0, 0, 1))
+
+
+def test_array_and_grid_must_fit():
+    with pytest.raises(ValueError, match=r"shape \(3, 2\) on a grid of size \(2, 3\)"):
+        Volume(np.zeros((3, 2)), GRID)
+
+
+@pytest.mark.parametrize("dtype", [complex, object, "U3", "M8[s]"])
+def test_only_real_numbers(dtype):
+    with pytest.raises(ValueError, match="real numbers"):
+        Volume(np.zeros((2, 3), dtype), GRID)
+
+
+def test_the_array_is_not_copied():
+    array = np.zeros((2, 3), bool)
+    assert Volume(array, GRID).array is array

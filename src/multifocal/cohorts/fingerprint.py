@@ -6,7 +6,7 @@ from pathlib import Path
 
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.errors import UserError
-from multifocal.volumes.io import image_files
+from multifocal.volumes import image_files
 
 
 def case_fingerprint(case: Case) -> str:

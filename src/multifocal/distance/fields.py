@@ -31,12 +31,12 @@ def border_fields(
     import torch
 
     if masks.device.type == "cpu":
-        from multifocal.kernels.transform import signed_squares
+        from multifocal.kernels.edt import signed_squares
 
         array = signed_squares(masks.numpy(), spacing=spacing, threads=torch.get_num_threads())
         squares = torch.from_numpy(array).abs_()
     else:
-        from multifocal.kernels.min_plus import border_squares
+        from multifocal.kernels.torch_edt import border_squares
 
         squares = border_squares(masks, spacing=spacing)
     # Where one voxel of an image is infinitely far, all are.

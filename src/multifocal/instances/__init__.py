@@ -1,19 +1,18 @@
 """Lesions as instances: what a lesion is, decided once for losses, metrics and checks."""
 
-from multifocal.instances.batches import Instances, given, label
-from multifocal.instances.cells import cells
 from multifocal.instances.components import Connectivity, components
-from multifocal.instances.contingency import Contingency, Pairs, contingency, pairs
+from multifocal.instances.contingency import Pairs, pairs
+from multifocal.instances.instances import Instances, given, label
+from multifocal.instances.voronoi import Ties, voronoi_cells
 
 __all__ = [
     "Connectivity",
-    "Contingency",
     "Instances",
     "Pairs",
-    "cells",
+    "Ties",
     "components",
-    "contingency",
     "given",
     "label",
     "pairs",
+    "voronoi_cells",
 ]

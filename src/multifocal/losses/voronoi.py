@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from multifocal.instances import Connectivity, Instances, cells, label
+from multifocal.instances import Connectivity, Instances, label, voronoi_cells
 from multifocal.losses.checks import check_target_alone, foreground
 from multifocal.losses.options import Options
 
@@ -35,14 +35,14 @@ def target_cells(
     masks = np.zeros(target.numel(), bool)
     masks[foreground(target)] = True
     lesions = label(masks.reshape(-1, *target.shape[2:]), connectivity=connectivity)
-    found, counts = cells(lesions, spacing=options.spacing, device=target.device)
+    found, counts = voronoi_cells(lesions, spacing=options.spacing, device=target.device)
     first = torch.from_numpy(np.cumsum(counts) - counts - 1).to(found)
     return (found - first.view(-1, *[1] * (found.ndim - 1))).view(target.shape)
 
 
 def cells_of(instances: Instances, options: Options, device: torch.device) -> tuple[torch.Tensor, np.ndarray]:
     """Return the cells of components, (images, voxels), numbered through the batch, and their number in each image."""
-    found, counts = cells(instances, spacing=options.spacing, device=device)
+    found, counts = voronoi_cells(instances, spacing=options.spacing, device=device)
     return _small(found.flatten(1), counts), counts
 
 

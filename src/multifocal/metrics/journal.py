@@ -11,7 +11,7 @@ import multifocal
 from multifocal.errors import UserError
 from multifocal.files import write_error
 from multifocal.metrics.scoring import Job, Row
-from multifocal.volumes.io import image_files
+from multifocal.volumes import image_files
 
 Found = tuple[list[Row], list[Row]]
 

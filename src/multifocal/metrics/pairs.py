@@ -5,8 +5,7 @@ from pathlib import Path
 
 from multifocal.cohorts.case import Cohort
 from multifocal.errors import UserError
-from multifocal.volumes import read_geometry
-from multifocal.volumes.listing import volumes_named
+from multifocal.volumes import read_geometry, volumes_named
 
 SUFFIX = "_lesion"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from multifocal.cohorts import Cohort, fingerprint
 from multifocal.errors import UserError
+from multifocal.files import swapped
 from multifocal.metrics.pairs import SUFFIX
 from multifocal.metrics.processes import spread
 from multifocal.reports.cases.page import Card, CaseJob, Score, write_case
@@ -15,7 +16,6 @@ from multifocal.reports.index import write_index
 from multifocal.reports.names import file_names
 from multifocal.reports.source import Arm, Source, read_source
 from multifocal.reports.words import number
-from multifocal.swap import swapped
 from multifocal.volumes import EXTENSIONS
 
 FOLDER = "report"

@@ -9,8 +9,7 @@ from typing import Any
 
 from multifocal.cohorts import Cohort
 from multifocal.errors import UserError
-from multifocal.files import read_json, write_error, write_json, write_text
-from multifocal.locks import locked
+from multifocal.files import locked, read_json, write_error, write_json, write_text
 from multifocal.studies import loading
 from multifocal.studies.grid import Grid, make_grid
 from multifocal.studies.job import FOLDS, STUDY

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.errors import UserError
-from multifocal.locks import locked
+from multifocal.files import locked
 from multifocal.studies import loading
 from multifocal.studies.grid import labelled
 from multifocal.studies.job import CACHE, FOLDS, MASKS, STUDY, Job

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from multifocal.files import swapped
 from multifocal.studies.begin import Plan
 from multifocal.studies.job import Job
 from multifocal.studies.local import Event
 from multifocal.studies.outcome import ARMS, COMPARISON, evaluate_arms
 from multifocal.studies.state import Outcome, folder_of, read_outcome, survey
 from multifocal.studies.tables import TABLES, Row, write_tables
-from multifocal.swap import swapped
 
 Engine = Callable[[Sequence[Job]], Iterator[Event]]
 

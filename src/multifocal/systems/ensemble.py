@@ -15,9 +15,7 @@ from multifocal.instances import Connectivity, components
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.loading import load_model, system_class
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
-from multifocal.volumes import Volume, read, write
-from multifocal.volumes.io import extension_of
-from multifocal.volumes.listing import volumes_named
+from multifocal.volumes import Volume, extension_of, read, volumes_named, write
 
 MASK, PROBABILITY = "_lesion", "_probability"
 

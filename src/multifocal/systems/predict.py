@@ -6,8 +6,7 @@ from pathlib import Path
 from multifocal.cohorts import Case, Cohort
 from multifocal.errors import UserError
 from multifocal.systems.system import System
-from multifocal.volumes import write
-from multifocal.volumes.io import extension_of
+from multifocal.volumes import extension_of, write
 
 
 def predict_cohort(

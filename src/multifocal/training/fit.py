@@ -12,8 +12,7 @@ from multifocal import networks
 from multifocal.cohorts import Cohort, Fold
 from multifocal.device import check_device
 from multifocal.errors import UserError
-from multifocal.files import write_csv
-from multifocal.locks import locked
+from multifocal.files import locked, write_csv
 from multifocal.metrics import evaluate_case
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import TrainingSet

@@ -1,12 +1,20 @@
 """Images and where they lie: read, write, reorient, crop, pad, resample, and the way back to native space."""
 
-from multifocal.volumes.crop import bounding_box, crop, pad
-from multifocal.volumes.geometry import Geometry, resized, respaced
-from multifocal.volumes.io import EXTENSIONS, read, read_geometry, strip_extension, write
-from multifocal.volumes.orient import axis_codes, orient
-from multifocal.volumes.resample import resample
-from multifocal.volumes.restore import restore
-from multifocal.volumes.volume import Volume
+from typing import Any
+
+from multifocal.volumes.geometry import Geometry, Volume, resized, respaced
+from multifocal.volumes.io import (
+    extension_of,
+    extensions,
+    image_files,
+    read,
+    read_geometry,
+    strip_extension,
+    volumes_named,
+    write,
+)
+from multifocal.volumes.rearrange import axis_codes, bounding_box, crop, orient, pad
+from multifocal.volumes.resample import resample, restore
 
 __all__ = [
     "EXTENSIONS",
@@ -15,6 +23,9 @@ __all__ = [
     "axis_codes",
     "bounding_box",
     "crop",
+    "extension_of",
+    "extensions",
+    "image_files",
     "orient",
     "pad",
     "read",
@@ -24,5 +35,14 @@ __all__ = [
     "respaced",
     "restore",
     "strip_extension",
+    "volumes_named",
     "write",
 ]
+
+EXTENSIONS: tuple[str, ...]  # of all formats, and so looked up when it is asked for
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EXTENSIONS":
+        return extensions()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

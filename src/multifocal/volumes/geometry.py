@@ -1,4 +1,4 @@
-"""Where the voxels of an image lie in the patient."""
+"""Where the voxels of an image lie in the patient, and an array with its geometry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,6 +96,29 @@ class Geometry:
         if (np.abs(self.matrix - other.matrix) > 1e-3).any():
             found.append(f"direction {point(self.direction)} instead of {point(other.direction)}")
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scalar image: real numbers or bools on a grid; `array.shape == geometry.size`, axes in header order.
+
+    Raises:
+        ValueError: array and geometry do not fit, or the array does not hold real numbers.
+
+    Example:
+        >>> grid = Geometry((2, 3), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+        >>> Volume(np.zeros((2, 3), np.uint8), grid).array.dtype
+        dtype('uint8')
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.geometry.size:
+            raise ValueError(f"array of shape {self.array.shape} on a grid of size {self.geometry.size}")
+        if self.array.dtype.kind not in "biuf":
+            raise ValueError(f"array of {self.array.dtype}; a volume holds real numbers")
 
 
 def times(values: Sequence[float]) -> str:

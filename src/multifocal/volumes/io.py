@@ -1,62 +1,12 @@
-"""Read and write images: MetaImage, NIfTI, NRRD and PNG, through SimpleITK."""
+"""Read and write images: MetaImage, NIfTI, NRRD, PNG and what else is registered in `multifocal.volumes.formats`."""
 
-import math
-import os
-import re
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
 from multifocal.errors import UserError
 from multifocal.files import atomic
-from multifocal.volumes import headers
-from multifocal.volumes.geometry import Geometry
-from multifocal.volumes.integrity import check_length, check_stream
-from multifocal.volumes.resample import to_image
-from multifocal.volumes.volume import Volume
-
-sitk.ProcessObject.GlobalWarningDisplayOff()
-
-READERS = {
-    ".mha": headers.read_meta,
-    ".mhd": headers.read_meta,
-    ".nii": headers.read_nifti,
-    ".nii.gz": headers.read_nifti,
-    ".nrrd": headers.read_nrrd,
-    ".png": headers.read_png,
-}
-EXTENSIONS = tuple(READERS)
-LARGEST_NIFTI_SIZE = 32767
-
-
-class Header(NamedTuple):
-    """What is known before the voxels are read: the way to them, the grid, and how many scalar images there are."""
-
-    reader: sitk.ImageFileReader
-    geometry: Geometry
-    components: int
-
-
-def extension_of(name: str) -> str:
-    """Return the image extension of a file name (".nii.gz" as one), or nothing if it has none.
-
-    Example:
-        >>> extension_of("case_01.nii.gz"), extension_of("notes.txt")
-        ('.nii.gz', '')
-    """
-    return next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.endswith(e)), "")
-
-
-def strip_extension(name: str) -> str:
-    """Return a file name without its image extension (".nii.gz" as one), or as it is if it has none.
-
-    Example:
-        >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
-        ('case_01', 'v1.2', 'notes.txt')
-    """
-    return name.removesuffix(extension_of(name))
+from multifocal.volumes.formats import FORMATS, ImageFormat, OpenImage
+from multifocal.volumes.geometry import Geometry, Volume
+from multifocal.volumes.headers import check_length, check_stream, damaged
 
 
 def read(path: str | Path, *, component: int | None = None) -> Volume:
@@ -72,29 +22,21 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> file = Path(tempfile.mkdtemp()) / "ramp.mha"
         >>> write(file, Volume(np.arange(6.0).reshape(2, 3), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
         >>> read(file).array.tolist(), read(file).geometry.spacing
         ([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], (1.0, 2.0))
     """
     path = Path(path)
-    header = _open(path, whole=True)
-    components, backwards = header.components, header.geometry.size[::-1]
-    if component is None and components > 1:
-        raise UserError(f"{path}: holds {components} components; pick one with component=0 to {components - 1}")
-    if component is not None and not 0 <= component < components:
-        raise UserError(f"{path}: there is no component {component}; it holds {components}, counted from 0")
-    try:
-        image = header.reader.Execute()
-    except (RuntimeError, MemoryError) as error:
-        raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
-    channels = image.GetNumberOfComponentsPerPixel()
-    frame, channel = divmod(component or 0, channels)
-    view = sitk.GetArrayViewFromImage(image).reshape(-1, *backwards, channels)[frame, ..., channel]
-    array = np.array(view.T, order="C")
-    if READERS[extension_of(path.name)] is headers.read_nifti and array.dtype.kind == "f":
-        _put_back_non_finite(array, path, (channels, components // channels), (channel, frame))
-    return Volume(array, header.geometry)
+    format_, image = _open(path, whole=True)
+    if component is None and image.components > 1:
+        raise UserError(
+            f"{path}: holds {image.components} components; pick one with component=0 to {image.components - 1}"
+        )
+    if component is not None and not 0 <= component < image.components:
+        raise UserError(f"{path}: there is no component {component}; it holds {image.components}, counted from 0")
+    return Volume(format_.read_voxels(path, image, component or 0), image.geometry)
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -105,33 +47,13 @@ def read_geometry(path: str | Path) -> Geometry:
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> file = Path(tempfile.mkdtemp()) / "mask.nii.gz"
         >>> write(file, Volume(np.zeros((2, 3), bool), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
         >>> read_geometry(file).size
         (2, 3)
     """
-    return _open(Path(path), whole=False).geometry
-
-
-def image_files(path: Path) -> list[Path]:
-    """Return the files of an image: its own, and the one that its header says holds the voxels.
-
-    Raises:
-        UserError: not a readable image.
-        OSError: the file cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> grid = Geometry((1, 1), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
-        >>> file = Path(tempfile.mkdtemp()) / "case.mhd"
-        >>> write(file, Volume(np.zeros((1, 1), np.uint8), grid))
-        >>> [file.name for file in image_files(file)]
-        ['case.mhd', 'case.zraw']
-    """
-    extension = extension_of(path.name)
-    if not extension:
-        raise _unknown_type(path)
-    return list(dict.fromkeys((path, READERS[extension](path).path)))
+    return _open(Path(path), whole=False)[1].geometry
 
 
 def write(path: str | Path, volume: Volume) -> None:
@@ -146,6 +68,7 @@ def write(path: str | Path, volume: Volume) -> None:
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> file = Path(tempfile.mkdtemp()) / "mask.mha"
         >>> write(file, Volume(np.ones((2, 3), bool), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
         >>> read(file).array.dtype
@@ -154,37 +77,110 @@ def write(path: str | Path, volume: Volume) -> None:
     path = Path(path)
     extension = extension_of(path.name)
     if not extension:
-        raise UserError(f"{path}: unknown image type; choose a name that ends in {', '.join(EXTENSIONS)} (lower case)")
-    dtype, size = volume.array.dtype, volume.geometry.size
+        raise UserError(
+            f"{path}: unknown image type; choose a name that ends in {', '.join(extensions())} (lower case)"
+        )
+    format_, dtype = _by_ending()[extension], volume.array.dtype
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         raise UserError(f"{path}: {dtype} cannot be written; convert it to float32")
-    if extension == ".png" and (len(size) != 2 or dtype not in (np.bool_, np.uint8, np.uint16)):
-        raise UserError(f"{path}: PNG holds 2D uint8 or uint16, not {len(size)}D {dtype}; write .mha instead")
-    if extension in (".nii", ".nii.gz") and max(size) > LARGEST_NIFTI_SIZE:
-        raise UserError(f"{path}: NIfTI holds at most {LARGEST_NIFTI_SIZE} voxels an axis; write .mha instead")
-    if extension == ".mhd" and "%" in str(path):
-        raise UserError(f"{path}: an .mhd cannot be written where the path has a '%'; write .mha instead")
-    image = to_image(volume)
+    format_.check_writable(path, volume)
     with atomic(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            format_.write(temporary, volume)
             # ITK does not notice every failed write, so what lies on the disk is checked before it takes the name.
-            stored = READERS[extension](temporary)
+            stored = format_.read_header(temporary)
             check_length(temporary, stored)
             check_stream(temporary, stored)
         except (RuntimeError, UserError) as error:
             raise UserError(
                 f"{path}: cannot write all of it (is the disk full?); free some space, run again"
             ) from error
-        if extension == ".mhd":
-            with stored.path.open("r+b") as voxels:
-                os.fsync(voxels.fileno())  # `atomic` sees to the header alone
-            # Between these steps there is no header, so never one with another image's voxels.
-            path.unlink(missing_ok=True)
-            stored.path.replace(path.parent / stored.path.name)
+        format_.place_voxels(stored, path)
 
 
-def _open(path: Path, *, whole: bool) -> Header:
+def extensions() -> tuple[str, ...]:
+    """Return the extensions of the images that can be read and written, those of other packages' formats last.
+
+    Returns:
+        Lower case, with their dots.
+
+    Example:
+        >>> extensions()[:6]
+        ('.mha', '.mhd', '.nii', '.nii.gz', '.nrrd', '.png')
+    """
+    return tuple(_by_ending())
+
+
+def extension_of(name: str) -> str:
+    """Return the image extension of a file name (".nii.gz" as one), or nothing if it has none.
+
+    Example:
+        >>> extension_of("case_01.nii.gz"), extension_of("notes.txt")
+        ('.nii.gz', '')
+    """
+    return next((e for e in sorted(_by_ending(), key=len, reverse=True) if name.endswith(e)), "")
+
+
+def strip_extension(name: str) -> str:
+    """Return a file name without its image extension (".nii.gz" as one), or as it is if it has none.
+
+    Example:
+        >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
+        ('case_01', 'v1.2', 'notes.txt')
+    """
+    return name.removesuffix(extension_of(name))
+
+
+def image_files(path: str | Path) -> list[Path]:
+    """Return the files of an image: its own, and the one that its header says holds the voxels.
+
+    Raises:
+        UserError: not a readable image.
+        OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> grid = Geometry((1, 1), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+        >>> file = Path(tempfile.mkdtemp()) / "case.mhd"
+        >>> write(file, Volume(np.zeros((1, 1), np.uint8), grid))
+        >>> [file.name for file in image_files(file)]
+        ['case.mhd', 'case.zraw']
+    """
+    path = Path(path)
+    extension = extension_of(path.name)
+    if not extension:
+        raise _unknown_type(path)
+    return list(dict.fromkeys((path, _by_ending()[extension].read_header(path).path)))
+
+
+def volumes_named(folder: str | Path, ending: str) -> dict[str, Path]:
+    """Return the files `<name><ending>.<ext>` of a folder by name, in order; what is called otherwise is passed over.
+
+    Raises:
+        UserError: no such folder, or several files of one name.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a_lesion.nii.gz").write_bytes(b""), (folder / "notes.txt").write_bytes(b"")
+        >>> [(name, file.name) for name, file in volumes_named(folder, "_lesion").items()]
+        [('a', 'a_lesion.nii.gz')]
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; name one that holds <case>{ending}.<ext>")
+    found: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        stem = strip_extension(file.name)
+        if stem != file.name and stem.endswith(ending) and not file.name.startswith("."):
+            found.setdefault(stem.removesuffix(ending), []).append(file)
+    if doubled := [" and ".join(file.name for file in files) for files in found.values() if len(files) > 1]:
+        raise UserError(f"{folder}: more than one prediction for a case: {'; '.join(doubled)}; keep one of each")
+    return {name: files[0] for name, files in found.items()}
+
+
+def _open(path: Path, *, whole: bool) -> tuple[ImageFormat, OpenImage]:
     extension = extension_of(path.name)
     try:
         if path.is_dir():
@@ -194,14 +190,10 @@ def _open(path: Path, *, whole: bool) -> Header:
         if not extension:
             raise _unknown_type(path)
         if not path.stat().st_size:
-            raise headers.damaged(path, "file is empty")
-        beside = path.with_suffix("")
-        if extension == ".nii.gz" and beside.exists():
-            # ITK takes the header of the one and the voxels of the other.
-            raise UserError(
-                f"{path}: {beside.name} lies beside it and would be read in its place; remove or rename one of them"
-            )
-        stored = READERS[extension](path)
+            raise damaged(path, "file is empty")
+        format_ = _by_ending()[extension]
+        format_.check_readable(path)
+        stored = format_.read_header(path)
         check_length(path, stored)
         if whole:
             check_stream(path, stored)
@@ -209,40 +201,12 @@ def _open(path: Path, *, whole: bool) -> Header:
         raise UserError(
             f"{path}: cannot read: {error.strerror or error}; check the file and its permissions"
         ) from error
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise headers.damaged(path, f"cannot be read ({_reason(error)})") from error
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise UserError(f"{path}: holds complex numbers; save real ones, such as the magnitude")
-    size = reader.GetSize()
-    n = min(len(size), 3)
-    direction = np.array(reader.GetDirection()).reshape(len(size), len(size))[:n, :n]
-    spacing, origin = reader.GetSpacing()[:n], reader.GetOrigin()[:n]
-    if extension == ".png":
-        direction, spacing, origin = np.eye(n), (1.0,) * n, (0.0,) * n
-    try:
-        geometry = Geometry(size[:n], spacing, origin, tuple(direction.ravel()))
-    except ValueError as error:
-        raise UserError(f"{path}: {error}; correct the header or convert the image again") from error
-    return Header(reader, geometry, reader.GetNumberOfComponents() * int(np.prod(size[n:])))
+    return format_, format_.open(path)
 
 
-def _put_back_non_finite(array: np.ndarray, path: Path, components: tuple[int, int], at: tuple[int, int]) -> None:
-    # ITK reads the NaN and inf of a NIfTI file as 0; whoever checks the data must see them.
-    values = headers.unchanged_floats(path, array.size * math.prod(components))
-    if values is not None:
-        values = values.reshape(*components, *array.shape[::-1])[at].T
-        lost = ~np.isfinite(values)
-        array[lost] = values[lost]
+def _by_ending() -> dict[str, ImageFormat]:
+    return {ending: format_ for format_ in FORMATS.values() for ending in format_.endings}
 
 
 def _unknown_type(path: Path) -> UserError:
-    return UserError(f"{path}: unknown image type; readable are {', '.join(EXTENSIONS)} (lower case)")
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).split("ERROR:")[-1]
-    return " ".join(re.sub(r"\w+\(0x[0-9a-f]+\):", "", text).split())
+    return UserError(f"{path}: unknown image type; readable are {', '.join(extensions())} (lower case)")

@@ -1,4 +1,4 @@
-"""One axis of an exact Euclidean distance transform: the lower envelope of parabolas.
+"""Exact Euclidean distance transforms of a stack of images, axis by axis: the lower envelope of parabolas.
 
 Squared distances are separable (Felzenszwalb & Huttenlocher 2012): along one axis after the other
 `f(i) <- min_j f(j) + w (i - j)²`. Numbers are signed: each side of a border has its own sign, 0 is on the border. The
@@ -6,20 +6,129 @@ nearest voxel of the other side is never beyond one of them, so a line falls int
 of each other but the zeros at their ends, and one pass serves both sides.
 
 With labels, each place takes that of its minimum, the lowest of those that are equally near. All arithmetic is on
-whole numbers that float64 holds (`multifocal.kernels.squares`), so "equally" is exact. That a label wins the
-ties at a place is decided pair by pair along each axis, and stays true of the whole: `w (i - j)²` is added to all the
-labels of the place j alike.
+whole numbers that float64 holds (`whole_squares`), so "equally" is exact. That a label wins the ties at a place is
+decided pair by pair along each axis, and stays true of the whole: `w (i - j)²` is added to all the labels of the place
+j alike.
 """
+
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from multifocal.kernels.compiled import compiled
+from multifocal.kernels.compiled import compiled, parallel_for
 
-TILE = 16  # lines side by side: what a cache line holds
+_LEAST = 1 << 18  # voxels that are worth a thread
+_BITS = 52  # float64 holds whole numbers up to 2^53
+_TILE = 16  # lines side by side: what a cache line holds
+
+
+def signed_squares(masks: np.ndarray, *, spacing: Sequence[float] | None, threads: int) -> np.ndarray:
+    """Return for each voxel the squared distance to the other side of its mask's border, negative inside.
+
+    Args:
+        masks: boolean, (images, *spatial).
+        spacing: mm per voxel along each axis; None counts in voxels.
+        threads: how many to use.
+
+    Returns:
+        float32 of the masks' shape, infinite in images without a border.
+
+    Source:
+        Felzenszwalb & Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 2012.
+
+    Example:
+        >>> signed_squares(np.array([[[True, True, False]]]), spacing=None, threads=1).tolist()
+        [[[-4.0, -1.0, 1.0]]]
+    """
+    field = np.empty(masks.shape, np.float32)
+    squares = [float(side) ** 2 for side in spacing or (1.0,) * (masks.ndim - 1)]
+    planes = _along(np.ascontiguousarray(masks), -2)
+    out = field.reshape(planes.shape)
+    _over_first_axis(lambda a, b: _first_signed(planes, out, squares[-2], a, b), planes, threads)
+    _other_axes(field, None, None, squares, threads)
+    return field
+
+
+def spread_labels(
+    labels: np.ndarray, *, rank: np.ndarray | None, spacing: Sequence[float] | None, threads: int
+) -> None:
+    """Give every voxel of label -1 the label that is nearest to it, in place.
+
+    Args:
+        labels: contiguous int32, (images, *spatial), each image with a label of 0 or more.
+        rank: for each label its place in the order in which labels win ties; None: the lower label wins.
+        spacing: mm per voxel along each axis; None counts in voxels.
+        threads: how many to use.
+
+    Example:
+        >>> labels = np.array([[[0, -1, -1, -1, 1]]], np.int32)
+        >>> spread_labels(labels, rank=None, spacing=None, threads=1)
+        >>> labels.tolist()
+        [[[0, 0, 0, 1, 1]]]
+    """
+    field = np.empty(labels.shape)
+    units = whole_squares(labels.shape[1:], spacing)
+    planes, out = _along(labels, -2), _along(field, -2)
+    _over_first_axis(lambda a, b: _first_labels(planes, out, rank, units[-2], a, b), planes, threads)
+    _other_axes(field, labels, rank, units, threads)
+
+
+def whole_squares(shape: Sequence[int], spacing: Sequence[float] | None) -> list[float]:
+    """Return the squared spacing as whole numbers in a common unit.
+
+    Ratios are those of the squared spacing to about ten digits, and exact where all sides are equal. The squared
+    diagonal of the image is a whole number that float64 holds, too.
+
+    Args:
+        shape: of the image, in voxels.
+        spacing: mm per voxel along each axis; None counts in voxels.
+
+    Returns:
+        For each axis a whole number, as float.
+
+    Example:
+        >>> whole_squares((4, 4), (2.0, 2.0)), whole_squares((4, 4), (1.0, 2.0))[1] == 2.0**47
+        ([1.0, 1.0], True)
+    """
+    if spacing is None or len(set(spacing)) == 1:
+        return [1.0] * len(shape)
+    room = 2.0 ** (_BITS - math.ceil(math.log2(sum(side**2 for side in shape))))
+    largest = max(spacing)
+    return [float(max(1, round((side / largest) ** 2 * room))) for side in spacing]
+
+
+def _other_axes(
+    field: np.ndarray, labels: np.ndarray | None, rank: np.ndarray | None, squares: Sequence[float], threads: int
+) -> None:
+    """Take all axes but the last but one into account."""
+    rows = field.reshape(-1, field.shape[-1])
+    names = None if labels is None else labels.reshape(rows.shape)
+    _over_first_axis(lambda a, b: _last_axis(rows, names, rank, squares[-1], a, b), rows, threads)
+    if field.ndim == 4 and field.shape[1] > 1:
+        lines, owners = _along(field, 1), None if labels is None else _along(labels, 1)
+        tiles = lines.shape[0] * -(-lines.shape[2] // _TILE)
+
+        def work(start: int, stop: int) -> None:
+            _next_axis(lines, owners, rank, squares[0], start, stop)
+
+        parallel_for(work, tiles, threads=threads, least=max(1, _LEAST // (lines.shape[1] * _TILE)))
+
+
+def _along(array: np.ndarray, axis: int) -> np.ndarray:
+    """Return an array as (before, n, behind), to look along an axis."""
+    axis %= array.ndim
+    before, behind = math.prod(array.shape[:axis]), math.prod(array.shape[axis + 1 :])
+    return array.reshape(before, array.shape[axis], behind)
+
+
+def _over_first_axis(work: Callable[[int, int], None], array: np.ndarray, threads: int) -> None:
+    """Share out the first axis of an array."""
+    parallel_for(work, len(array), threads=threads, least=max(1, _LEAST // array[0].size))
 
 
 @compiled
-def first_signed(masks, field, weight, start, stop):  # type: ignore[no-untyped-def]
+def _first_signed(masks, field, weight, start, stop):  # type: ignore[no-untyped-def]
     """Write along the middle axis how far the other side is: squared, negative inside; infinite if nowhere.
 
     masks and field are (before, n, behind); neighbours along the last axis are worked on together.
@@ -43,7 +152,7 @@ def first_signed(masks, field, weight, start, stop):  # type: ignore[no-untyped-
 
 
 @compiled
-def first_labels(labels, field, rank, weight, start, stop):  # type: ignore[no-untyped-def]
+def _first_labels(labels, field, rank, weight, start, stop):  # type: ignore[no-untyped-def]
     """Write along the middle axis how far the nearest label is, squared, and in place of -1 which one that is."""
     _, n, behind = labels.shape
     back, name = np.empty(behind), np.empty(behind, np.int32)
@@ -81,7 +190,7 @@ def _wins(one, other, rank):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def last_axis(field, labels, rank, weight, start, stop):  # type: ignore[no-untyped-def]
+def _last_axis(field, labels, rank, weight, start, stop):  # type: ignore[no-untyped-def]
     """Take the last axis into account, in place, in some of the rows of field and labels (or None)."""
     n = field.shape[1]
     heap = np.empty(n + 2, np.int64), np.empty(n + 3, np.int64), np.empty(n + 2), np.empty(n + 2, np.int32)
@@ -90,19 +199,19 @@ def last_axis(field, labels, rank, weight, start, stop):  # type: ignore[no-unty
 
 
 @compiled
-def next_axis(field, labels, rank, weight, start, stop):  # type: ignore[no-untyped-def]
+def _next_axis(field, labels, rank, weight, start, stop):  # type: ignore[no-untyped-def]
     """Take one more axis into account, in place, in some of the tiles of lines.
 
     field and labels (or None) are (before, n, behind): lines along the middle axis. There are
-    `before * ceil(behind / TILE)` tiles.
+    `before * ceil(behind / _TILE)` tiles.
     """
     _, n, behind = field.shape
-    tiles = (behind + TILE - 1) // TILE
-    lines, names = np.empty((TILE, n + 1), field.dtype), np.zeros((TILE, n + 1), np.int32)
+    tiles = (behind + _TILE - 1) // _TILE
+    lines, names = np.empty((_TILE, n + 1), field.dtype), np.zeros((_TILE, n + 1), np.int32)
     heap = np.empty(n + 2, np.int64), np.empty(n + 3, np.int64), np.empty(n + 2), np.empty(n + 2, np.int32)
     for tile in range(start, stop):
-        outer, first = tile // tiles, (tile % tiles) * TILE
-        count = min(TILE, behind - first)
+        outer, first = tile // tiles, (tile % tiles) * _TILE
+        count = min(_TILE, behind - first)
         for i in range(n):
             for line in range(count):
                 lines[line, i] = field[outer, i, first + line]

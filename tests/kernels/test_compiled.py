@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from multifocal.kernels.threads import shared
+from multifocal.kernels.compiled import parallel_for
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 1000])
@@ -13,7 +13,7 @@ from multifocal.kernels.threads import shared
 @pytest.mark.parametrize("least", [1, 3, 10**6])
 def test_every_part_is_worked_on_once(count, threads, least):
     done, before = [], threading.active_count()
-    shared(lambda start, stop: done.extend(range(start, stop)), count, threads=threads, least=least)
+    parallel_for(lambda start, stop: done.extend(range(start, stop)), count, threads=threads, least=least)
     assert sorted(done) == list(range(count))
     assert threading.active_count() == before
 
@@ -27,7 +27,7 @@ def test_a_slow_thread_does_not_keep_the_others_waiting():
         if me is threading.main_thread():
             time.sleep(0.2)
 
-    shared(work, 80, threads=2)
+    parallel_for(work, 80, threads=2)
     assert parts.get(threading.main_thread(), 0) < 4 and sum(parts.values()) == 8
 
 
@@ -39,5 +39,5 @@ def test_what_is_raised_in_a_thread_is_raised_here():
 
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
-        shared(work, 80, threads=2)
+        parallel_for(work, 80, threads=2)
     assert threading.active_count() == before

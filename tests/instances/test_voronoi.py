@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multifocal.instances import cells, label
+from multifocal.distance import nearest
+from multifocal.instances import label, voronoi_cells
 
 SPACINGS = [None, (1.0, 1.0, 1.0), (1.0, 2.0, 3.0), (0.7, 0.7, 2.5), (0.43, 1.9, 0.77)]
 
@@ -39,7 +40,7 @@ def test_equals_brute_force(seed):
     shape = [(9, 8), (6, 5, 7), (1, 9, 6), (12, 1), (4, 11)][seed % 5]
     masks = rng.random((3, *shape)) < rng.choice([0.02, 0.1, 0.3])
     spacing = SPACINGS[seed % len(SPACINGS)]
-    found, counts = cells(label(masks), spacing=None if spacing is None else spacing[: masks.ndim - 1])
+    found, counts = voronoi_cells(label(masks), spacing=None if spacing is None else spacing[: masks.ndim - 1])
     assert found.dtype == torch.int32
     first = 0
     for image, mask, count in zip(found.numpy(), masks, counts, strict=True):
@@ -72,7 +73,7 @@ def masks_of(voxels, shape=(7, 7)):
     ],
 )
 def test_ties(voxels, place, owner):
-    found = cells(label(masks_of(voxels)))[0][0]
+    found = voronoi_cells(label(masks_of(voxels)))[0][0]
     assert found[place] == found[owner]
 
 
@@ -102,26 +103,29 @@ def unlike(seed, spacing):
 def test_flips_and_swapped_axes(seed, spacing):
     """Cells move with the image, ties and all, where no two components are alike in size and place."""
     mask = unlike(seed, spacing)
-    reference = cells(label(mask), spacing=spacing)[0].numpy()
+    reference = voronoi_cells(label(mask), spacing=spacing)[0].numpy()
     for axes in permutations(range(3)):
         for flips in ([], [0], [1], [2], [0, 2], [0, 1, 2]):
             turned = None if spacing is None else tuple(spacing[axis] for axis in axes)
-            other = cells(label(np.ascontiguousarray(moved(mask, axes, flips))), spacing=turned)[0].numpy()
+            other = voronoi_cells(label(np.ascontiguousarray(moved(mask, axes, flips))), spacing=turned)[0].numpy()
             assert partitions_agree(other, moved(reference, axes, flips))
 
 
-def test_there_are_ties_to_decide():
-    for seed in range(3):
-        near, _ = brute_force(unlike(seed, None)[0], None)
-        assert (near.sum(0) > 1).sum() > 10
+@pytest.mark.parametrize("seed", range(3))
+def test_the_rule_decides_every_tie_of_such_an_image(seed):
+    mask = unlike(seed, None)
+    near, chosen = brute_force(mask[0], None)
+    tied = near.sum(0) > 1
+    assert tied.sum() > 10
+    assert np.array_equal(voronoi_cells(label(mask))[0][0].numpy()[tied], chosen[tied])
 
 
 def test_a_flip_hands_a_tied_voxel_to_the_twin():
     """Two components of one size, equally far from the image's centre: the first has what lies between."""
     mask = masks_of([(3, 1), (3, 5)])
-    found = cells(label(mask))[0][0]
+    found = voronoi_cells(label(mask))[0][0]
     assert found[3, 3] == found[3, 1]
-    flipped = cells(label(mask[:, :, ::-1]))[0][0]
+    flipped = voronoi_cells(label(mask[:, :, ::-1]))[0][0]
     assert flipped[3, 3] == flipped[3, 1]  # which is where (3, 5) was
 
 
@@ -132,10 +136,10 @@ def test_many_images():
     masks[7] = False
     masks[8] = False
     masks[8, 5, 5] = True
-    found, counts = cells(label(masks))
+    found, counts = voronoi_cells(label(masks))
     first = 0
     for mask, image, count in zip(masks, found, counts, strict=True):
-        alone, own = cells(label(mask[None]))
+        alone, own = voronoi_cells(label(mask[None]))
         assert torch.equal(alone[0] + first, image) and own[0] == count
         first += count
 
@@ -147,7 +151,50 @@ def test_in_plain_torch_operations(spacing, monkeypatch):
     masks = rng.random((9, 12, 15)) < np.array([0, 0.1, 0.3, 0, 0.05, 0.05, 0, 0.2, 0.1]).reshape(9, 1, 1)
     masks[4] = False
     masks[4, 3, 3] = True
-    expected, counts = cells(label(masks), spacing=spacing)
+    expected, counts = voronoi_cells(label(masks), spacing=spacing)
     monkeypatch.setattr(torch, "device", lambda name: type("Device", (), {"type": "cuda"}))
-    found, same = cells(label(masks), spacing=spacing, device="cpu")
+    found, same = voronoi_cells(label(masks), spacing=spacing, device="cpu")
     assert torch.equal(found, expected) and found.dtype == torch.int32 and (same == counts).all()
+
+
+def first_voxel(mask, spacing):
+    """Return for each voxel the component of the nearest voxel, of those equally near the first, last axis slowest."""
+    dense = label(mask[None]).dense()[0]
+    inside = np.argwhere(mask)
+    inside = inside[np.lexsort(inside.T)]
+    every = np.argwhere(np.ones(mask.shape, bool))
+    squares = (((every[:, None] - inside) * spacing) ** 2).sum(-1)
+    return dense[tuple(inside[squares.argmin(1)].T)].reshape(mask.shape) - 1
+
+
+@pytest.mark.parametrize("per_point", [0, 1e9], ids=["points", "transform"])
+@pytest.mark.parametrize("spacing", [None, (2.0, 2.0, 2.0)])
+def test_the_first_voxel_wins_ties(monkeypatch, per_point, spacing):
+    monkeypatch.setattr(nearest, "_ELEMENTS_PER_POINT", per_point)
+    rng = np.random.default_rng(0)
+    unlike_symmetric = 0
+    for number in range(40):
+        shape = [(9, 8), (6, 5, 7), (1, 19, 6), (24, 1), (4, 21)][number % 5]
+        masks = rng.random((3, *shape)) < rng.choice([0.02, 0.1, 0.3])
+        masks[number % 3] = False
+        sides = None if spacing is None else spacing[: len(shape)]
+        lesions = label(masks)
+        found, counts = voronoi_cells(lesions, ties="first-voxel", spacing=sides)
+        assert found.dtype == torch.int32 and found.shape == masks.shape
+        first = np.cumsum(counts) - counts
+        for image, mask, start in zip(found.numpy(), masks, first, strict=True):
+            expected = first_voxel(mask, (1.0,) * mask.ndim) if mask.any() else np.zeros(mask.shape, int)
+            assert np.array_equal(image - start, expected)
+        at = rng.integers(0, masks.size, 50)
+        some, same = voronoi_cells(lesions, ties="first-voxel", spacing=sides, at=at)
+        assert np.array_equal(some, found.numpy().reshape(-1)[at]) and np.array_equal(same, counts)
+        symmetric = voronoi_cells(lesions, spacing=sides)[0]
+        some, _ = voronoi_cells(lesions, spacing=sides, at=at)
+        assert np.array_equal(some, symmetric.numpy().reshape(-1)[at])
+        unlike_symmetric += not torch.equal(symmetric, found)
+    assert unlike_symmetric > 10
+
+
+def test_an_unknown_rule_for_ties_lists_the_choices():
+    with pytest.raises(ValueError, match="did you mean 'symmetric'.*symmetric, first-voxel"):
+        voronoi_cells(label(np.zeros((1, 3, 3), bool)), ties="symetric")

@@ -1,17 +1,29 @@
-"""The same transforms in plain torch operations, for masks that live on an accelerator: `min_j f(j) + w (i - j)²`."""
+"""The transforms of `edt` in plain torch operations, for masks on an accelerator: `min_j f(j) + w (i - j)²`."""
 
 from collections.abc import Sequence
 
 import torch
 
-from multifocal.kernels.squares import whole_squares
+from multifocal.kernels.edt import whole_squares
 
 # Candidates at a time: half a gigabyte in float64.
 _AT_ONCE = 1 << 26
 
 
 def border_squares(masks: torch.Tensor, *, spacing: Sequence[float] | None) -> torch.Tensor:
-    """Return float32 squared distances to the other side of each mask's border, infinite without one."""
+    """Return float32 squared distances to the other side of each mask's border, infinite without one.
+
+    Args:
+        masks: boolean, (images, *spatial), on any device.
+        spacing: mm per voxel along each axis; None counts in voxels.
+
+    Returns:
+        float32 tensor of the masks' shape, on their device.
+
+    Example:
+        >>> border_squares(torch.tensor([[[True, True, False]]]), spacing=None).tolist()
+        [[[4.0, 1.0, 1.0]]]
+    """
     squares = [float(side) ** 2 for side in spacing or (1.0,) * (masks.ndim - 1)]
     sides = [torch.where(side, 0.0, torch.inf).double() for side in (masks, ~masks)]
     to_mask, outwards = (_spread(side, None, squares)[0] for side in sides)
@@ -19,7 +31,19 @@ def border_squares(masks: torch.Tensor, *, spacing: Sequence[float] | None) -> t
 
 
 def spread_ranks(ranks: torch.Tensor, *, spacing: Sequence[float] | None) -> torch.Tensor:
-    """Give every voxel of rank -1 the rank that is nearest to it, the lowest of those equally near."""
+    """Give every voxel of rank -1 the rank that is nearest to it, the lowest of those equally near.
+
+    Args:
+        ranks: int32, (images, *spatial), on any device; each image with a rank of 0 or more.
+        spacing: mm per voxel along each axis; None counts in voxels.
+
+    Returns:
+        int32 tensor of the same shape, on the same device.
+
+    Example:
+        >>> spread_ranks(torch.tensor([[[0, -1, -1, -1, 1]]], dtype=torch.int32), spacing=None).tolist()
+        [[[0, 0, 0, 1, 1]]]
+    """
     squares = torch.where(ranks >= 0, 0.0, torch.inf).double()
     return _spread(squares, ranks, whole_squares(ranks.shape[1:], spacing))[1]
 

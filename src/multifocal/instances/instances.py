@@ -24,6 +24,11 @@ class Instances:
         labels: int32: for each of them its component, counted through the batch.
         counts: int64, one number an image: how many components it has.
         shape: of one image.
+
+    Example:
+        >>> found = label(np.array([[[1, 1, 0, 0, 1]]], bool))
+        >>> found.voxels.tolist(), found.labels.tolist(), found.sizes.tolist(), found.shape
+        ([0, 1, 4], [1, 1, 2], [2, 1], (1, 5))
     """
 
     voxels: np.ndarray
@@ -83,7 +88,11 @@ class Instances:
         return np.stack(sums, axis=1) / np.maximum(self.sizes, 1)[:, None]
 
     def dense(self) -> np.ndarray:
-        """Return int32 labels of shape (images, *shape), 0 for background."""
+        """Return the labels as an image.
+
+        Returns:
+            int32 of shape (images, *shape), 0 for background.
+        """
         labels = np.zeros(len(self.counts) * int(np.prod(self.shape)), np.int32)
         labels[self.voxels] = self.labels
         return labels.reshape(len(self.counts), *self.shape)
@@ -93,9 +102,11 @@ def label(masks: "np.ndarray | torch.Tensor", *, connectivity: Connectivity = "f
     """Return the connected components of each of a stack of masks.
 
     Args:
-        masks: boolean, (images, *spatial), 2D or 3D images; a tensor may lie on any device. On CUDA, CuPy labels
-            where it is installed, else the masks make the trip to the CPU.
-        connectivity: see `components`.
+        masks: boolean, (images, *spatial), 2D or 3D images; a tensor on a GPU makes the trip to the CPU.
+        connectivity: "full" joins voxels that share a face, an edge or a corner, "face" those that share a face.
+
+    Returns:
+        The components, numbered from 1 through the batch.
 
     Example:
         >>> found = label(np.array([[[1, 0, 1]], [[0, 1, 1]]], bool))
@@ -103,8 +114,6 @@ def label(masks: "np.ndarray | torch.Tensor", *, connectivity: Connectivity = "f
         (3, [1, 2, 3, 3], [2, 1])
     """
     if not isinstance(masks, np.ndarray):
-        if masks.is_cuda and (found := _on_cuda(masks, connectivity)) is not None:
-            return found
         masks = masks.cpu().numpy()
     size = int(np.prod(masks.shape[1:]))
     voxels, labels, counts, total = [], [], [], 0
@@ -124,6 +133,12 @@ def given(labels: "np.ndarray | torch.Tensor") -> Instances:
     """Return the instances of a stack of label images that were made beforehand: any ids, 0 for background.
 
     Ids are numbered anew, image by image, so two images may use the same ones.
+
+    Args:
+        labels: integers, (images, *spatial), on any device.
+
+    Returns:
+        The components, numbered from 1 through the batch in the order of their ids.
 
     Raises:
         ValueError: labels are not integers, or negative.
@@ -165,29 +180,3 @@ def _numbered(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, dtype)
-
-
-def _on_cuda(masks: "torch.Tensor", connectivity: Connectivity) -> Instances | None:
-    """Label on the GPU with CuPy, or return None where it is not installed."""
-    try:
-        import cupy
-        from cupyx.scipy import ndimage
-    except ImportError:
-        return None
-    dimensions = masks.ndim - 1
-    structure = ndimage.generate_binary_structure(dimensions, dimensions if connectivity == "full" else 1)
-    # One labelling for the whole stack: no neighbours along the axis of the images.
-    apart = cupy.zeros((3,) * (dimensions + 1), dtype=bool)
-    apart[1] = structure
-    labels, total = ndimage.label(cupy.from_dlpack(masks.byte()), structure=apart)
-    flat = cupy.ravel(labels)
-    voxels = cupy.flatnonzero(flat)
-    size = int(np.prod(masks.shape[1:]))
-    voxels, found = cupy.asnumpy(voxels), cupy.asnumpy(flat[voxels]).astype(np.int32)
-    # Numbered in the order of the images, as on the CPU.
-    ids, first = np.unique(found, return_index=True)
-    images = voxels[first] // size
-    rank = np.empty(total + 1, np.int32)
-    rank[ids[np.argsort(images, kind="stable")]] = np.arange(1, total + 1)
-    counts = np.bincount(images, minlength=len(masks))
-    return Instances(voxels.astype(np.int64), rank[found], counts, tuple(masks.shape[1:]))

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from multifocal.kernels.transform import signed_squares
+from multifocal.kernels.edt import signed_squares
 
 
 def measure(_):
@@ -30,7 +30,7 @@ def test_where_no_cache_can_be_written(tmp_path):
         "import numba.core.caching as caching\n"
         "caching.CacheImpl._locator_classes = []\n"
         "import numpy as np\n"
-        "from multifocal.kernels.transform import signed_squares\n"
+        "from multifocal.kernels.edt import signed_squares\n"
         "print(signed_squares(np.eye(3, dtype=bool)[None], spacing=None, threads=1)[0, 0].tolist())\n"
     )
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
