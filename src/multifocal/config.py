@@ -4,17 +4,23 @@ import inspect
 import json
 import re
 import reprlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from multifocal.errors import UserError, unknown_name
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 # YAML takes the name of the loss `false` for a truth value.
@@ -80,7 +86,12 @@ def _strange_keys(data: Any) -> list[Any]:
 
 
 def check_arguments(
-    function: Callable[..., Any], arguments: Mapping[str, Any], *, where: str, given: Collection[str] = ()
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    *,
+    where: str,
+    given: Collection[str] = (),
+    also: Callable[..., Any] | None = None,
 ) -> None:
     """Raise a `UserError` for an argument that the function does not take, or whose type is wrong.
 
@@ -89,13 +100,81 @@ def check_arguments(
         arguments: by name.
         where: what they are for, for the message.
         given: the function's arguments that come from elsewhere.
+        also: another function or class whose arguments may stand beside these.
+
+    Raises:
+        UserError: one line for the first problem, with the nearest valid name for an unknown one.
+
+    Example:
+        >>> def cube(*, side: float = 1.0) -> float:
+        ...     return side**3
+        >>> check_arguments(cube, {"side": "long"}, where="cube")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: cube: side: Input should be a valid number, found 'long'
     """
-    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in given]
-    fields: dict[str, Any] = {
-        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
-    }
-    validate(create_model("Arguments", __base__=Config, **fields), arguments, where=where)
+    kinds = (function,) if also is None else (function, also)
+    validate(_arguments_model(kinds, frozenset(given), Config), arguments, where=where)
+
+
+def check_names(function: Callable[..., Any], arguments: Collection[str], *, where: str) -> None:
+    """Raise a `UserError` for an argument that the function does not take, or one that is missing; values are not seen.
+
+    Args:
+        function: a function, or a class.
+        arguments: the names of those that are given.
+        where: what they are for, for the message.
+
+    Raises:
+        UserError: one line for the first problem, with the nearest valid name for an unknown one.
+
+    Example:
+        >>> def cube(*, side: float) -> float:
+        ...     return side**3
+        >>> check_names(cube, {}, where="cube")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: cube: side is missing
+    """
+    parameters = inspect.signature(function).parameters
+    for name in arguments:
+        if name not in parameters:
+            raise UserError(f"{where}: {unknown_name('key', name, parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in arguments:
+            raise UserError(f"{where}: {name} is missing")
+
+
+class Checked:
+    """Base of frozen dataclasses whose fields must be what their annotations say: type, choices, range; finite.
+
+    Attributes:
+        called: what messages call the class where that is not its name.
+
+    Raises:
+        UserError: a `ValueError` with the argument, its value and what was expected.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Cube(Checked):
+        ...     side: Positive = 1.0
+        >>> Cube(side=-1.0)
+        Traceback (most recent call last):
+        multifocal.errors.UserError: Cube: side=-1.0; expected a number greater than 0
+    """
+
+    called: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        fields = {name: _python_number(value) for name, value in vars(self).items()}
+        try:
+            _arguments_model((type(self),), frozenset(), _Fields).model_validate(fields)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            where = str(problem["loc"][0])
+            raise UserError(
+                f"{self.called or type(self).__name__}: {where}={getattr(self, where)!r}; "
+                f"expected {_expected(problem['msg'])}"
+            ) from None
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -125,6 +204,40 @@ def parse_yaml(text: str, *, where: str) -> Any:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise UserError(f"{where}: not valid YAML: nested too deeply; is this the right file?") from error
+
+
+class _Fields(Config):
+    """Rules of values that are made in Python: of exactly that type, and of any."""
+
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+@cache
+def _arguments_model(
+    functions: tuple[Callable[..., Any], ...], given: frozenset[str], base: type[Config]
+) -> type[BaseModel]:
+    """Return the arguments of functions or classes, all but the given ones, as a model."""
+    fields: dict[str, Any] = {}
+    for function in functions:
+        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name not in given:
+                default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+                fields[name] = (hints[name], default)
+    return create_model("Arguments", __base__=base, **fields)
+
+
+def _python_number(value: Any) -> Any:
+    """Return NumPy's number as Python's, and anything else as it is; without an import of NumPy for those without."""
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
+
+
+def _expected(message: str) -> str:
+    """Return what pydantic says that a value should be, with its article."""
+    expected = message.removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a valid ")
+    article = {"number": "a ", "integer": "an ", "boolean": "a ", "tuple": "a ", "string": "a "}.get(expected, "")
+    return ("a number " if expected.startswith(("greater", "less")) else article) + expected
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multifocal import losses
-from multifocal.losses import CrossEntropy, Dice, Focal, Hausdorff, MissedRate, MultiScaleSimilarity, gdf
+from multifocal.losses import MSSSIM, CrossEntropy, Dice, FalseNegativeRate, Focal, Hausdorff, gdf
 
 monai = pytest.importorskip("monai.losses", reason="MONAI is not installed")
 
@@ -51,8 +51,8 @@ def test_the_background_is_no_lesion(two):
     logits, target, _, _ = two
     sure = 20 * target - 10
     sure[0, :, 2:6, 2:5] = torch.tensor([10.0, -10.0])[:, None, None]  # one of three lesions is missed
-    assert MissedRate().build(activation="softmax")(sure, target).item() == pytest.approx(1 / 3)
-    with_it = MissedRate().build(activation="softmax", include_background=True)(sure, target)
+    assert FalseNegativeRate().build(activation="softmax")(sure, target).item() == pytest.approx(1 / 3)
+    with_it = FalseNegativeRate().build(activation="softmax", include_background=True)(sure, target)
     assert with_it.item() == pytest.approx(1 / 5)  # and the background of either image is found
 
 
@@ -71,7 +71,7 @@ def test_each_class_against_the_rest(where, three):
 def test_distances_and_structure_have_no_background_either(three):
     logits, target, _ = three
     p = torch.softmax(logits, 1)
-    for term in (Hausdorff(), MultiScaleSimilarity()):
+    for term in (Hausdorff(), MSSSIM()):
         found = term.build(activation="softmax")(logits, target)
         assert found.item() == pytest.approx(term.build(activation="none")(p[:, 1:], target[:, 1:]).item(), rel=1e-5)
     theirs = monai.HausdorffDTLoss(softmax=True, include_background=False)(logits, target)

@@ -9,22 +9,23 @@ from multifocal import losses
 from multifocal.errors import UserError
 from multifocal.losses import (
     Center,
-    Compound,
-    Constant,
+    CompoundLoss,
+    ConstantWeight,
+    CriterionSum,
     Dice,
     Focal,
     GeneralizedDice,
     Hausdorff,
     Jaccard,
-    Linear,
+    LinearRamp,
     LogHausdorff,
-    Mix,
     Options,
     Proximity,
-    Steps,
+    StepWeights,
     Tversky,
 )
-from multifocal.losses.partitions import Image, Instances, Over, Predictions
+from multifocal.losses.criteria import Over
+from multifocal.losses.regions import Image, InstanceRegions, PredictionRegions
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ from multifocal.losses.partitions import Image, Instances, Over, Predictions
         (lambda: GeneralizedDice(weighting="x"), "GeneralizedDice: weighting='x'; expected 'monai' or 'normalized'"),
         (lambda: Hausdorff(empty="x"), "Hausdorff: empty='x'; expected 'diagonal' or 'zero'"),
         (lambda: LogHausdorff(alpha=0.0), "LogHausdorff: alpha=0.0; expected a number greater than 0"),
-        (lambda: Instances(pool="x"), "Instances: pool='x'; expected 'batch' or 'image'"),
-        (lambda: Predictions(pool=None), "Predictions: pool=None; expected 'batch' or 'image'"),
+        (lambda: InstanceRegions(pool="x"), "Instances: pool='x'; expected 'batch' or 'image'"),
+        (lambda: PredictionRegions(pool=None), "Predictions: pool=None; expected 'batch' or 'image'"),
         (lambda: Image(batch=1), "Image: batch=1; expected a boolean"),
         (lambda: Focal(gamma=-1.0), "Focal: gamma=-1.0; expected a number greater than or equal to 0"),
         (lambda: Focal(alpha=1.5), "Focal: alpha=1.5; expected a number less than or equal to 1"),
@@ -44,18 +45,18 @@ from multifocal.losses.partitions import Image, Instances, Over, Predictions
         (lambda: Dice(smooth=0.0), "Dice: smooth=0.0; expected a number greater than 0"),  # 0/0 of nothing
         (lambda: Jaccard(smooth="1"), "Jaccard: smooth='1'; expected a number"),
         (lambda: Jaccard(smooth=math.nan), "Jaccard: smooth=nan; expected a finite number"),
-        (lambda: Mix("mix", ((Dice, 1.0),)), "Mix: parts=.*; expected an instance of Criterion"),
-        (lambda: Mix("mix", ()), "Mix: parts is empty"),
+        (lambda: CriterionSum("mix", ((Dice, 1.0),)), "Mix: parts=.*; expected an instance of Criterion"),
+        (lambda: CriterionSum("mix", ()), "Mix: parts is empty"),
         (lambda: Over(Focal(), "blobs"), "Over: partition='blobs'; expected an instance of Partition"),
         (lambda: Center(side=0), "Center: side=0; expected a number greater than 0"),
         (lambda: Center(side=3.0), "Center: side=3.0; expected an integer"),
         (lambda: Center(criterion="dice"), "Center: criterion='dice'; expected an instance of Criterion"),
         (lambda: Proximity(combine="product"), "Proximity: combine='product'; expected 'difference' or 'sum'"),
-        (lambda: Linear("a", 1.0), "Linear: first='a'; expected a number"),
-        (lambda: Constant(math.nan), "Constant: value=nan; expected a finite number"),
+        (lambda: LinearRamp("a", 1.0), "Linear: first='a'; expected a number"),
+        (lambda: ConstantWeight(math.nan), "Constant: value=nan; expected a finite number"),
         (lambda: math.inf * Dice(), "Constant: value=inf; expected a finite number"),
-        (lambda: Steps(starts=(0.0, 0.5), values=(1.0,)), "expected as many"),
-        (lambda: Steps(starts=(0.0, 2.0), values=(1.0, 2.0)), "starts rising from 0"),
+        (lambda: StepWeights(starts=(0.0, 0.5), values=(1.0,)), "expected as many"),
+        (lambda: StepWeights(starts=(0.0, 2.0), values=(1.0, 2.0)), "starts rising from 0"),
         (lambda: Options(activation="relu"), "Options: activation='relu'; expected 'sigmoid', 'softmax' or 'none'"),
         (lambda: Options(connectivity=8), "Options: connectivity=8; expected 'full' or 'face'"),
         (lambda: Options(threshold=1.0), "Options: threshold=1.0; expected a number less than 1"),
@@ -71,7 +72,7 @@ from multifocal.losses.partitions import Image, Instances, Over, Predictions
         ),
         (lambda: losses.build("blob-gdf", blobs=-1.0), "options of loss blob-gdf: blobs: Input should be greater"),
         (lambda: losses.build(["dice"]), r"unknown loss \"\['dice'\]\""),
-        (lambda: Compound(Dice), "loss is <class .*Dice'>; expected terms and weights, such as"),
+        (lambda: CompoundLoss(Dice), "loss is <class .*Dice'>; expected terms and weights, such as"),
         (lambda: losses.build("tversky", beta=-1.0), "options of loss tversky: Tversky: beta=-1.0; expected"),
     ],
 )
@@ -87,13 +88,15 @@ def test_spacing_as_headers_give_it(kind):
 
 
 def test_whole_numbers_are_numbers():
-    assert Focal(gamma=2).gamma == 2 and Linear(0, 1).at(0.5) == 0.5
+    assert Focal(gamma=2).gamma == 2 and LinearRamp(0, 1).at(0.5) == 0.5
     assert Center(side=np.int64(3)) == Center(side=3) and Focal(gamma=np.float32(2)) == Focal()
     assert (np.float32(0.5) * Dice() + np.int64(2) * Focal()).build().weights == {"dice": 0.5, "focal": 2.0}
 
 
 @pytest.mark.parametrize("where", ["blobs", "instances", "predictions", "cells", "prediction-cells"])
-@pytest.mark.parametrize("criterion", [Hausdorff(), LogHausdorff(), Mix("mix", ((Dice(), 1.0), (Hausdorff(), 1.0)))])
+@pytest.mark.parametrize(
+    "criterion", [Hausdorff(), LogHausdorff(), CriterionSum("mix", ((Dice(), 1.0), (Hausdorff(), 1.0)))]
+)
 def test_distances_within_a_region_are_not_those_of_the_image(where, criterion):
     with pytest.raises(UserError, match=f"{criterion.name} over {where}: .* distances are those of the whole image"):
         criterion.over(where)
@@ -122,7 +125,7 @@ def test_progress_is_a_share_of_training(progress):
     loss = losses.build("tlhf")
     for change in (
         lambda: setattr(loss, "progress", progress),
-        lambda: Steps(starts=(0.0,), values=(1.0,)).at(progress),
+        lambda: StepWeights(starts=(0.0,), values=(1.0,)).at(progress),
     ):
         with pytest.raises(ValueError, match=f"progress={progress!r}; expected a share of training"):
             change()

@@ -7,7 +7,7 @@ import torch
 
 from multifocal import losses
 from multifocal.instances import label
-from multifocal.losses import Center, Dice, FalseRate, GeneralizedDice, Hausdorff, MissedRate, Proximity
+from multifocal.losses import Center, Dice, FalseDiscoveryRate, FalseNegativeRate, GeneralizedDice, Hausdorff, Proximity
 
 
 def empty(*shape):
@@ -68,7 +68,7 @@ def test_3_a_total_miss_is_not_near(shifted):
     near = logits.roll((-6, -6), (2, 3))
     one, other = (Proximity(combine="sum")(x, target).item() for x in (near, logits))
     assert 0.5 < one < other
-    for term in (FalseRate(), MissedRate()):
+    for term in (FalseDiscoveryRate(), FalseNegativeRate()):
         assert term(logits, target).item() == 1.0
 
 

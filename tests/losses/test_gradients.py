@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from multifocal import losses
-from multifocal.losses import Center, Dice, FalseRate, Focal, MissedRate, Mix, Proximity
-from multifocal.losses.partitions import PARTITIONS
+from multifocal.losses import Center, CriterionSum, Dice, FalseDiscoveryRate, FalseNegativeRate, Focal, Proximity
+from multifocal.losses.regions import REGIONS
 
 
 def scene(seed=0, shape=(2, 1, 7, 6)):
@@ -45,17 +45,17 @@ def test_derivatives_of_derivatives(name, activation):
     assert torch.autograd.gradgradcheck(lambda x: loss(x, target), logits, fast_mode=True)
 
 
-@pytest.mark.parametrize("partition", PARTITIONS)
+@pytest.mark.parametrize("partition", REGIONS)
 def test_every_partition_has_second_derivatives(partition):
     logits, target = scene(shape=(1, 1, 4, 4), seed=1)
-    loss = Mix("mix", ((Dice(), 1.0), (Focal(gamma=1.5, alpha=0.3), 2.0))).over(partition).build(relaxed=False)
+    loss = CriterionSum("mix", ((Dice(), 1.0), (Focal(gamma=1.5, alpha=0.3), 2.0))).over(partition).build(relaxed=False)
     assert torch.autograd.gradgradcheck(lambda x: loss(x, target), logits)
 
 
-@pytest.mark.parametrize("partition", PARTITIONS)
+@pytest.mark.parametrize("partition", REGIONS)
 def test_every_partition_in_3d(partition):
     logits, target = scene(shape=(2, 1, 4, 3, 3), seed=1)
-    mix = Mix("mix", ((Dice(), 1.0), (Focal(gamma=1.5, alpha=0.3), 2.0), (losses.CrossEntropy(), 0.5)))
+    mix = CriterionSum("mix", ((Dice(), 1.0), (Focal(gamma=1.5, alpha=0.3), 2.0), (losses.CrossEntropy(), 0.5)))
     loss = mix.over(partition).build(relaxed=False)
     assert torch.autograd.gradcheck(lambda x: loss(x, target), logits)
 
@@ -80,8 +80,8 @@ def four():
 
 def test_the_missed_rate_is_a_count_whose_gradient_finds_the_lesion(four):
     logits, target, places = four
-    assert MissedRate()(logits, target).item() == pytest.approx(0.5)
-    slope = gradient(MissedRate(), logits, target)[0, 0]
+    assert FalseNegativeRate()(logits, target).item() == pytest.approx(0.5)
+    slope = gradient(FalseNegativeRate(), logits, target)[0, 0]
     assert (slope[places["missed"]] < 0).all()
     assert np.count_nonzero(slope) == 9
     # 1 - soft Dice over the lesion, divided by N.
@@ -93,8 +93,8 @@ def test_the_missed_rate_is_a_count_whose_gradient_finds_the_lesion(four):
 
 def test_the_false_rate_is_a_count_whose_gradient_takes_the_component_away(four):
     logits, target, places = four
-    assert FalseRate()(logits, target).item() == pytest.approx(0.5)
-    slope = gradient(FalseRate(), logits, target)[0, 0]
+    assert FalseDiscoveryRate()(logits, target).item() == pytest.approx(0.5)
+    slope = gradient(FalseDiscoveryRate(), logits, target)[0, 0]
     p = torch.sigmoid(torch.tensor(2.0))
     torch.testing.assert_close(slope[places["false"]], (p * (1 - p) / 6 / 2).expand(2, 3))
     assert np.count_nonzero(slope) == 6

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from multifocal import losses
-from multifocal.losses.partitions import PARTITIONS
-from multifocal.losses.written import TERMS
+from multifocal.losses.from_config import TERMS
+from multifocal.losses.regions import REGIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -34,6 +34,6 @@ def test_yaml(text, batch):
     assert losses.build("compound", **options)(*batch).isfinite()
 
 
-@pytest.mark.parametrize("name", [*losses.names(), *TERMS, *PARTITIONS])
+@pytest.mark.parametrize("name", [*losses.names(), *TERMS, *REGIONS])
 def test_everything_is_named(name):
     assert f"`{name}`" in PAGE

@@ -120,7 +120,7 @@ def test_cells(batch):
             nearest = np.stack(fields).argmin(0) if parts else np.zeros(y[i].shape, int)
             cells = [nearest == n for n in range(max(1, len(parts)))]
             per_image.append(np.mean([slow.dice_ce(p[i][cell], y[i][cell]) for cell in cells]))
-        mix = losses.Mix("dice-ce", ((Dice(), 1.0), (losses.CrossEntropy(), 1.0)))
+        mix = losses.CriterionSum("dice-ce", ((Dice(), 1.0), (losses.CrossEntropy(), 1.0)))
         loss = mix.over(name).build(activation="none", spacing=SPACING[: p.ndim - 2])
         assert measured(loss, p, y) == pytest.approx(np.mean(per_image), rel=1e-6)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multifocal import losses
-from multifocal.losses import Dice, GeneralizedDice, Jaccard, Mix, Proximity, Tversky, gdf
+from multifocal.losses import CriterionSum, Dice, GeneralizedDice, Jaccard, Proximity, Tversky, gdf
 
 RATIOS = [Dice(), Jaccard(), Tversky(), GeneralizedDice(), GeneralizedDice(weighting="normalized"), gdf()]
 
@@ -95,7 +95,7 @@ def test_cells_and_weights_of_an_empty_image(false_alarm):
     for where in ("cells", "inverse-weighted"):
         expected = slope(Dice(), logits, target)[1]
         torch.testing.assert_close(slope(Dice().over(where), logits, target)[1], expected)
-    found = slope(Mix("mix", ((Dice(), 1.0),)).over("prediction-cells"), logits, target)[1]
+    found = slope(CriterionSum("mix", ((Dice(), 1.0),)).over("prediction-cells"), logits, target)[1]
     assert found.min() > 0 and found[logits > 0].min() > 1e-4
 
 

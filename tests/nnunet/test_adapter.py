@@ -3,7 +3,7 @@ import torch
 
 from multifocal import losses
 from multifocal.errors import UserError
-from multifocal.losses.door import against_the_rest
+from multifocal.losses.inputs import one_vs_rest_logits
 from multifocal.nnunet import build_loss
 
 
@@ -26,13 +26,13 @@ def hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [2, 3, 6])
 def test_sigmoid_of_class_against_rest_is_softmax(channels):
     logits = torch.randn(2, channels, 5, 7, dtype=torch.float64) * 5
-    found = against_the_rest(logits).sigmoid()
+    found = one_vs_rest_logits(logits).sigmoid()
     assert torch.allclose(found.double(), logits.softmax(1)[:, 1:], atol=1e-6)
 
 
-def test_logits_against_the_rest_stay_exact_where_softmax_rounds_to_one():
+def test_logits_one_vs_rest_logits_stay_exact_where_softmax_rounds_to_one():
     logits = torch.tensor([0.0, 80.0, -20.0]).view(1, 3, 1, 1).requires_grad_()
-    found = against_the_rest(logits)
+    found = one_vs_rest_logits(logits)
     assert found.flatten().tolist() == pytest.approx([80.0, -100.0])
     (gradient,) = torch.autograd.grad(found[:, 0].sum(), logits)
     assert torch.isfinite(gradient).all() and gradient[0, 1].item() == 1

@@ -1,42 +1,55 @@
-"""The losses: what is measured (criteria), where (partitions), and the published ones by name."""
+"""The losses: what is measured (criteria), where (regions), and the published ones by name.
 
-from multifocal.losses import named  # noqa: F401  (registers them)
-from multifocal.losses.center import Center
-from multifocal.losses.compound import Compound
-from multifocal.losses.costs import CrossEntropy, Focal, Hausdorff, LogHausdorff
-from multifocal.losses.criteria import Criterion, Mix
-from multifocal.losses.distances import target_distances
-from multifocal.losses.instance_terms import instance_terms
-from multifocal.losses.mixes import dice_ce, gdf
-from multifocal.losses.options import Options
-from multifocal.losses.overlap import Dice, GeneralizedDice, Jaccard, Tversky
-from multifocal.losses.proximity import Proximity
-from multifocal.losses.rates import FalseRate, MissedRate
-from multifocal.losses.registry import build, check_options, describe, names
-from multifocal.losses.schedules import Constant, Linear, Steps
-from multifocal.losses.structure import MultiScaleSimilarity
-from multifocal.losses.voronoi import target_cells
+Inputs become batch sums (per image, lesion and pair), regions give sums, a criterion gives values, the compound weighs
+them.
+"""
+
+import warnings
+from typing import Any
+
+from multifocal.losses.criteria import (
+    Criterion,
+    CriterionSum,
+    CrossEntropy,
+    Dice,
+    Focal,
+    GeneralizedDice,
+    Hausdorff,
+    Jaccard,
+    LogHausdorff,
+    Tversky,
+    dice_ce,
+    gdf,
+)
+from multifocal.losses.inputs import Options
+from multifocal.losses.lesion_terms import Center, FalseDiscoveryRate, FalseNegativeRate, Proximity, instance_terms
+from multifocal.losses.loss import CompoundLoss, Expression
+from multifocal.losses.ms_ssim import MSSSIM
+from multifocal.losses.named import build, check_options, describe, names, register
+from multifocal.losses.precomputed import target_cells, target_distances
+from multifocal.losses.schedules import ConstantWeight, LinearRamp, StepWeights
 
 __all__ = [
+    "MSSSIM",
     "Center",
-    "Compound",
-    "Constant",
+    "CompoundLoss",
+    "ConstantWeight",
     "Criterion",
+    "CriterionSum",
     "CrossEntropy",
     "Dice",
-    "FalseRate",
+    "Expression",
+    "FalseDiscoveryRate",
+    "FalseNegativeRate",
     "Focal",
     "GeneralizedDice",
     "Hausdorff",
     "Jaccard",
-    "Linear",
+    "LinearRamp",
     "LogHausdorff",
-    "MissedRate",
-    "Mix",
-    "MultiScaleSimilarity",
     "Options",
     "Proximity",
-    "Steps",
+    "StepWeights",
     "Tversky",
     "build",
     "check_options",
@@ -45,6 +58,27 @@ __all__ = [
     "gdf",
     "instance_terms",
     "names",
+    "register",
     "target_cells",
     "target_distances",
 ]
+
+_FORMER_NAMES = {
+    "Compound": CompoundLoss,
+    "Constant": ConstantWeight,
+    "FalseRate": FalseDiscoveryRate,
+    "Linear": LinearRamp,
+    "MissedRate": FalseNegativeRate,
+    "Mix": CriterionSum,
+    "MultiScaleSimilarity": MSSSIM,
+    "Steps": StepWeights,
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what had another name before."""
+    if name not in _FORMER_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = _FORMER_NAMES[name]
+    warnings.warn(f"losses.{name} is now losses.{found.__name__}", DeprecationWarning, stacklevel=2)
+    return found

@@ -1,42 +1,25 @@
-"""What is measured: criteria as functions of sums over a region."""
+"""What is measured: criteria as functions of sums over a region, and criteria over a partition of the images.
+
+Criteria of overlap are ratios of Σpy, Σp and Σy. A region in which nothing is true costs 1 as soon as anything is
+predicted there, whatever is done about it: its gradient is that of its mean p, unless a loss is built with
+`relaxed=False`. The others are means over voxels: cross-entropy, focal, and distance-weighted errors.
+"""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import torch
 
+from multifocal.config import Checked, NonNegative, Positive, Share
 from multifocal.errors import UserError
-from multifocal.losses.algebra import Needs, Term
-from multifocal.losses.checked import Checked
-from multifocal.losses.quantities import HausdorffOf, P, Quantity
+from multifocal.losses.batch_sums import BatchSums
+from multifocal.losses.loss import TERMS, Needs, Term
+from multifocal.losses.regions import Image, Partition, Sums, partition_named
+from multifocal.losses.voxel_costs import CE, FocalCost, HausdorffCost, P, VoxelCost
 
-if TYPE_CHECKING:
-    from multifocal.losses.partitions import Over
-    from multifocal.losses.scene import Scene
-
-
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """Sums over regions, each of shape (regions, channels).
-
-    Args:
-        overlap: Σpy.
-        predicted: Σp.
-        true: Σy.
-        others: sums of other quantities.
-        size: the voxels that their means are over.
-        extent: the voxels of the region itself, over which an empty region's stand-in is a mean; None for none.
-    """
-
-    overlap: torch.Tensor
-    predicted: torch.Tensor
-    true: torch.Tensor
-    others: Mapping[Quantity, torch.Tensor]
-    size: torch.Tensor | float
-    extent: torch.Tensor | float | None = None
+SMOOTH = 1e-5  # MONAI's
 
 
 class Criterion(Term):
@@ -52,7 +35,7 @@ class Criterion(Term):
         0.333
     """
 
-    quantities: tuple[Quantity, ...] = (P,)
+    costs: tuple[VoxelCost, ...] = (P,)
 
     @abstractmethod
     def values(self, sums: Sums) -> torch.Tensor:
@@ -70,32 +53,278 @@ class Criterion(Term):
     @property
     def takes_distances(self) -> bool:
         """Whether it looks at distances to borders, which are those of the whole image."""
-        return any(isinstance(quantity, HausdorffOf) for quantity in self.quantities)
+        return any(isinstance(cost, HausdorffCost) for cost in self.costs)
 
     def over(self, partition: str, /, **options: Any) -> "Over":
-        """Return the criterion over regions of the image: see `multifocal.losses.partitions`."""
-        from multifocal.losses.partitions import Over, partition_named
-
+        """Return the criterion over regions of the image: by the partition's name."""
         return Over(self, partition_named(partition, **options))
 
     @property
     def needs(self) -> Needs:
-        """What a scene must hold."""
+        """What it asks of `BatchSums`."""
         return self._over_the_image.needs
 
-    def measure(self, scene: "Scene") -> torch.Tensor:
+    def measure(self, batch_sums: BatchSums) -> torch.Tensor:
         """Return the criterion over the whole image."""
-        return self._over_the_image.measure(scene)
+        return self._over_the_image.measure(batch_sums)
 
     @cached_property
     def _over_the_image(self) -> "Over":
-        from multifocal.losses.partitions import Image, Over
-
         return Over(self, Image())
 
 
 @dataclass(frozen=True)
-class Mix(Checked, Criterion):
+class Over(Checked, Term):
+    """A criterion over a partition.
+
+    Raises:
+        UserError: a criterion of distances over regions in which distances would be others than in the image.
+
+    Example:
+        >>> from multifocal.losses import Dice
+        >>> Over(Dice(), Blobs()).name
+        'dice over blobs'
+    """
+
+    criterion: Criterion
+    partition: Partition
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.criterion.takes_distances and not self.partition.keeps_distances:
+            raise UserError(
+                f"{self.criterion.name} over {self.partition.label}: its distances are those of the whole image, "
+                "which are others within a region; expected a criterion without distances"
+            )
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """`criterion over partition`."""
+        return f"{self.criterion.name} over {self.partition.label}" if self.partition.label else self.criterion.name
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of `BatchSums`."""
+        return Needs(
+            self.criterion.costs if self.partition.takes_background else (),
+            self.partition.looks_at_prediction,
+            self.partition.classes and not self.criterion.takes_distances,
+        )
+
+    def measure(self, batch_sums: BatchSums) -> torch.Tensor:
+        """Return the weighted mean of the criterion over the regions."""
+        sums, weights = self.partition.sums(batch_sums, self.criterion.costs, relaxed=batch_sums.options.relaxed)
+        return self.criterion.finish((self.criterion.values(sums) * weights).sum())
+
+
+class _Ratio(Checked, Criterion):
+    """A criterion of each channel by itself."""
+
+    def values(self, sums: Sums) -> torch.Tensor:
+        """Return the loss of each region."""
+        return where_empty(1 - self._ratio(sums), sums, sums.true == 0).mean(1)
+
+    @abstractmethod
+    def _ratio(self, sums: Sums) -> torch.Tensor:
+        """Return what is 1 where all is right, (regions, channels)."""
+
+
+@TERMS.register("dice")
+@dataclass(frozen=True)
+class Dice(_Ratio):
+    """`1 - (2Σpy + s) / (Σp + Σy + s)` (Milletari 2016).
+
+    Args:
+        smooth: s, MONAI's 1e-5.
+
+    Example:
+        >>> round(float(Dice()(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))), 3)
+        0.333
+    """
+
+    name = "dice"
+    smooth: Positive = SMOOTH
+
+    def _ratio(self, sums: Sums) -> torch.Tensor:
+        return (2 * sums.overlap + self.smooth) / (sums.predicted + sums.true + self.smooth)
+
+
+@TERMS.register("jaccard")
+@dataclass(frozen=True)
+class Jaccard(_Ratio):
+    """`1 - (Σpy + s) / (Σp + Σy - Σpy + s)`.
+
+    Args:
+        smooth: s. MONAI's form of Jaccard smooths twice the sums: its s is two of these.
+
+    Example:
+        >>> round(float(Jaccard()(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))), 3)
+        0.5
+    """
+
+    name = "jaccard"
+    smooth: Positive = SMOOTH
+
+    def _ratio(self, sums: Sums) -> torch.Tensor:
+        union = sums.predicted + sums.true - sums.overlap
+        return (sums.overlap + self.smooth) / (union + self.smooth)
+
+
+@TERMS.register("tversky")
+@dataclass(frozen=True)
+class Tversky(_Ratio):
+    """`1 - (Σpy + s) / (Σpy + α Σp(1-y) + β Σ(1-p)y + s)` (Salehi 2017).
+
+    Args:
+        alpha: α, the weight of false positives.
+        beta: β, the weight of false negatives.
+        smooth: s, MONAI's 1e-5.
+
+    Example:
+        >>> round(float(Tversky(alpha=0.3, beta=0.7)(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))), 3)
+        0.412
+    """
+
+    name = "tversky"
+    alpha: NonNegative = 0.3
+    beta: NonNegative = 0.7
+    smooth: Positive = SMOOTH
+
+    def _ratio(self, sums: Sums) -> torch.Tensor:
+        false = self.alpha * (sums.predicted - sums.overlap)
+        missed = self.beta * (sums.true - sums.overlap)
+        return (sums.overlap + self.smooth) / (sums.overlap + false + missed + self.smooth)
+
+
+@TERMS.register("generalized-dice")
+@dataclass(frozen=True)
+class GeneralizedDice(Checked, Criterion):
+    """`1 - (2 Σ_c w_c Σpy + s) / (Σ_c w_c (Σp + Σy) + s)`, `w_c = 1/(Σy)²` over the channels c (Sudre 2017).
+
+    Args:
+        weighting: "monai" as MONAI computes it. With one channel its weight only dwarfs the smoothing: a lesion of
+            100 000 voxels missed whole costs 0.5, and an empty target 0. "normalized" divides the weights by their
+            sum, with `w_c = 1/max(Σy, 1)²`: one channel is plain Dice, and an empty target costs 1 as soon as
+            anything is predicted.
+        smooth: s, MONAI's 1e-5.
+
+    Example:
+        >>> missed = torch.full((1, 1, 400, 400), -20.0), torch.ones(1, 1, 400, 400)
+        >>> [round(float(GeneralizedDice(weighting=kind)(*missed)), 1) for kind in ("monai", "normalized")]
+        [0.4, 1.0]
+    """
+
+    name = "generalized-dice"
+    weighting: Literal["monai", "normalized"] = "monai"
+    smooth: Positive = SMOOTH
+
+    def values(self, sums: Sums) -> torch.Tensor:
+        """Return the loss of each region."""
+        both = sums.predicted + sums.true
+        if self.weighting == "normalized":
+            weight = 1 / sums.true.clamp_min(1).square()
+            weight = weight / weight.sum(1, keepdim=True)
+        else:
+            weight = torch.where(sums.true > 0, 1 / sums.true.clamp_min(0.5).square(), 0)
+            weight = torch.where(sums.true > 0, weight, weight.amax(1, keepdim=True))
+        ratio = (2 * (sums.overlap * weight).sum(1) + self.smooth) / ((both * weight).sum(1) + self.smooth)
+        return where_empty(1 - ratio, sums, (sums.true == 0).all(1))
+
+
+class _Mean(Checked, Criterion):
+    """The mean of one cost."""
+
+    def values(self, sums: Sums) -> torch.Tensor:
+        """Return the loss of each region."""
+        return (sums.others[self.costs[0]] / sums.size).mean(1)
+
+
+@TERMS.register("ce")
+@dataclass(frozen=True)
+class CrossEntropy(_Mean):
+    """Mean of `-y log p - (1-y) log(1-p)`; with softmax, over the image, `-Σ_c y_c log p_c`.
+
+    Example:
+        >>> round(float(CrossEntropy()(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))), 3)
+        0.693
+    """
+
+    name = "ce"
+    costs = (CE,)
+
+
+@TERMS.register("focal")
+@dataclass(frozen=True)
+class Focal(_Mean):
+    """Mean of `-|p-y|^γ log(1 - |p-y|)` (Lin 2017); with softmax, over the image, of the target's class alone.
+
+    Args:
+        gamma: γ.
+        alpha: weight of the foreground, `1 - alpha` that of the background; None weighs neither.
+
+    Example:
+        >>> round(float(Focal(gamma=2.0)(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))), 3)
+        0.173
+    """
+
+    name = "focal"
+    gamma: NonNegative = 2.0
+    alpha: Share | None = None
+
+    @property
+    def costs(self) -> tuple[VoxelCost, ...]:  # type: ignore[override]
+        """What is summed."""
+        return (FocalCost(self.gamma, self.alpha),)
+
+
+@TERMS.register("hausdorff-dt")
+@dataclass(frozen=True)
+class Hausdorff(_Mean):
+    """Mean of `(p-y)² (d_p^α + d_y^α)`, with distances to the border of each side (Karimi & Salcudean 2019).
+
+    Args:
+        alpha: α.
+        empty: an image whose target has no border, where MONAI's distance is zero ("zero"): "diagonal" puts the
+            image's diagonal, so that a false positive costs.
+
+    Example:
+        >>> target, logits = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), -9.0)
+        >>> logits[..., :2] = 9.0
+        >>> [round(float(Hausdorff(empty=kind)(logits, target)), 1) for kind in ("diagonal", "zero")]
+        [17.2, 1.2]
+    """
+
+    name = "hausdorff-dt"
+    alpha: Positive = 2.0
+    empty: Literal["diagonal", "zero"] = "diagonal"
+
+    @property
+    def costs(self) -> tuple[VoxelCost, ...]:  # type: ignore[override]
+        """What is summed."""
+        return (HausdorffCost(self.alpha, self.empty),)
+
+
+@TERMS.register("log-hausdorff-dt")
+@dataclass(frozen=True)
+class LogHausdorff(Hausdorff):
+    """`log(1 + HDT)`, of the batch's mean.
+
+    Example:
+        >>> target = torch.zeros(1, 1, 4, 4)
+        >>> target[..., :2] = 1
+        >>> round(float(LogHausdorff()(9 - 18 * target, target)), 2)
+        1.79
+    """
+
+    name = "log-hausdorff-dt"
+
+    def finish(self, mean: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the batch."""
+        return torch.log(1 + mean)
+
+
+@dataclass(frozen=True)
+class CriterionSum(Checked, Criterion):
     """Weighted sum of criteria of the same regions, as one criterion.
 
     Args:
@@ -107,10 +336,11 @@ class Mix(Checked, Criterion):
 
     Example:
         >>> from multifocal.losses import Dice, Focal
-        >>> Mix("mine", ((Dice(), 1.0), (Focal(gamma=3.0), 2.0))).over("blobs").name
+        >>> CriterionSum("mine", ((Dice(), 1.0), (Focal(gamma=3.0), 2.0))).over("blobs").name
         'mine over blobs'
     """
 
+    called = "Mix"
     name: str
     parts: tuple[tuple[Criterion, float], ...]
 
@@ -123,10 +353,71 @@ class Mix(Checked, Criterion):
                 raise UserError(f"Mix: parts has {part.name}, which is no mean over regions; add it outside of the Mix")
 
     @property
-    def quantities(self) -> tuple[Quantity, ...]:  # type: ignore[override]
+    def costs(self) -> tuple[VoxelCost, ...]:  # type: ignore[override]
         """What is summed."""
-        return tuple(dict.fromkeys(quantity for part, _ in self.parts for quantity in part.quantities))
+        return tuple(dict.fromkeys(cost for part, _ in self.parts for cost in part.costs))
 
     def values(self, sums: Sums) -> torch.Tensor:
         """Return the loss of each region."""
         return torch.stack([weight * part.values(sums) for part, weight in self.parts]).sum(0)
+
+
+def gdf(*, gamma: float = 2.0, weighting: Literal["monai", "normalized"] = "monai") -> CriterionSum:
+    """Return generalized Dice + focal as one criterion.
+
+    Example:
+        >>> gdf().over("blobs").name
+        'gdf over blobs'
+    """
+    return CriterionSum("gdf", ((GeneralizedDice(weighting=weighting), 1.0), (Focal(gamma=gamma), 1.0)))
+
+
+def dice_ce() -> CriterionSum:
+    """Return Dice + cross-entropy as one criterion.
+
+    Example:
+        >>> dice_ce().over("cells").name
+        'dice-ce over cells'
+    """
+    return CriterionSum("dice-ce", ((Dice(), 1.0), (CrossEntropy(), 1.0)))
+
+
+TERMS.register("gdf", gdf)
+TERMS.register("dice-ce", dice_ce)
+TERMS.register("mix", CriterionSum)
+
+
+def straight_through(value: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
+    """Return the value with the gradient of its soft stand-in.
+
+    Example:
+        >>> x = torch.tensor(0.3, requires_grad=True)
+        >>> y = straight_through(x.round(), 2 * x)
+        >>> y.backward()
+        >>> y.item(), x.grad.item()
+        (0.0, 2.0)
+    """
+    return value.detach() + (soft - soft.detach())
+
+
+def where_empty(value: torch.Tensor, sums: Sums, empty: torch.Tensor) -> torch.Tensor:
+    """Return a ratio's value; where nothing is true, with the gradient of the region's mean p.
+
+    There `1 - s / (Σp + s)` is 1 as soon as anything is predicted, and its own gradient all but zero.
+
+    Args:
+        value: (regions, channels), or (regions,) of all channels together.
+        sums: that it was made of.
+        empty: where nothing is true, of the value's shape.
+
+    Example:
+        >>> from multifocal.losses import Dice
+        >>> p = torch.full((1, 1, 4, 4), 0.5, requires_grad=True)
+        >>> Dice().build(activation="none")(p, torch.zeros(1, 1, 4, 4)).backward()
+        >>> p.grad.unique().item() * 16
+        1.0
+    """
+    if sums.extent is None or not bool(empty.any()):
+        return value
+    mean = sums.predicted / sums.extent
+    return torch.where(empty, straight_through(value, mean if value.ndim == 2 else mean.mean(1)), value)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from multifocal.config import Checked
 from multifocal.errors import UserError
-from multifocal.losses.checked import Checked
 
 
 class Schedule(ABC):
@@ -37,56 +37,59 @@ class Schedule(ABC):
 
 
 @dataclass(frozen=True)
-class Constant(Checked, Schedule):
+class ConstantWeight(Checked, Schedule):
     """Always the same weight.
 
     Example:
-        >>> Constant(0.5).at(1.0)
+        >>> ConstantWeight(0.5).at(1.0)
         0.5
     """
 
+    called = "Constant"
     value: float
 
     def _weight(self, progress: float) -> float:
         return self.value
 
-    def times(self, factor: float) -> "Constant":
+    def times(self, factor: float) -> "ConstantWeight":
         """Return the schedule multiplied by a number."""
-        return Constant(factor * self.value)
+        return ConstantWeight(factor * self.value)
 
 
 @dataclass(frozen=True)
-class Linear(Checked, Schedule):
+class LinearRamp(Checked, Schedule):
     """From `first` to `last` in a straight line.
 
     Example:
-        >>> Linear(2.0, 4.0).at(0.25)
+        >>> LinearRamp(2.0, 4.0).at(0.25)
         2.5
     """
 
+    called = "Linear"
     first: float
     last: float
 
     def _weight(self, progress: float) -> float:
         return self.first + progress * (self.last - self.first)
 
-    def times(self, factor: float) -> "Linear":
+    def times(self, factor: float) -> "LinearRamp":
         """Return the schedule multiplied by a number."""
-        return Linear(factor * self.first, factor * self.last)
+        return LinearRamp(factor * self.first, factor * self.last)
 
 
 @dataclass(frozen=True)
-class Steps(Checked, Schedule):
+class StepWeights(Checked, Schedule):
     """`values[i]` from the i-th of `starts` on, which are shares of training: the first is 0.
 
     Raises:
         UserError: the starts do not rise from 0 to at most 1, or are not as many as the values.
 
     Example:
-        >>> [Steps(starts=(0.0, 0.5), values=(0.0, 1.0)).at(t) for t in (0.0, 0.49, 0.5, 1.0)]
+        >>> [StepWeights(starts=(0.0, 0.5), values=(0.0, 1.0)).at(t) for t in (0.0, 0.49, 0.5, 1.0)]
         [0.0, 0.0, 1.0, 1.0]
     """
 
+    called = "Steps"
     starts: tuple[float, ...]
     values: tuple[float, ...]
 
@@ -99,9 +102,9 @@ class Steps(Checked, Schedule):
     def _weight(self, progress: float) -> float:
         return self.values[bisect_right(self.starts, progress) - 1]
 
-    def times(self, factor: float) -> "Steps":
+    def times(self, factor: float) -> "StepWeights":
         """Return the schedule multiplied by a number."""
-        return Steps(starts=self.starts, values=tuple(factor * value for value in self.values))
+        return StepWeights(starts=self.starts, values=tuple(factor * value for value in self.values))
 
 
 Weight = float | int | Schedule | tuple[float, float] | Mapping[str, Any]
@@ -133,20 +136,20 @@ def schedule(weight: Any) -> Schedule:
 
     Example:
         >>> schedule([0, 1])
-        Linear(first=0, last=1)
+        LinearRamp(first=0, last=1)
         >>> schedule({"starts": [0, 0.5], "values": [0, 1]}).at(0.7)
         1
     """
     if isinstance(weight, Schedule):
         return weight
     if isinstance(weight, Real) and not isinstance(weight, bool):
-        return Constant(float(weight))
+        return ConstantWeight(float(weight))
     if isinstance(weight, tuple | list) and len(weight) == 2:
-        return Linear(*weight)
+        return LinearRamp(*weight)
     if isinstance(weight, Mapping) and set(weight) == {"first", "last"}:
-        return Linear(**weight)
+        return LinearRamp(**weight)
     if isinstance(weight, Mapping) and set(weight) == {"starts", "values"}:
-        return Steps(**{key: tuple(part) if isinstance(part, list) else part for key, part in weight.items()})
+        return StepWeights(**{key: tuple(part) if isinstance(part, list) else part for key, part in weight.items()})
     raise UserError(
         f"weight={weight!r}; expected a number, a pair of numbers for a ramp, {{first, last}} or {{starts, values}}"
     )
@@ -159,11 +162,11 @@ def product(left: Schedule, right: Schedule) -> Schedule:
         UserError: both change.
 
     Example:
-        >>> product(Constant(2.0), Linear(0.0, 1.0))
-        Linear(first=0.0, last=2.0)
+        >>> product(ConstantWeight(2.0), LinearRamp(0.0, 1.0))
+        LinearRamp(first=0.0, last=2.0)
     """
-    if isinstance(left, Constant):
+    if isinstance(left, ConstantWeight):
         return right.times(left.value)
-    if isinstance(right, Constant):
+    if isinstance(right, ConstantWeight):
         return left.times(right.value)
     raise UserError("a weight that changes was multiplied by another that changes; give one schedule for each term")

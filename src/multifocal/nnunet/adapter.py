@@ -34,7 +34,7 @@ class NnUNetLoss(nn.Module):
 
     def __init__(
         self,
-        levels: Sequence[losses.Compound],
+        levels: Sequence[losses.CompoundLoss],
         *,
         weights: Sequence[float],
         regions: bool = False,

@@ -2,7 +2,7 @@
 
 import torch
 
-from multifocal.losses.door import against_the_rest
+from multifocal.losses.inputs import one_vs_rest_logits
 
 # Far enough from 0 for a probability of 0 in 32 bits.
 CERTAIN = 100.0
@@ -26,7 +26,7 @@ def read(
         raise ValueError(f"output has shape {tuple(output.shape)}; expected a channel of background and of each class")
     # Each class against the rest has the published loss of one channel, whatever the number of classes. (With
     # `activation="softmax"` and without a background, focal has no term for false positives, as in MONAI.)
-    logits = output.float() if regions else against_the_rest(output.float())
+    logits = output.float() if regions else one_vs_rest_logits(output.float())
     classes = logits.shape[1]
     expected = classes + (ignore_label is not None) if regions else 1
     if target.shape[1] != expected:

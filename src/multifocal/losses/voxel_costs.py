@@ -1,65 +1,62 @@
 """What is measured at a voxel: p, cross-entropy, focal, Hausdorff. Additive, so any region's value is a sum.
 
-Each quantity has two branches. Where the target is 0 it is a function of the probability p and of `c = -log(1 - p)`,
+Each cost has two branches. Where the target is 0 it is a function of the probability p and of `c = -log(1 - p)`,
 and zero at p = 0; there it is evaluated for millions of voxels at once. Where the target is 1 it is a function of p,
 of `q = 1 - p` (not computed from p, where p is near one) and of `c = -log p`.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
-if TYPE_CHECKING:
-    from multifocal.losses.sources import Foreground
+from multifocal.losses.probabilities import Foreground
 
 Array = torch.Tensor
-# The cost of certainty in the wrong class, where probabilities are given: as torch's binary cross-entropy.
-LARGEST_COST = 100.0
 
 
 @dataclass(frozen=True)
-class Probability:
+class ProbabilityCost:
     """The probability itself."""
 
     costly = False  # whether it looks at c
     costly_slope = False  # whether its derivatives do
 
     def background(self, p: Array, c: Array, field: Any) -> Array:
-        """Return the quantity where the target is 0."""
+        """Return the cost where the target is 0."""
         return p
 
     def slopes(self, p: Array, c: Array, field: Any) -> tuple[Array | float, Array | float]:
         """Return its derivatives by p and by c where the target is 0."""
         return 1.0, 0.0
 
-    def foreground(self, at: "Foreground", field: Any) -> Array:
-        """Return the quantity where the target is 1; differentiable as written."""
+    def foreground(self, at: Foreground, field: Any) -> Array:
+        """Return the cost where the target is 1; differentiable as written."""
         return at.p
 
 
 @dataclass(frozen=True)
-class CrossEntropyOf:
+class CrossEntropyCost:
     """`-y log p - (1 - y) log(1 - p)`."""
 
     costly = True
     costly_slope = False
 
     def background(self, p: Array, c: Array, field: Any) -> Array:
-        """Return the quantity where the target is 0."""
+        """Return the cost where the target is 0."""
         return c
 
     def slopes(self, p: Array, c: Array, field: Any) -> tuple[Array | float, Array | float]:
         """Return its derivatives by p and by c where the target is 0."""
         return 0.0, 1.0
 
-    def foreground(self, at: "Foreground", field: Any) -> Array:
-        """Return the quantity where the target is 1."""
+    def foreground(self, at: Foreground, field: Any) -> Array:
+        """Return the cost where the target is 1."""
         return at.c
 
 
 @dataclass(frozen=True)
-class FocalOf:
+class FocalCost:
     """`-|p - y|^γ log(1 - |p - y|)`, times `alpha` where y = 1 and `1 - alpha` where y = 0 if alpha is given."""
 
     costly = True
@@ -68,7 +65,7 @@ class FocalOf:
     alpha: float | None = None
 
     def background(self, p: Array, c: Array, field: Any) -> Array:
-        """Return the quantity where the target is 0."""
+        """Return the cost where the target is 0."""
         return self._scaled(_power(p, self.gamma) * c, 0)
 
     def slopes(self, p: Array, c: Array, field: Any) -> tuple[Array | float, Array | float]:
@@ -76,8 +73,8 @@ class FocalOf:
         by_p = self.gamma * _power(p, self.gamma - 1) * c if self.gamma else 0.0
         return self._scaled(by_p, 0), self._scaled(_power(p, self.gamma), 0)
 
-    def foreground(self, at: "Foreground", field: Any) -> Array:
-        """Return the quantity where the target is 1."""
+    def foreground(self, at: Foreground, field: Any) -> Array:
+        """Return the cost where the target is 1."""
         return self._scaled(_power(at.q, self.gamma) * at.c, 1)
 
     def _scaled(self, value, side):  # type: ignore[no-untyped-def]
@@ -87,7 +84,7 @@ class FocalOf:
 
 
 @dataclass(frozen=True)
-class HausdorffOf:
+class HausdorffCost:
     """`(p - y)² (d_p^α + d_y^α)`; the distances come as the field. `empty`: see `Hausdorff`."""
 
     costly = False
@@ -96,20 +93,20 @@ class HausdorffOf:
     empty: Literal["diagonal", "zero"]
 
     def background(self, p: Array, c: Array, field: Any) -> Array:
-        """Return the quantity where the target is 0."""
+        """Return the cost where the target is 0."""
         return p * p * field
 
     def slopes(self, p: Array, c: Array, field: Any) -> tuple[Array | float, Array | float]:
         """Return its derivatives by p and by c where the target is 0."""
         return 2 * p * field, 0.0
 
-    def foreground(self, at: "Foreground", field: Any) -> Array:
-        """Return the quantity where the target is 1."""
+    def foreground(self, at: Foreground, field: Any) -> Array:
+        """Return the cost where the target is 1."""
         return at.q * at.q * field
 
 
-Quantity = Probability | CrossEntropyOf | FocalOf | HausdorffOf
-P, CE = Probability(), CrossEntropyOf()
+VoxelCost = ProbabilityCost | CrossEntropyCost | FocalCost | HausdorffCost
+P, CE = ProbabilityCost(), CrossEntropyCost()
 
 
 def _power(base: Array, exponent: float) -> Array | float:
@@ -121,5 +118,5 @@ def _power(base: Array, exponent: float) -> Array | float:
         return base * base
     if exponent == 3:
         return base * base * base
-    # The slope of a power below one is infinite at zero, where the quantity's cost is zero too.
+    # The slope of a power below one is infinite at zero, where the cost's cost is zero too.
     return base.clamp_min(torch.finfo(base.dtype).tiny).pow(exponent)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multifocal.losses import MultiScaleSimilarity, structure
+from multifocal.losses import MSSSIM, ms_ssim
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 70, 50), (2, 2, 30, 14, 9), (1, 1, 200, 190)])
@@ -13,9 +13,9 @@ def test_parts_add_up(shape, monkeypatch):
     target = (torch.rand(shape) < 0.2).double()
     found = []
     for at_once in (1, 3000, 1 << 30):
-        monkeypatch.setattr(structure, "_AT_ONCE", at_once)
+        monkeypatch.setattr(ms_ssim, "_AT_ONCE", at_once)
         logits = x.clone().requires_grad_()
-        value = MultiScaleSimilarity()(logits, target)
+        value = MSSSIM()(logits, target)
         value.backward()
         found.append((value.detach(), logits.grad))
     for value, gradient in found[:2]:
@@ -28,7 +28,7 @@ def test_equals_torchmetrics():
     torch.manual_seed(0)
     p = torch.rand(2, 1, 192, 180, dtype=torch.float64)
     y = (torch.nn.functional.avg_pool2d(p, 5, 1, 2) > 0.5).double()
-    found = MultiScaleSimilarity().build(activation="none")(p, y)
+    found = MSSSIM().build(activation="none")(p, y)
     scales, options = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), {"data_range": 1.0, "reduction": "none"}
     expected = torch.ones(2, dtype=torch.float64)
     for number, weight in enumerate(scales):

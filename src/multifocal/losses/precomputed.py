@@ -1,11 +1,40 @@
-"""Voronoi cells of the lesions, made now or beforehand."""
+"""What depends on the target alone, made beforehand: distances to its border, and its lesions' Voronoi cells."""
 
 import numpy as np
 import torch
 
+from multifocal.distance import border_fields
 from multifocal.instances import Connectivity, Instances, label, voronoi_cells
-from multifocal.losses.checks import check_target_alone, foreground
-from multifocal.losses.options import Options
+from multifocal.losses.inputs import Options, check_target_alone, foreground
+
+_TOLERANCE = 2e-3  # half precision has three digits
+
+
+def target_distances(target: torch.Tensor, *, spacing: tuple[float, ...] | None = None) -> torch.Tensor:
+    """Return the distance of each voxel to the border of the target, to be passed to a loss at every step.
+
+    Args:
+        target: zeros and ones, (B, C, *spatial).
+        spacing: mm per voxel along each axis; None counts in voxels.
+
+    Returns:
+        float32 of the target's shape; 0 in an image without a border.
+
+    Raises:
+        ValueError: a target or a spacing that cannot be.
+
+    Example:
+        >>> target_distances(torch.tensor([[[[1, 1, 0, 0, 0]]]])).tolist()
+        [[[[2.0, 1.0, 1.0, 2.0, 3.0]]]]
+    """
+    check_target_alone(target)
+    sides = Options(spacing=spacing).spacing
+    if sides is not None and len(sides) != target.ndim - 2:
+        raise ValueError(f"spacing={sides}; expected {target.ndim - 2} numbers, one for each axis")
+    masks = np.zeros(target.numel(), bool)
+    masks[foreground(target)] = True
+    rows = torch.from_numpy(masks).view(-1, *target.shape[2:])
+    return border_fields(rows, spacing=sides, power=1.0).view(target.shape)
 
 
 def target_cells(
@@ -40,18 +69,48 @@ def target_cells(
     return (found - first.view(-1, *[1] * (found.ndim - 1))).view(target.shape)
 
 
+def check_distances(distances: torch.Tensor, bordered: np.ndarray, spacing: tuple[float, ...] | None) -> None:
+    """Raise ValueError for distances that cannot be those of the images.
+
+    Beside a border the distance is a side of the voxels, and nowhere is it less.
+
+    Args:
+        distances: (images, voxels).
+        bordered: which images' targets have a border.
+        spacing: mm per voxel along each axis.
+
+    Example:
+        >>> check_distances(torch.tensor([[2.0, 2.0]]), np.array([True]), (1.0, 1.0))
+        Traceback (most recent call last):
+        ValueError: distances are 2 beside a border; expected those of target_distances(target, spacing=(1.0, 1.0))
+    """
+    held = distances.detach()
+    low, high = (end.cpu().double().numpy() for end in (held.amin(1), held.amax(1)))  # ten times as fast as aminmax
+    if not np.isfinite(low + high).all():
+        raise ValueError("distances holds NaN or infinity; expected target_distances(target)")
+    if (low[bordered] <= 0).any() or low[~bordered].any() or high[~bordered].any():
+        raise ValueError(
+            "distances is not above 0 exactly where images have a border; expected target_distances(target)"
+        )
+    sides = np.array(spacing or (1.0,))
+    wrong = [least for least in low[bordered] if not np.isclose(least, sides, rtol=_TOLERANCE, atol=0).any()]
+    if wrong:
+        expected = f"those of target_distances(target, spacing={spacing})"
+        raise ValueError(f"distances are {wrong[0]:.6g} beside a border; expected {expected}")
+
+
 def cells_of(instances: Instances, options: Options, device: torch.device) -> tuple[torch.Tensor, np.ndarray]:
     """Return the cells of components, (images, voxels), numbered through the batch, and their number in each image."""
     found, counts = voronoi_cells(instances, spacing=options.spacing, device=device)
     return _small(found.flatten(1), counts), counts
 
 
-def cells_given(numbers: torch.Tensor, ones: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+def cells_given(numbers: torch.Tensor, foreground_index: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
     """Return the same of cells made beforehand.
 
     Args:
         numbers: (images, voxels), as `target_cells` numbers them.
-        ones: flat indices of the target's voxels.
+        foreground_index: flat indices of the target's voxels.
 
     Raises:
         ValueError: numbers that are not of this target.
@@ -64,7 +123,7 @@ def cells_given(numbers: torch.Tensor, ones: torch.Tensor) -> tuple[torch.Tensor
     # Numbers go through the batch, which the type they came in may be too small for; channels leave them strided.
     numbers, counts = numbers.long().contiguous(), high.long()
     # Every cell has its lesion, and an image without lesions is one cell.
-    owners = numbers.view(-1)[ones] - 1 + (counts.cumsum(0) - counts)[ones // numbers.shape[1]]
+    owners = numbers.view(-1)[foreground_index] - 1 + (counts.cumsum(0) - counts)[foreground_index // numbers.shape[1]]
     hit = torch.zeros(int(counts.sum()), dtype=torch.bool, device=numbers.device).index_fill_(0, owners, True)
     single = (counts == 1).repeat_interleave(counts)
     if not bool((hit | single).all()):

@@ -9,37 +9,34 @@ import torch
 
 from multifocal.distance import border_fields
 from multifocal.instances import Instances, Pairs, given, label, pairs
-from multifocal.losses.distances import check_distances
-from multifocal.losses.door import View
-from multifocal.losses.options import Options
-from multifocal.losses.pieces import above
-from multifocal.losses.quantities import HausdorffOf, Quantity
-from multifocal.losses.sources import Foreground
-from multifocal.losses.split import Plan, split
-from multifocal.losses.voronoi import cells_given, cells_of
+from multifocal.losses.background_sums import SumPlan, above, split_sums
+from multifocal.losses.inputs import ChannelView, Options
+from multifocal.losses.precomputed import cells_given, cells_of, check_distances
+from multifocal.losses.probabilities import Foreground
+from multifocal.losses.voxel_costs import HausdorffCost, VoxelCost
 
 
-class Scene:
-    """One batch, its quantities and its components.
+class BatchSums:
+    """One batch, its costs and its components.
 
     Args:
-        view: its rows, as the door hands them on.
+        view: its rows, as the loss_input hands them on.
         options: spacing, connectivity, threshold, relaxed.
-        quantities: all that will be asked for.
+        costs: all that will be asked for.
         predicted: whether predicted components will be.
     """
 
-    def __init__(self, view: View, *, options: Options, quantities: Iterable[Quantity], predicted: bool) -> None:
+    def __init__(self, view: ChannelView, *, options: Options, costs: Iterable[VoxelCost], predicted: bool) -> None:
         self.view, self.options = view, options
-        self.x, self.source, self.shape = view.x, view.source, view.shape
-        self.batch, self.channels, self.ones = view.batch, view.channels, view.ones
+        self.x, self.activation, self.shape = view.x, view.activation, view.shape
+        self.batch, self.channels, self.foreground_index = view.batch, view.channels, view.foreground_index
         self.images, self.size = self.x.shape
-        self.quantities = tuple(dict.fromkeys(quantities))
+        self.costs = tuple(dict.fromkeys(costs))
         self._predicted = predicted
         self._tensors: dict[str, torch.Tensor] = {}
-        self._values: dict[Quantity, torch.Tensor] = {}
-        self._sums: dict[tuple[str, Quantity], torch.Tensor] = {}
-        self._fields: dict[Quantity, torch.Tensor] = {}
+        self._values: dict[VoxelCost, torch.Tensor] = {}
+        self._sums: dict[tuple[str, VoxelCost], torch.Tensor] = {}
+        self._fields: dict[VoxelCost, torch.Tensor] = {}
         self._inside: Any = None  # x at `voxels`, once something was summed
 
     # What there is: components of both sides.
@@ -48,7 +45,7 @@ class Scene:
     def true_mask(self) -> np.ndarray:
         """The target as a boolean array (images, *spatial)."""
         mask = np.zeros(self.images * self.size, bool)
-        mask[self.ones] = True
+        mask[self.foreground_index] = True
         return mask.reshape(self.images, *self.shape)
 
     @cached_property
@@ -57,7 +54,7 @@ class Scene:
         if self.view.instances is None:
             return label(self.true_mask, connectivity=self.options.connectivity)
         found = given(self.view.instances.reshape(self.images, *self.shape))
-        if not np.array_equal(found.voxels, self.ones):
+        if not np.array_equal(found.voxels, self.foreground_index):
             raise ValueError("instances is not 0 exactly where target is; expected labels of the target's lesions")
         return found
 
@@ -73,7 +70,7 @@ class Scene:
 
     def _above(self, threshold: float, *, closed: bool) -> np.ndarray:
         """Return where the probability is above the threshold, (images, *spatial)."""
-        mask = above(self.x, self.source, threshold, closed=closed)
+        mask = above(self.x, self.activation, threshold, closed=closed)
         return mask.cpu().numpy().reshape(self.images, *self.shape)
 
     # What is measured: the foreground's voxels first, then those of predicted components in the background.
@@ -86,12 +83,16 @@ class Scene:
     @cached_property
     def voxels(self) -> np.ndarray:
         """The voxels that `values` are of."""
-        return np.concatenate([self.ones, self.pairs.voxels[self._extra]]) if self._predicted else self.ones
+        return (
+            np.concatenate([self.foreground_index, self.pairs.voxels[self._extra]])
+            if self._predicted
+            else self.foreground_index
+        )
 
     @cached_property
     def _background(self) -> torch.Tensor:
-        """Sums over the target's background, (quantities, images)."""
-        return self._split(self.quantities, None, self.images)
+        """Sums over the target's background, (costs, images)."""
+        return self._split(self.costs, None, self.images)
 
     @property
     def _taken(self) -> torch.Tensor:
@@ -102,43 +103,45 @@ class Scene:
 
     @cached_property
     def _foreground(self) -> Foreground:
-        return Foreground(self._taken[: len(self.ones)] if self._predicted else self._taken, self.source)
+        return Foreground(
+            self._taken[: len(self.foreground_index)] if self._predicted else self._taken, self.activation
+        )
 
-    def background(self, quantity: Quantity) -> torch.Tensor:
+    def background(self, cost: VoxelCost) -> torch.Tensor:
         """Sum over the target's background, (images,)."""
-        return self._background[self.quantities.index(quantity)]
+        return self._background[self.costs.index(cost)]
 
-    def values(self, quantity: Quantity) -> torch.Tensor:
-        """Return the quantity at the foreground's voxels, then at those of predicted components outside, in 64 bits."""
-        if quantity not in self._values:
-            count = len(self.ones)
-            field = self.field(quantity)
+    def values(self, cost: VoxelCost) -> torch.Tensor:
+        """Return the cost at the foreground's voxels, then at those of predicted components outside, in 64 bits."""
+        if cost not in self._values:
+            count = len(self.foreground_index)
+            field = self.field(cost)
             near = None if field is None else field.view(-1)[self.tensor("voxels")]
-            values = quantity.foreground(self._foreground, None if near is None else near[:count])
+            values = cost.foreground(self._foreground, None if near is None else near[:count])
             if self._predicted:
-                p, c = self.source.outside(self._taken[count:])
-                rest = quantity.background(p, c, None if near is None else near[count:])
+                p, c = self.activation.outside(self._taken[count:])
+                rest = cost.background(p, c, None if near is None else near[count:])
                 values = torch.cat([values, rest])
-            self._values[quantity] = values.double()
-        return self._values[quantity]
+            self._values[cost] = values.double()
+        return self._values[cost]
 
-    def by_image(self, quantity: Quantity) -> torch.Tensor:
+    def by_image(self, cost: VoxelCost) -> torch.Tensor:
         """Sum over the foreground, (images,)."""
-        return self._once("image", quantity, "_image_of_one", self.images)
+        return self._once("image", cost, "_image_of_one", self.images)
 
-    def by_lesion(self, quantity: Quantity) -> torch.Tensor:
+    def by_lesion(self, cost: VoxelCost) -> torch.Tensor:
         """Sum over each lesion, (N,)."""
-        return self._once("lesion", quantity, "_lesion_of_one", self.true.total)
+        return self._once("lesion", cost, "_lesion_of_one", self.true.total)
 
-    def by_pair(self, quantity: Quantity) -> torch.Tensor:
+    def by_pair(self, cost: VoxelCost) -> torch.Tensor:
         """Sum over each pair's voxels, (pairs,)."""
-        return self._once("pair", quantity, "pair_of_voxel", len(self.pairs.target))
+        return self._once("pair", cost, "pair_of_voxel", len(self.pairs.target))
 
-    def _once(self, by: str, quantity: Quantity, groups: str, count: int) -> torch.Tensor:
-        if (by, quantity) not in self._sums:
+    def _once(self, by: str, cost: VoxelCost, groups: str, count: int) -> torch.Tensor:
+        if (by, cost) not in self._sums:
             owner = self.tensor(groups)
-            self._sums[by, quantity] = self.summed(self.values(quantity)[: len(owner)], owner, count)
-        return self._sums[by, quantity]
+            self._sums[by, cost] = self.summed(self.values(cost)[: len(owner)], owner, count)
+        return self._sums[by, cost]
 
     def summed(self, values: torch.Tensor, groups: torch.Tensor, count: int) -> torch.Tensor:
         """Sum values by group."""
@@ -152,7 +155,7 @@ class Scene:
 
     @cached_property
     def _image_of_one(self) -> np.ndarray:
-        return self.ones // self.size
+        return self.foreground_index // self.size
 
     @cached_property
     def _lesion_of_one(self) -> np.ndarray:
@@ -184,12 +187,12 @@ class Scene:
         """Return the cells of one side's components, (images, voxels), and their number in each image."""
         if side == "target" and self.view.cells is not None:
             numbers = self.view.cells.detach().to(self.x.device).reshape(self.images, self.size)
-            return cells_given(numbers, self.tensor("ones"))
+            return cells_given(numbers, self.tensor("foreground_index"))
         return cells_of(self.true if side == "target" else self.predicted, self.options, self.x.device)
 
-    def split_by(self, groups: torch.Tensor, count: int, quantities: tuple[Quantity, ...]) -> torch.Tensor:
-        """Sum quantities over the background of each group of voxels, (quantities, groups)."""
-        return self._split(quantities, groups, count)
+    def split_by(self, groups: torch.Tensor, count: int, costs: tuple[VoxelCost, ...]) -> torch.Tensor:
+        """Sum costs over the background of each group of voxels, (costs, groups)."""
+        return self._split(costs, groups, count)
 
     def sizes_of(self, groups: torch.Tensor, count: int) -> torch.Tensor:
         """Return how many voxels each group has."""
@@ -201,23 +204,25 @@ class Scene:
         sizes_by(groups.view(-1).numpy(), sizes)
         return self.number(sizes)
 
-    def _split(self, quantities: tuple[Quantity, ...], groups: torch.Tensor | None, count: int) -> torch.Tensor:
-        fields = tuple(self.field(quantity) for quantity in quantities)
-        ones = self.tensor("ones")
-        taken = ones[:0] if self._inside is not None else self.tensor("voxels")
-        sums, inside = split(self.x, Plan(self.source, quantities, fields, ones, taken, groups, count, self.x.shape))
+    def _split(self, costs: tuple[VoxelCost, ...], groups: torch.Tensor | None, count: int) -> torch.Tensor:
+        fields = tuple(self.field(cost) for cost in costs)
+        foreground_index = self.tensor("foreground_index")
+        taken = foreground_index[:0] if self._inside is not None else self.tensor("voxels")
+        sums, inside = split_sums(
+            self.x, SumPlan(self.activation, costs, fields, foreground_index, taken, groups, count, self.x.shape)
+        )
         if self._inside is None:
             self._inside = inside
         return sums
 
-    def field(self, quantity: Quantity) -> torch.Tensor | None:
-        """Return the distances that a quantity needs, (images, voxels)."""
-        if not isinstance(quantity, HausdorffOf):
+    def field(self, cost: VoxelCost) -> torch.Tensor | None:
+        """Return the distances that a cost needs, (images, voxels)."""
+        if not isinstance(cost, HausdorffCost):
             return None
-        if quantity not in self._fields:
+        if cost not in self._fields:
             with torch.no_grad():
-                self._fields[quantity] = self._distances(quantity)
-        return self._fields[quantity]
+                self._fields[cost] = self._distances(cost)
+        return self._fields[cost]
 
     @property
     def _bordered(self) -> np.ndarray:
@@ -225,19 +230,19 @@ class Scene:
         counts = np.bincount(self._image_of_one, minlength=self.images)
         return (counts > 0) & (counts < self.size)
 
-    def _distances(self, quantity: HausdorffOf) -> torch.Tensor:
-        masks = above(self.x, self.source, self.options.threshold, closed=False).view(self.images, *self.shape)
-        total = border_fields(masks, spacing=self.options.spacing, power=quantity.alpha).to(self.x.dtype)
+    def _distances(self, cost: HausdorffCost) -> torch.Tensor:
+        masks = above(self.x, self.activation, self.options.threshold, closed=False).view(self.images, *self.shape)
+        total = border_fields(masks, spacing=self.options.spacing, power=cost.alpha).to(self.x.dtype)
         if self.view.distances is None:
             masks = torch.from_numpy(self.true_mask).to(self.x.device)
-            total += border_fields(masks, spacing=self.options.spacing, power=quantity.alpha)
+            total += border_fields(masks, spacing=self.options.spacing, power=cost.alpha)
         else:
             distances = self.view.distances.detach().reshape(self.images, self.size)
             check_distances(distances, self._bordered, self.options.spacing)
-            total += distances.to(total).view(total.shape) ** quantity.alpha
-        if quantity.empty == "diagonal":
+            total += distances.to(total).view(total.shape) ** cost.alpha
+        if cost.empty == "diagonal":
             steps = self.options.spacing or (1.0,) * len(self.shape)
-            diagonal = sum((n * s) ** 2 for n, s in zip(self.shape, steps, strict=True)) ** (quantity.alpha / 2)
+            diagonal = sum((n * s) ** 2 for n, s in zip(self.shape, steps, strict=True)) ** (cost.alpha / 2)
             for image in np.flatnonzero(~self._bordered):
                 total[image] += diagonal
         return total.view(self.images, self.size)

@@ -3,31 +3,31 @@
 import pytest
 import torch
 
-from multifocal.losses import split as module
-from multifocal.losses.quantities import CE, FocalOf, HausdorffOf, P
-from multifocal.losses.sources import LOG_PROBABILITIES, LOGITS, PROBABILITIES
-from multifocal.losses.split import Plan, split
+from multifocal.losses import background_sums as module
+from multifocal.losses.background_sums import SumPlan, split_sums
+from multifocal.losses.probabilities import LOG_PROBABILITIES, LOGITS, PROBABILITIES
+from multifocal.losses.voxel_costs import CE, FocalCost, HausdorffCost, P
 
-SOURCES = [LOGITS, LOG_PROBABILITIES, PROBABILITIES]
-QUANTITIES = {
+ACTIVATIONS = [LOGITS, LOG_PROBABILITIES, PROBABILITIES]
+COSTS = {
     "p": (P,),
     "ce": (CE,),
     "both": (P, CE),
-    "focal": (FocalOf(2.0), P),
-    "steep": (FocalOf(0.5, 0.3),),
-    "distances": (HausdorffOf(2.0, "zero"), P),
+    "focal": (FocalCost(2.0), P),
+    "steep": (FocalCost(0.5, 0.3),),
+    "distances": (HausdorffCost(2.0, "zero"), P),
     "none": (),
 }
 
 
-def scene(source, quantities, *, groups, dtype=torch.float64):
+def batch_rows(activation, costs, *, groups, dtype=torch.float64):
     torch.manual_seed(0)
     x = torch.randn(2, 70_000, dtype=dtype)
-    x = {"logits": x, "log-probabilities": -x.abs(), "probabilities": x.sigmoid()}[source.name].requires_grad_()
+    x = {"logits": x, "log-probabilities": -x.abs(), "probabilities": x.sigmoid()}[activation.name].requires_grad_()
     ones = torch.sort(torch.randperm(x.numel())[:500]).values
     owner = torch.randint(0, 7, x.shape, dtype=torch.int16) if groups else None
-    fields = tuple(torch.rand_like(x) if isinstance(q, HausdorffOf) else None for q in quantities)
-    return x, Plan(source, quantities, fields, ones, ones[:90], owner, 7 if groups else 2, x.shape)
+    fields = tuple(torch.rand_like(x) if isinstance(q, HausdorffCost) else None for q in costs)
+    return x, SumPlan(activation, costs, fields, ones, ones[:90], owner, 7 if groups else 2, x.shape)
 
 
 def outcome(function, x, plan, *, times=1):
@@ -39,12 +39,12 @@ def outcome(function, x, plan, *, times=1):
 
 
 @pytest.mark.parametrize("groups", [False, True])
-@pytest.mark.parametrize("name", QUANTITIES)
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_equals_plain_operations(source, name, groups):
-    x, plan = scene(source, QUANTITIES[name], groups=groups)
+@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda activation: activation.name)
+def test_equals_plain_operations(activation, name, groups):
+    x, plan = batch_rows(activation, COSTS[name], groups=groups)
     before = x.detach().clone()
-    sums, inside, gradients = outcome(split, x, plan, times=2)
+    sums, inside, gradients = outcome(split_sums, x, plan, times=2)
     expected_sums, expected_inside, (expected,) = outcome(module._plain, x, plan)
     torch.testing.assert_close(sums, expected_sums, rtol=1e-10, atol=0)
     assert torch.equal(inside, expected_inside)
@@ -56,9 +56,9 @@ def test_equals_plain_operations(source, name, groups):
 @pytest.mark.parametrize("name", ["p", "both"])
 def test_small_sums_keep_their_digits(name):
     """What is added up beside a foreground of large probabilities is small."""
-    x, plan = scene(LOGITS, QUANTITIES[name], groups=False, dtype=torch.float32)
+    x, plan = batch_rows(LOGITS, COSTS[name], groups=False, dtype=torch.float32)
     with torch.no_grad():
         x.mul_(0.1).sub_(18)
-        x.view(-1)[plan.ones] = 18
-    sums = split(x, plan)[0].double()
+        x.view(-1)[plan.foreground_index] = 18
+    sums = split_sums(x, plan)[0].double()
     torch.testing.assert_close(sums, module._plain(x.double(), plan)[0], rtol=2e-6, atol=0)

@@ -6,13 +6,13 @@ from functools import cached_property
 import torch
 from torch.nn import functional
 
-from multifocal.losses.quantities import LARGEST_COST
-
+# The cost of certainty in the wrong class, where probabilities are given: as torch's binary cross-entropy.
+_LARGEST_COST = 100.0
 _STEEPEST = 1e-12
 
 
 @dataclass(frozen=True)
-class Source:
+class Activation:
     """What a tensor holds.
 
     Args:
@@ -35,15 +35,17 @@ class Source:
             return x.exp(), torch.zeros_like(x)
         return x, _cost(1 - x)
 
-    def background(self, x: torch.Tensor, ones: torch.Tensor, *, costly: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return p and the cost of a target of 0, if that is asked for; at the ones p = 0, which costs nothing."""
+    def background(
+        self, x: torch.Tensor, foreground_index: torch.Tensor, *, costly: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return p and the cost of a target of 0, if asked for; in the foreground p = 0, which costs nothing."""
         p = self.probability(x)
-        if len(ones):
-            p.index_fill_(0, ones, 0)
+        if len(foreground_index):
+            p.index_fill_(0, foreground_index, 0)
         if not costly:
             return p, p
         c = functional.softplus(x) if self.name == "logits" else self.outside(x)[1]
-        return p, c.index_fill_(0, ones, 0) if len(ones) else c
+        return p, c.index_fill_(0, foreground_index, 0) if len(foreground_index) else c
 
     def chain(
         self, p: torch.Tensor, by_p: torch.Tensor | None, by_c: torch.Tensor | None, *, out: torch.Tensor
@@ -66,16 +68,23 @@ class Source:
         return out
 
 
+LOGITS, LOG_PROBABILITIES, PROBABILITIES = (
+    Activation("logits"),
+    Activation("log-probabilities"),
+    Activation("probabilities"),
+)
+
+
 class Foreground:
     """What there is at voxels where the target is 1, computed when asked for.
 
     Args:
         x: at these voxels.
-        source: what x holds.
+        activation: what x holds.
     """
 
-    def __init__(self, x: torch.Tensor, source: Source) -> None:
-        self._x, self._name = x, source.name
+    def __init__(self, x: torch.Tensor, activation: Activation) -> None:
+        self._x, self._name = x, activation.name
 
     @cached_property
     def p(self) -> torch.Tensor:
@@ -104,8 +113,5 @@ def _cost(p: torch.Tensor) -> torch.Tensor:
     """
     certain = p < _STEEPEST
     held = p.detach()
-    steep = (-held.log()).clamp_max(LARGEST_COST) - (p - held) / _STEEPEST
+    steep = (-held.log()).clamp_max(_LARGEST_COST) - (p - held) / _STEEPEST
     return torch.where(certain, steep, -torch.where(certain, 1, p).log())
-
-
-LOGITS, LOG_PROBABILITIES, PROBABILITIES = Source("logits"), Source("log-probabilities"), Source("probabilities")

@@ -1,7 +1,7 @@
 import pytest
 
 from multifocal import losses
-from multifocal.losses import Dice, Focal, Linear, LogHausdorff, Steps, Tversky
+from multifocal.losses import Dice, Focal, LinearRamp, LogHausdorff, StepWeights, Tversky
 
 
 def test_sums_in_python(batch):
@@ -14,8 +14,8 @@ def test_sums_in_python(batch):
 
 
 def test_schedules(batch):
-    steps = Steps(starts=(0.0, 0.5), values=(0.0, 1.0))
-    loss = (Linear(2.0, 4.0) * Dice() + 2 * (steps * Focal())).build()
+    steps = StepWeights(starts=(0.0, 0.5), values=(0.0, 1.0))
+    loss = (LinearRamp(2.0, 4.0) * Dice() + 2 * (steps * Focal())).build()
     terms = {name: value.item() for name, value in loss.terms(*batch).items()}
     for progress, dice, focal in ((0.0, 2.0, 0.0), (0.25, 2.5, 0.0), (0.5, 3.0, 2.0), (1.0, 4.0, 2.0)):
         loss.progress = progress
@@ -27,12 +27,12 @@ def test_schedules(batch):
     ("make", "message"),
     [
         (lambda: "a" * Dice(), "weight='a'; expected a number, a pair"),
-        (lambda: Linear(1.0, 2.0) * (Linear(1.0, 2.0) * Dice()), "one schedule for each term"),
-        (lambda: Steps(starts=(0.1,), values=(1.0,)), "starts rising from 0"),
-        (lambda: Steps(starts=(0.0, 0.0), values=(1.0, 1.0)), "starts rising from 0"),
+        (lambda: LinearRamp(1.0, 2.0) * (LinearRamp(1.0, 2.0) * Dice()), "one schedule for each term"),
+        (lambda: StepWeights(starts=(0.1,), values=(1.0,)), "starts rising from 0"),
+        (lambda: StepWeights(starts=(0.0, 0.0), values=(1.0, 1.0)), "starts rising from 0"),
         (lambda: Dice().over("blob"), "unknown partition 'blob'; did you mean 'blobs'"),
         (lambda: Dice().over("instances", pool="slice"), "pool"),
-        (lambda: losses.Mix("mix", ((LogHausdorff(), 1.0),)), "no mean over regions"),
+        (lambda: losses.CriterionSum("mix", ((LogHausdorff(), 1.0),)), "no mean over regions"),
         (lambda: losses.Center(side=4), "odd"),
         (lambda: losses.Center(criterion=Focal()), "overlap"),
     ],

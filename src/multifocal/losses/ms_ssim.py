@@ -7,16 +7,17 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from multifocal.losses.algebra import Needs, Term
-from multifocal.losses.scene import Scene
+from multifocal.losses.batch_sums import BatchSums
+from multifocal.losses.loss import TERMS, Needs, Term
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
 _WINDOW, _SIGMA, _C1, _C2 = 11, 1.5, 0.01**2, 0.03**2
 _AT_ONCE = 1 << 19  # voxels
 
 
+@TERMS.register("ms-ssim")
 @dataclass(frozen=True)
-class MultiScaleSimilarity(Term):
+class MSSSIM(Term):
     """`1 - MS-SSIM(p, y)` (Wang 2003): contrast and structure at five scales, luminance at the last.
 
     A Gaussian window of 11 voxels, as far as an axis has them. Where an image is too small for five scales, those that
@@ -25,7 +26,7 @@ class MultiScaleSimilarity(Term):
     Example:
         >>> target = torch.zeros(1, 1, 32, 32)
         >>> target[..., 8:16, 8:16] = 1
-        >>> round(MultiScaleSimilarity().build(activation="none")(target, target).item(), 4)
+        >>> round(MSSSIM().build(activation="none")(target, target).item(), 4)
         0.0
     """
 
@@ -33,21 +34,21 @@ class MultiScaleSimilarity(Term):
 
     @property
     def needs(self) -> Needs:
-        """What a scene must hold."""
+        """What it asks of `BatchSums`."""
         return Needs()
 
-    def measure(self, scene: Scene) -> torch.Tensor:
+    def measure(self, batch_sums: BatchSums) -> torch.Tensor:
         """Return the mean over images."""
-        shape = (scene.images, 1, *scene.shape)
-        p = torch.sigmoid(scene.x) if scene.source.name == "logits" else scene.x
-        p, y = p.view(shape), torch.from_numpy(scene.true_mask).to(p.device).view(shape)
+        shape = (batch_sums.images, 1, *batch_sums.shape)
+        p = torch.sigmoid(batch_sums.x) if batch_sums.activation.name == "logits" else batch_sums.x
+        p, y = p.view(shape), torch.from_numpy(batch_sums.true_mask).to(p.device).view(shape)
         # Every scale but the first halves the axes that are longer than the window.
-        longest = max(scene.shape)
+        longest = max(batch_sums.shape)
         count = 1
         while count < len(_WEIGHTS) and longest // 2**count >= _WINDOW:
             count += 1
         weights = [weight * sum(_WEIGHTS) / sum(_WEIGHTS[:count]) for weight in _WEIGHTS[:count]]
-        similarity = torch.ones(scene.images, dtype=p.dtype, device=p.device)
+        similarity = torch.ones(batch_sums.images, dtype=p.dtype, device=p.device)
         for scale, weight in enumerate(weights):
             # Negative correlations have no such power; they count as none at all.
             mean = _mean(p, y, last=scale == count - 1).clamp_min(torch.finfo(p.dtype).eps)

@@ -10,27 +10,29 @@ from multifocal import losses
 from multifocal.errors import UserError
 from multifocal.losses import (
     Center,
+    CriterionSum,
     Dice,
     Focal,
     GeneralizedDice,
     Hausdorff,
-    Linear,
-    Mix,
+    LinearRamp,
     Proximity,
-    Steps,
+    StepWeights,
     Tversky,
     gdf,
 )
-from multifocal.losses.algebra import Term
-from multifocal.losses.partitions import PARTITIONS
-from multifocal.losses.written import TERMS
+from multifocal.losses.from_config import TERMS
+from multifocal.losses.loss import Term
+from multifocal.losses.regions import REGIONS
 
 PUBLIC = {name: getattr(losses, name) for name in losses.__all__}
 
 
 def test_the_same_terms_in_python_and_in_yaml():
     classes = {kind for kind in PUBLIC.values() if inspect.isclass(kind) and issubclass(kind, Term)}
-    made = {f for f in PUBLIC.values() if inspect.isfunction(f) and inspect.signature(f).return_annotation is Mix}
+    made = {
+        f for f in PUBLIC.values() if inspect.isfunction(f) and inspect.signature(f).return_annotation is CriterionSum
+    }
     assert {kind for kind in classes if not inspect.isabstract(kind)} | made == set(TERMS.values())
 
 
@@ -53,16 +55,16 @@ BOTH = [
     (Proximity(), "{term: proximity}"),
     (Proximity(criterion=gdf(), combine="sum"), "{term: proximity, options: {criterion: gdf, combine: sum}}"),
     (
-        Mix("mine", ((Dice(), 1.0), (Focal(gamma=3.0), 2.0))).over("cells"),
+        CriterionSum("mine", ((Dice(), 1.0), (Focal(gamma=3.0), 2.0))).over("cells"),
         "{term: mix, over: cells, options: {name: mine, parts: [dice, {term: focal, weight: 2, options: {gamma: 3}}]}}",
     ),
-    (losses.FalseRate() + losses.MissedRate(), "{term: false}, {term: missed}"),
-    (losses.MultiScaleSimilarity() + losses.CrossEntropy(), "{term: ms-ssim}, {term: ce}"),
+    (losses.FalseDiscoveryRate() + losses.FalseNegativeRate(), "{term: false}, {term: missed}"),
+    (losses.MSSSIM() + losses.CrossEntropy(), "{term: ms-ssim}, {term: ce}"),
     (losses.Jaccard() + losses.LogHausdorff(), "{term: jaccard}, {term: log-hausdorff-dt}"),
-    (Linear(2.0, 4.0) * Dice(), "{term: dice, weight: [2, 4]}"),
+    (LinearRamp(2.0, 4.0) * Dice(), "{term: dice, weight: [2, 4]}"),
     ((2.0, 4.0) * Dice(), "{term: dice, weight: {first: 2, last: 4}}"),
     (
-        Steps(starts=(0.0, 0.5), values=(0.0, 1.0)) * Dice(),
+        StepWeights(starts=(0.0, 0.5), values=(0.0, 1.0)) * Dice(),
         "{term: dice, weight: {starts: [0, 0.5], values: [0, 1]}}",
     ),
 ]
@@ -81,7 +83,7 @@ def test_the_same_loss_in_python_and_in_yaml(expression, text, batch):
 def test_every_term_and_every_partition_is_written_somewhere():
     text = " ".join(text for _, text in BOTH)
     assert all(f"term: {name}" in text for name in TERMS if name not in ("dice-ce",))
-    assert set(PARTITIONS) - {name for name in PARTITIONS if name in text} == {"predictions", "inverse-weighted"}
+    assert set(REGIONS) - {name for name in REGIONS if name in text} == {"predictions", "inverse-weighted"}
 
 
 @pytest.mark.parametrize(

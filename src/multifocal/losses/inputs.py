@@ -1,0 +1,289 @@
+"""How every loss reads its input: options and checks; activation, one-hot and background are dealt with here, once."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BeforeValidator, Field
+
+from multifocal.config import Checked, Positive
+from multifocal.instances import Connectivity
+from multifocal.losses.probabilities import LOG_PROBABILITIES, LOGITS, PROBABILITIES, Activation
+
+ActivationName = Literal["sigmoid", "softmax", "none"]
+Spacing = Annotated[tuple[Positive, ...], BeforeValidator(lambda sides: _numbers(sides))]
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """How input is to be read; the same for every loss.
+
+    Args:
+        activation: "sigmoid" and "softmax" (over the channels) take logits, "none" takes probabilities.
+        spacing: mm per voxel along each axis, for distances; None counts in voxels.
+        connectivity: what joins voxels to one component.
+        threshold: voxels with p >= threshold are predicted foreground; the Hausdorff losses take p > threshold.
+        include_background: whether channel 0 counts. None: with softmax it is the background, which counts in
+            criteria over the image, as in MONAI, and not in what looks at lesions or distances; otherwise every
+            channel counts.
+        relaxed: where the published value has no gradient to learn from, take that of a soft stand-in.
+
+    Raises:
+        UserError: an option that cannot be.
+
+    Example:
+        >>> Options(spacing=(1.0, 1.0, 3.0)).activation
+        'sigmoid'
+    """
+
+    activation: ActivationName = "sigmoid"
+    spacing: Spacing | None = None
+    connectivity: Connectivity = "full"
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    include_background: bool | None = None
+    relaxed: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spacing", _numbers(self.spacing))
+        super().__post_init__()
+
+    @property
+    def first_channel(self) -> int:
+        """The first channel that what looks at lesions or distances looks at."""
+        without = self.activation == "softmax" if self.include_background is None else not self.include_background
+        return int(without)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelView:
+    """A batch as terms look at it: a row for each channel of each image.
+
+    Args:
+        x: (rows, voxels), of at least 32 bits.
+        activation: how x becomes probabilities.
+        batch: how many images there are.
+        channels: how many rows each of them has.
+        shape: of an image.
+        foreground_index: flat indices where the target is 1, ascending.
+        skipped: how many of the first channels count in cross-entropy alone.
+        instances: labels of the target's lesions, if they were made beforehand; one a voxel.
+        distances: to the target's border, likewise.
+        cells: numbers of the nearest lesion, likewise.
+    """
+
+    x: torch.Tensor
+    activation: Activation
+    batch: int
+    channels: int
+    shape: tuple[int, ...]
+    foreground_index: np.ndarray
+    skipped: int = 0
+    instances: torch.Tensor | None = None
+    distances: torch.Tensor | None = None
+    cells: torch.Tensor | None = None
+
+
+class LossInput:
+    """The two views of one batch.
+
+    Criteria over the image see softmax's classes together (`view(classes=True)`): cross-entropy is of the target's
+    class alone. Whatever looks at lesions or distances sees each channel against all others, as it would with a
+    sigmoid, and no background. Without softmax both are one.
+
+    Args:
+        logits: (B, C, *spatial).
+        target: 0/1 of the same shape; with softmax also class numbers, (B, 1, *spatial).
+        options: how to read them.
+        instances: integer labels of the target's lesions.
+        distances: `target_distances(target)`.
+        cells: `target_cells(target)`.
+
+    Raises:
+        ValueError: something that does not fit.
+
+    Example:
+        >>> loss_input = LossInput(torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4), Options(activation="softmax"))
+        >>> [loss_input.view(classes=classes).channels for classes in (True, False)]
+        [2, 1]
+    """
+
+    def __init__(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        options: Options,
+        *,
+        instances: torch.Tensor | None = None,
+        distances: torch.Tensor | None = None,
+        cells: torch.Tensor | None = None,
+    ) -> None:
+        check_logits(logits, options)
+        self.options = options
+        self.softmax = options.activation == "softmax"
+        self._logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+        self._target = _one_hot(target, logits) if self.softmax else target
+        check_target(self._target, logits)
+        check_values(self._logits, options)
+        for name, value in (("instances", instances), ("distances", distances), ("cells", cells)):
+            check_precomputed(name, value, self._target)
+        self._precomputed = (instances, distances, cells)
+
+    def view(self, *, classes: bool) -> ChannelView:
+        """Return the batch as it is looked at."""
+        together = classes and self.softmax
+        first = 0 if together else self.options.first_channel
+        x, target = self._logits[:, first:], self._target[:, first:]
+        instances, distances, cells = (None if part is None else part[:, first:] for part in self._precomputed)
+        if together:
+            x = torch.log_softmax(x, dim=1)
+        elif self.softmax:
+            x = one_vs_rest_logits(self._logits, first=first)
+        activation = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
+        batch, channels, *shape = x.shape
+        return ChannelView(
+            # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
+            x.reshape(batch * channels, -1).contiguous(),
+            activation[self.options.activation],
+            batch,
+            channels,
+            tuple(shape),
+            foreground(target),
+            int(together and self.options.include_background is False),
+            instances,
+            distances,
+            cells,
+        )
+
+
+def one_vs_rest_logits(logits: torch.Tensor, *, first: int = 1) -> torch.Tensor:
+    """Return `z_c - log Σ_{j≠c} exp z_j` of the channels from the first on, whose sigmoid is softmax's probability.
+
+    Args:
+        logits: (B, C, *spatial), two channels or more.
+        first: the first channel returned.
+
+    Example:
+        >>> logits = torch.tensor([[[[0.0]], [[1.0]], [[3.0]]]])
+        >>> torch.allclose(one_vs_rest_logits(logits).sigmoid(), logits.softmax(1)[:, 1:])
+        True
+    """
+    channels = logits.shape[1]
+    if channels == 2 and first == 1:
+        return logits[:, 1:] - logits[:, :1]
+    others = [
+        torch.logsumexp(torch.cat([logits[:, :c], logits[:, c + 1 :]], 1), 1, keepdim=True)
+        for c in range(first, channels)
+    ]
+    return logits[:, first:] - torch.cat(others, 1)
+
+
+def foreground(target: torch.Tensor) -> np.ndarray:
+    """Return the flat indices where the target is 1.
+
+    Raises:
+        ValueError: the target holds something else than 0 and 1.
+
+    Example:
+        >>> foreground(torch.tensor([[0, 1], [1, 0]])).tolist()
+        [1, 2]
+    """
+    flat = target.detach().reshape(-1)
+    if flat.device.type != "cpu":
+        where = torch.nonzero(flat).view(-1)
+        values, found = flat[where], where.cpu().numpy()
+    else:
+        # NumPy compares and searches several times faster than torch does.
+        flat = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat
+        found = np.flatnonzero(flat.numpy() if flat.dtype == torch.bool else flat.numpy() != 0)
+        values = flat[torch.from_numpy(found)]
+    if values.dtype != torch.bool and not bool((values == 1).all()):
+        wrong = values[values != 1][0].item()
+        raise ValueError(f"target holds {wrong:.6g}; expected only 0 and 1")
+    return found
+
+
+def check_target_alone(target: torch.Tensor) -> None:
+    """Raise ValueError for a target of no loss."""
+    if not isinstance(target, torch.Tensor):
+        raise ValueError(f"target is a {type(target).__name__}; expected a tensor")
+    if target.is_complex():
+        raise ValueError(f"target has dtype {target.dtype}; expected zeros and ones of a real type")
+    if target.ndim not in (4, 5):
+        raise ValueError(f"target has shape {tuple(target.shape)}; expected (B, C, X, Y) or (B, C, X, Y, Z)")
+
+
+def check_logits(logits: torch.Tensor, options: Options) -> None:
+    """Raise ValueError for a type, a shape or channels that no loss with these options takes."""
+    if not isinstance(logits, torch.Tensor):
+        raise ValueError(f"logits is a {type(logits).__name__}; expected a tensor")
+    if not logits.is_floating_point():
+        raise ValueError(f"logits has dtype {logits.dtype}; expected a floating-point type")
+    if logits.ndim not in (4, 5):
+        raise ValueError(f"logits has shape {tuple(logits.shape)}; expected (B, C, X, Y) or (B, C, X, Y, Z)")
+    if logits.numel() == 0:
+        raise ValueError(f"logits has shape {tuple(logits.shape)}; expected at least one voxel")
+    if options.activation == "softmax" and logits.shape[1] == 1:
+        raise ValueError("logits has 1 channel; expected 2 or more with activation='softmax'")
+    if options.include_background is False and logits.shape[1] == 1:
+        raise ValueError("logits has 1 channel; expected 2 or more with include_background=False")
+    if options.spacing is not None and len(options.spacing) != logits.ndim - 2:
+        raise ValueError(f"spacing={options.spacing}; expected {logits.ndim - 2} numbers, one for each axis")
+
+
+def check_target(target: torch.Tensor, logits: torch.Tensor) -> None:
+    """Raise ValueError for a target that does not lie beside the logits."""
+    check_target_alone(target)
+    if target.shape != logits.shape:
+        raise ValueError(f"target has shape {tuple(target.shape)}; expected that of logits, {tuple(logits.shape)}")
+    if target.device != logits.device:
+        raise ValueError(f"target is on {target.device}; expected it on {logits.device}, with logits")
+
+
+def check_values(logits: torch.Tensor, options: Options) -> None:
+    """Raise ValueError for NaN, infinities, and probabilities outside 0 to 1."""
+    low, high = (float(end) for end in logits.detach().aminmax())
+    if low != low:
+        raise ValueError("logits holds NaN; expected numbers")
+    if options.activation == "none" and (low < 0 or high > 1):
+        raise ValueError(f"logits ranges from {low:.6g} to {high:.6g}; expected probabilities with activation='none'")
+    if low == -np.inf or high == np.inf:
+        raise ValueError(f"logits ranges from {low:.6g} to {high:.6g}; expected finite numbers")
+
+
+def check_precomputed(name: str, value: torch.Tensor | None, target: torch.Tensor) -> None:
+    """Raise ValueError for something of another type or shape than the target's lesions or distances have."""
+    if value is None:
+        return
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor")
+    whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+    kinds = {"instances": "integer labels, 0 for background", "cells": "integer numbers of the nearest lesion"}
+    expected = kinds.get(name, "a floating-point type")
+    if whole if name == "distances" else not whole:
+        raise ValueError(f"{name} has dtype {value.dtype}; expected {expected}")
+    if value.shape != target.shape:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected that of the logits, {tuple(target.shape)}")
+
+
+def _one_hot(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return class numbers as ones and zeros; a target that is that already as it is."""
+    if not isinstance(target, torch.Tensor) or target.is_complex() or target.ndim != logits.ndim:
+        return target  # which is refused
+    numbers = target.shape == (logits.shape[0], 1, *logits.shape[2:])
+    if numbers:
+        classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, *[1] * (target.ndim - 2))
+        target = target == classes
+    in_one = target.sum(1) == 1
+    if target.shape == logits.shape and not bool(in_one.all()):
+        last = logits.shape[1] - 1
+        expected = f"class numbers from 0 to {last}" if numbers else "a one in one channel, with activation='softmax'"
+        raise ValueError(f"target has {int((~in_one).sum())} voxels that are not in one class; expected {expected}")
+    return target
+
+
+def _numbers(sides: Any) -> Any:
+    """Return a list, an array or a header's numbers as a tuple; anything else as it is."""
+    if isinstance(sides, str) or not hasattr(sides, "__iter__"):
+        return sides
+    return tuple(float(side) if hasattr(side, "__float__") else side for side in sides)
