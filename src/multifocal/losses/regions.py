@@ -241,7 +241,7 @@ class Cells(Checked, Partition):
     """One region a lesion: the voxels nearest to it (CC-Dice, CC-DiceCE).
 
     Mean over an image's cells, then over images. An image without lesions is one cell. Where two lesions are equally
-    near, the rule of `multifocal.instances.cells` decides.
+    near, the rule of `multifocal.instances.voronoi_cells` decides.
 
     Example:
         >>> from multifocal.losses import Dice
