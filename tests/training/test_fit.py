@@ -11,8 +11,9 @@ import multifocal
 from multifocal import recipes
 from multifocal.cohorts import fingerprint
 from multifocal.errors import UserError
+from multifocal.evaluation import summarize
 from multifocal.inference import load_model
-from multifocal.metrics import evaluate_case, summarize
+from multifocal.metrics import evaluate_case
 from multifocal.training import Parts, fit
 from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, read_weights

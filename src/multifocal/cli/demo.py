@@ -30,8 +30,8 @@ def demo(
     from multifocal.cohorts import lesion_shares, make_folds, open_cohort
     from multifocal.cohorts.phantom import write_phantom
     from multifocal.errors import UserError
+    from multifocal.evaluation import evaluate_cohort, summary_table, write_results
     from multifocal.inference import load_model, predict_cohort
-    from multifocal.metrics import evaluate_cohort, summary_table, write_results
     from multifocal.reports import write_report
     from multifocal.training import Parts, fit
 

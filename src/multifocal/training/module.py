@@ -10,9 +10,10 @@ from torch import nn
 
 from multifocal import losses, networks
 from multifocal.cohorts import stratum
+from multifocal.evaluation import summarize
 from multifocal.inference import NetworkModel
 from multifocal.inference.forward import MEMORY_FORMATS
-from multifocal.metrics import METRICS, evaluate_case, summarize
+from multifocal.metrics import METRICS, evaluate_case
 from multifocal.pipeline.dataset import mix
 from multifocal.pipeline.prepare import Prepared
 from multifocal.recipes import Recipe
