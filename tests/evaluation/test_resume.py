@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from multifocal.cohorts import Case, Cohort, ImageFile
 from multifocal.evaluation import cohort as scoring
 from multifocal.evaluation import evaluate_cohort
+from multifocal.evaluation.resume import fingerprint
+from multifocal.metrics import ScoringOptions
 from multifocal.volumes import Geometry, Volume, write
 
 GRID = Geometry((8, 7, 6), (1.0, 2.0, 4.0), (5.0, -3.0, 2.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -154,3 +157,17 @@ def test_processes_keep_what_they_finish(cohort, tmp_path):
     kept = journal.read_text()
     same(evaluate_cohort(tmp_path / "out", cohort, journal=journal), found)
     assert journal.read_text() == kept
+
+
+def test_a_fingerprint_is_spelled_as_in_journals_of_old(tmp_path, monkeypatch):
+    """Of a case without files on disk: what commit 8a783c5 made of it."""
+    monkeypatch.setattr("multifocal.__version__", "1")
+    case = Case("a", "p", {"adc": ImageFile(Path("a_adc.mha"))}, ImageFile(Path("a_label.mha")))
+    found = [
+        fingerprint(case, prediction, options=ScoringOptions(**options), classes=classes, is_of_brain=is_of_brain)
+        for prediction, options, classes, is_of_brain in (
+            (Path("a_lesion.mha"), {}, None, True),
+            (None, {"matching": "iou", "tolerance": 1.0}, {"core": (1, 4)}, False),
+        )
+    ]
+    assert [key[:16] for key in found] == ["54bf4700a3d56b75", "3006f3e452c313da"]

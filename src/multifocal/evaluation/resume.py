@@ -12,7 +12,7 @@ from multifocal.cohorts.case import Case
 from multifocal.errors import UserError
 from multifocal.evaluation.results import ScoreRow
 from multifocal.files import write_error
-from multifocal.metrics import ScoringOptions
+from multifocal.metrics import METRICS, ScoringOptions
 from multifocal.metrics.classes import Classes
 from multifocal.volumes.io import image_files
 
@@ -43,6 +43,7 @@ def fingerprint(
     first = next(iter(case.images.values()))
     files = [prediction, case.label.path if case.label else None, first.path if is_of_brain else None]
     facts = [multifocal.__version__, settings, *([_facts(path) for path in files if path])]
+    facts += [name for name, metric in METRICS.items() if not metric.is_own]  # whose columns the rows have
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
