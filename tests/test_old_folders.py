@@ -79,7 +79,7 @@ def test_a_finished_run_predicts_the_masks_it_predicted():
 
 def test_a_finished_run_is_loaded_in_python():
     case = public("open_cohort", "multifocal.cohorts")("cohort").case("PHANTOM_005-VISIT_01")
-    mask = public("load_model", "multifocal.inference")("run", device="cpu").predict(case).mask.array
+    mask = public("load_model", "multifocal.systems")("run", device="cpu").predict(case).mask.array
     assert mask.shape == case.label.read().geometry.size
     if SAME_BITS:  # SimpleITK, by which the hash was taken, counts the axes backwards
         found = hashlib.sha256(np.ascontiguousarray(mask.T).tobytes()).hexdigest()

@@ -46,7 +46,7 @@ def write_cohort(folder: Path, cases: int) -> None:
 def evaluate(folder: str, workers: int, queue: object) -> None:
     """Evaluate the cohort in this process, and report seconds, processor seconds, and peaks of memory in MiB."""
     from multifocal.cohorts import open_cohort
-    from multifocal.metrics import evaluate_cohort
+    from multifocal.evaluation import evaluate_cohort
 
     cohort = open_cohort(folder)
     before = _used()

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from multifocal.metrics import METRICS, Scores, write_results
-from multifocal.metrics.comparison import DEFAULT_METRICS
+from multifocal.comparison import DEFAULT_METRICS
+from multifocal.evaluation import Scores, write_results
+from multifocal.metrics import METRICS
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from multifocal.cohorts import open_cohort
-from multifocal.metrics import METRICS, evaluate_cohort, read_results
+from multifocal.evaluation import evaluate_cohort, read_results
+from multifocal.metrics import METRICS
 from multifocal.volumes import Volume, read, write
 
 

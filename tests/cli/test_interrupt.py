@@ -9,7 +9,7 @@ import time
 import children
 import pytest
 
-from multifocal.metrics import cohort as scoring
+from multifocal.evaluation import cohort as scoring
 from multifocal.systems.threshold import ThresholdSystem
 
 LINE = "interrupted; what was finished is kept; run again to go on\n"
@@ -102,12 +102,12 @@ def test_an_evaluation_goes_on_where_it_was_interrupted(multifocal, cohort, tmp_
     evaluate = ("evaluate", tmp_path / "masks", cohort, "--out")
     whole = multifocal(*evaluate, tmp_path / "whole")
     with monkeypatch.context() as patched:
-        patched.setattr(scoring, "score_job", interrupt(scoring.score_job, 3))
+        patched.setattr(scoring, "_score", interrupt(scoring._score, 3))
         ended = multifocal(*evaluate, tmp_path / "out")
     assert (ended.code, ended.out, ended.err) == (130, "", LINE)
     assert listing(tmp_path / "out") == ["unfinished.jsonl"]
     with monkeypatch.context() as patched:
-        patched.setattr(scoring, "score_job", interrupt(scoring.score_job, 5))  # only four are left
+        patched.setattr(scoring, "_score", interrupt(scoring._score, 5))  # only four are left
         ended = multifocal(*evaluate, tmp_path / "out")
     assert (ended.code, ended.err) == (0, "going on: 2 of 6 cases are scored already\n")
     assert ended.out.replace(str(tmp_path / "out"), "") == whole.out.replace(str(tmp_path / "whole"), "")
@@ -120,7 +120,7 @@ def test_what_is_kept_of_other_settings_is_told(multifocal, cohort, tmp_path, mo
     multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
     evaluate = ("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "out")
     with monkeypatch.context() as patched:
-        patched.setattr(scoring, "score_job", interrupt(scoring.score_job, 3))
+        patched.setattr(scoring, "_score", interrupt(scoring._score, 3))
         multifocal(*evaluate)
     ended = multifocal(*evaluate, "--tolerance", "1")
     rest = "2 kept cases are of other settings or files, and are not used"

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from multifocal.errors import UserError
-from multifocal.metrics import METRICS, as_classes, evaluate_case, score_case
-from multifocal.metrics.rules import Rules
+from multifocal.metrics import METRICS, ScoringOptions, as_classes, evaluate_case, score_case
 from multifocal.volumes import read
 
 RANDOM = np.random.default_rng(5)
@@ -97,7 +96,8 @@ def test_real_nuclei(shared_data):
     for file in sorted((shared_data / "nuclei" / "masks").iterdir())[::20]:
         labels = read(file).array.astype(np.int64)
         count = len(np.unique(labels[labels > 0]))
-        found = score_case(labels, labels, spacing=(1.0, 1.0), rules=Rules(label_maps="both", matching="iou"))
+        options = ScoringOptions(label_maps="both", matching="iou")
+        found = score_case(labels, labels, spacing=(1.0, 1.0), options=options)
         assert found.metrics["pq"] == 1.0 and found.metrics["tp"] == count == len(found.lesions)
         merged = evaluate_case(labels > 0, labels, spacing=(1.0, 1.0), label_maps="target", matching="iou")
         assert merged["dice"] == 1.0 and merged["true_lesions"] == count

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from multifocal.metrics import Overlap, overlap
+from multifocal.metrics import Overlap, burden, evaluate_case, overlap
 
 
 def test_quotients_equal_simpleitk(mask_pairs):
@@ -49,3 +49,19 @@ def test_empty_masks(predicted, true, dice, sensitivity, precision, relative):
 def test_specificity_of_a_target_that_fills_the_image_is_undefined():
     assert math.isnan(overlap(np.ones((2, 2)), np.ones((2, 2))).specificity)
     assert overlap(np.zeros((2, 2)), np.zeros((2, 2))).specificity == 1.0
+
+
+def test_burden_is_the_share_that_a_case_states():
+    random = np.random.default_rng(3)
+    target, brain = random.random((2, 6, 5, 4)) < [[[[0.2]]], [[[0.7]]]]
+    share = burden(target, brain)
+    assert share == target.sum() / brain.sum() == burden(7 * target.astype(int), brain.astype(np.float32))
+    assert share == evaluate_case(target, target, spacing=(1.0, 1.0, 1.0), brain=brain)["share_of_brain"]
+
+
+@pytest.mark.parametrize(
+    ("brain", "message"), [(np.zeros((2, 2)), "brain is empty"), (np.ones((2, 3)), r"brain has shape \(2, 3\)")]
+)
+def test_a_brain_that_is_none(brain, message):
+    with pytest.raises(ValueError, match=message):
+        burden(np.ones((2, 2)), brain)

@@ -12,9 +12,9 @@ from scipy.ndimage import gaussian_filter
 
 from multifocal.cohorts import Cohort, fingerprint, lesion_shares, make_folds, open_cohort
 from multifocal.cohorts.phantom import write_phantom
+from multifocal.comparison import compare, write_comparison
+from multifocal.evaluation import evaluate_cohort, read_results, write_results
 from multifocal.files import write_csv, write_json, write_text
-from multifocal.metrics import evaluate_cohort, read_results, write_results
-from multifocal.metrics.comparison import compare, write_comparison
 from multifocal.reports import write_report
 from multifocal.studies import dump, load
 from multifocal.volumes import Geometry, Volume, write

@@ -7,7 +7,7 @@ import pytest
 
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
-from multifocal.metrics import evaluate_cohort
+from multifocal.evaluation import evaluate_cohort
 from multifocal.systems import load_model, predict_cohort
 from multifocal.volumes import Geometry, Volume, read, write
 

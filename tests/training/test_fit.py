@@ -11,7 +11,8 @@ import multifocal
 from multifocal import recipes
 from multifocal.cohorts import Fold, fingerprint
 from multifocal.errors import UserError
-from multifocal.metrics import evaluate_case, summarize
+from multifocal.evaluation import summarize
+from multifocal.metrics import evaluate_case
 from multifocal.systems import load_model
 from multifocal.training import fit
 from multifocal.training.module import SegmentationModule

@@ -31,12 +31,11 @@ def compare(
 
     Example: `multifocal compare scores/a scores/b baseline=scores/z2 --out comparison`
     """
+    from multifocal.comparison import compare as compare_methods
+    from multifocal.comparison import write_comparison
+    from multifocal.comparison.tables import on_screen, pairs_table, ranking_table
     from multifocal.errors import UserError
-    from multifocal.metrics import read_results
-    from multifocal.metrics.comparison import compare as compare_methods
-    from multifocal.metrics.comparison import write_comparison
-    from multifocal.metrics.comparison.rendering import on_screen
-    from multifocal.metrics.comparison.sheets import pairs_sheet, ranking_sheet
+    from multifocal.evaluation import read_results
 
     if (out / "comparison.json").exists() and not overwrite:
         raise UserError(f"{out}: already holds a comparison; choose another folder, or --overwrite to replace it")
@@ -44,8 +43,8 @@ def compare(
     comparison = compare_methods(methods, metrics=metric, label=label, undefined=undefined, samples=samples, seed=seed)
     write_comparison(comparison, out)
     console = screen()
-    console.print(on_screen(ranking_sheet(comparison, with_ranks=False)))
-    pairs = pairs_sheet(comparison)
+    console.print(on_screen(ranking_table(comparison, with_ranks=False)))
+    pairs = pairs_table(comparison)
     if 0 < len(pairs.rows) <= _ROWS_ON_SCREEN:
         console.print(on_screen(pairs))
     console.print(f"written: comparison.json, table.csv, table.md and table.tex in {out}", soft_wrap=True)

@@ -30,7 +30,7 @@ def demo(
     from multifocal.cohorts import lesion_shares, make_folds, open_cohort
     from multifocal.cohorts.phantom import write_phantom
     from multifocal.errors import UserError
-    from multifocal.metrics import evaluate_cohort, summary_table, write_results
+    from multifocal.evaluation import evaluate_cohort, summary_table, write_results
     from multifocal.reports import write_report
     from multifocal.systems import load_model, predict_cohort
     from multifocal.training import fit

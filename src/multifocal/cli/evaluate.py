@@ -71,7 +71,7 @@ def evaluate(
     """
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.errors import UserError
-    from multifocal.metrics import evaluate_cohort, summary_tables, write_results
+    from multifocal.evaluation import evaluate_cohort, summary_tables, write_results
 
     if (out / "cases.csv").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")

@@ -1,44 +1,55 @@
-"""How good a prediction is: metrics of a case and its lesions, of a cohort, and their summaries."""
+"""How good a prediction is: metrics of a case and of its lesions, as functions of arrays."""
 
-from multifocal.metrics.bins import VOLUME_BINS, volume_bin
+from multifocal._moved import moved
 from multifocal.metrics.case import CaseScores, evaluate_case, score_case
-from multifocal.metrics.catalogue import METRICS, Metric
 from multifocal.metrics.classes import as_classes
-from multifocal.metrics.cohort import evaluate_cohort
 from multifocal.metrics.lesions import Lesion
-from multifocal.metrics.overlap import Overlap, overlap
-from multifocal.metrics.reading import read_results
-from multifocal.metrics.results import COLUMNS, LESION_COLUMNS, Results, Scores, write_results
-from multifocal.metrics.rules import Options, Rules
-from multifocal.metrics.summary import summarize
+from multifocal.metrics.mask_pair import MaskPair
+from multifocal.metrics.metric import METRICS, Metric, metric
+from multifocal.metrics.named import case_level, lesion_level  # noqa: F401  (ours come before anyone's)
+from multifocal.metrics.overlap import Overlap, burden, overlap
+from multifocal.metrics.scoring_options import ScoringKwargs, ScoringOptions
 from multifocal.metrics.surface import SurfaceDistances, surface_distances
-from multifocal.metrics.tables import bins_table, summary_table, summary_tables
 
 __all__ = [
-    "COLUMNS",
-    "LESION_COLUMNS",
     "METRICS",
-    "VOLUME_BINS",
     "CaseScores",
     "Lesion",
+    "MaskPair",
     "Metric",
-    "Options",
     "Overlap",
-    "Results",
-    "Rules",
-    "Scores",
+    "ScoringKwargs",
+    "ScoringOptions",
     "SurfaceDistances",
     "as_classes",
-    "bins_table",
+    "burden",
     "evaluate_case",
-    "evaluate_cohort",
+    "metric",
     "overlap",
-    "read_results",
     "score_case",
+    "surface_distances",
+]
+
+_EVALUATION = (
+    "LESION_COLUMNS",
+    "VOLUME_BINS",
+    "Results",
+    "Scores",
+    "bins_table",
+    "evaluate_cohort",
+    "read_results",
     "summarize",
     "summary_table",
     "summary_tables",
-    "surface_distances",
     "volume_bin",
     "write_results",
-]
+)
+__getattr__ = moved(
+    __name__,
+    {name: f"multifocal.evaluation.{name}" for name in _EVALUATION}
+    | {
+        "COLUMNS": "multifocal.evaluation.case_columns()",
+        "Rules": "multifocal.metrics.ScoringOptions",
+        "Options": "multifocal.metrics.ScoringKwargs",
+    },
+)

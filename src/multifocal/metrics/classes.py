@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multifocal.errors import UserError
-from multifocal.metrics.masks import as_labels
-from multifocal.metrics.rules import Rules
+from multifocal.metrics.scoring_options import ScoringOptions
+from multifocal.metrics.validation import as_labels
 
 Labels = Mapping[str, int | Iterable[int]] | Iterable[int]
 Classes = dict[str, tuple[int, ...]]
@@ -18,6 +18,9 @@ def as_classes(labels: Labels) -> Classes:
 
     Args:
         labels: values by name, one or several for a region that joins them; or values alone, which name themselves.
+
+    Returns:
+        The values by class name.
 
     Raises:
         UserError: no class, a class without a value, or a value that is not a whole number above 0.
@@ -40,17 +43,36 @@ def as_classes(labels: Labels) -> Classes:
     return classes
 
 
-def chosen_classes(labels: Labels | None, *, rules: Rules) -> Classes | None:
-    """Return the classes to score one by one, if any; a `UserError` says that they do not go with label maps."""
+def chosen_classes(labels: Labels | None, *, options: ScoringOptions) -> Classes | None:
+    """Return the classes to score one by one, if any.
+
+    Args:
+        labels: what the user gave, see `as_classes`.
+        options: how cases are scored.
+
+    Returns:
+        The label values by class name; None for a binary mask.
+
+    Raises:
+        UserError: classes do not go with label maps; or what `as_classes` raises.
+    """
     if labels is None:
         return None
-    if rules.has_label_maps:
-        raise UserError(f"label_maps is {rules.label_maps!r}, and labels names classes; choose one of the two")
+    if options.has_label_maps:
+        raise UserError(f"label_maps is {options.label_maps!r}, and labels names classes; choose one of the two")
     return as_classes(labels)
 
 
 def class_masks(values: ArrayLike, *, classes: Classes, name: str) -> dict[str, np.ndarray]:
     """Return the boolean mask of each class.
+
+    Args:
+        values: 2D or 3D label map.
+        classes: label values by class name.
+        name: what the argument is called, for the message.
+
+    Returns:
+        Masks of the same shape by class name.
 
     Raises:
         ValueError: the values are no label map, or hold one that no class has; it names argument and value.

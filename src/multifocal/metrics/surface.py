@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multifocal.distance import Convention, distance_to, surface
-from multifocal.metrics.masks import as_spacing, as_tolerance, common_box, mask_pair
+from multifocal.metrics.validation import as_spacing, as_tolerance, common_box, mask_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +17,18 @@ class SurfaceDistances:
 
     Two empty masks agree perfectly: distances are 0, the NSD is 1. When only one is empty, distances are undefined
     (NaN) and the NSD is 0.
+
+    Attributes:
+        from_prediction: distance in mm of each element of the prediction's surface, shape (elements,).
+        prediction_weights: of those elements: their area in mm² under "surfel", 1 under "voxel".
+        from_target: the same for the target's surface.
+        target_weights: the same for the target's surface.
+        convention: how surfaces are measured.
+
+    Example:
+        >>> one = np.ones(1)
+        >>> SurfaceDistances(one, one, 2 * one, one, "voxel").masd
+        1.5
     """
 
     from_prediction: np.ndarray
@@ -60,6 +72,12 @@ class SurfaceDistances:
     def nsd(self, *, tolerance: float = 2.0) -> float:
         """Normalized surface Dice: the share of both surfaces together that lies within `tolerance` mm of the other.
 
+        Args:
+            tolerance: in mm.
+
+        Returns:
+            A share, 0 to 1.
+
         Raises:
             ValueError: the tolerance is negative or not finite.
         """
@@ -97,6 +115,9 @@ def surface_distances(
         convention: "surfel" (elements weighted by area, as in surface-distance and the BONBID-HIE challenge) or
             "voxel" (edge voxels, as in MONAI); see `multifocal.distance.surface`.
 
+    Returns:
+        The distances of both surfaces.
+
     Raises:
         ValueError: a mask, the spacing or the convention is not valid; the message names it.
 
@@ -116,7 +137,17 @@ def surface_distances(
 def distances_between(
     prediction: np.ndarray, target: np.ndarray, *, spacing: tuple[float, ...], convention: Convention
 ) -> SurfaceDistances:
-    """Measure as `surface_distances` does, on masks and a spacing that are checked, and cropped to what they hold."""
+    """Measure between the surfaces of two masks that are checked already.
+
+    Args:
+        prediction: boolean mask, cropped to what both hold.
+        target: boolean mask of the same shape.
+        spacing: mm per voxel along each array axis.
+        convention: "surfel" or "voxel".
+
+    Returns:
+        The distances of both surfaces.
+    """
     surfaces = [surface(mask, spacing=spacing, convention=convention) for mask in (prediction, target)]
     return SurfaceDistances(
         from_prediction=distance_to(surfaces[1].places, spacing=spacing, at=surfaces[0].places),

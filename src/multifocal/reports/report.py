@@ -8,9 +8,9 @@ from pathlib import Path
 
 from multifocal.cohorts import Cohort, fingerprint
 from multifocal.errors import UserError
+from multifocal.evaluation.match_files import SUFFIX
 from multifocal.files import swapped
-from multifocal.metrics.pairs import SUFFIX
-from multifocal.metrics.processes import spread
+from multifocal.parallel import parallel_map
 from multifocal.reports.cases.page import Card, CaseJob, Score, write_case
 from multifocal.reports.index import write_index
 from multifocal.reports.names import file_names
@@ -32,7 +32,7 @@ def write_report(
     Args:
         study: a folder that `multifocal study` wrote.
         cohort: the study's, for pages of its cases; without it, the report has tables and charts only.
-        workers: processes that draw cases; see `multifocal.metrics.evaluate_cohort`.
+        workers: processes that draw cases; see `multifocal.evaluation.evaluate_cohort`.
         progress: called with (cases done, cases in all) after each case.
 
     Raises:
@@ -74,7 +74,7 @@ def _write_cases(
     """Write the pages of all cases; return their addresses and cards by name."""
     jobs = _jobs(source, cohort, out)
     found: dict[str, tuple[str, Card]] = {}
-    with closing(spread(write_case, jobs, workers=max(1, min(workers, len(jobs))))) as cards:
+    with closing(parallel_map(write_case, jobs, workers=max(1, min(workers, len(jobs))))) as cards:
         for job, card in zip(jobs, cards, strict=True):
             found[job.case.name] = (f"cases/{job.file}.html", card)
             if progress:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multifocal.errors import UserError
-from multifocal.metrics import Results
+from multifocal.evaluation import Results
 
 if TYPE_CHECKING:
     from multifocal.studies import Outcome, StudyFolder

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from multifocal.comparison import compare, write_comparison
 from multifocal.errors import UserError
+from multifocal.evaluation import Results, evaluate_cohort, read_results, write_results
 from multifocal.files import atomic
-from multifocal.metrics import Results, evaluate_cohort, read_results, write_results
-from multifocal.metrics.comparison import compare, write_comparison
 from multifocal.studies.grid import Cell, Grid
 from multifocal.studies.job import MASKS
 from multifocal.studies.state import CELL, folder_of

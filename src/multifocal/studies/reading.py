@@ -7,8 +7,8 @@ from typing import Any
 
 from multifocal.cohorts import Folds
 from multifocal.errors import UserError
+from multifocal.evaluation import Results, read_results
 from multifocal.files import read_json
-from multifocal.metrics import Results, read_results
 from multifocal.studies import loading
 from multifocal.studies.job import FOLDS, MASKS, STUDY
 from multifocal.studies.outcome import ARMS, COMPARISON

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from multifocal.config import Config, Name, check_arguments
-from multifocal.metrics import Rules
-from multifocal.metrics.summary import Undefined
+from multifocal.metrics import ScoringOptions
+from multifocal.metrics.metric import Undefined
 
 Seed = Annotated[int, Field(ge=0)]
 Chosen = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
@@ -39,16 +39,16 @@ class FileFolds(Config):
 
 
 class MetricSettings(Config):
-    """How masks are scored: what stands for an undefined distance, and fields of `multifocal.metrics.Rules`."""
+    """How masks are scored: what stands for an undefined distance, and fields of `ScoringOptions`."""
 
     undefined: Undefined = "skip"
-    rules: dict[str, Any] = Field(default_factory=lambda: asdict(Rules()))
+    rules: dict[str, Any] = Field(default_factory=lambda: asdict(ScoringOptions()))
 
     @field_validator("rules")
     @classmethod
     def _rules(cls, rules: dict[str, Any]) -> dict[str, Any]:
-        check_arguments(Rules, rules, where="rules")
-        return asdict(Rules(**rules))
+        check_arguments(ScoringOptions, rules, where="rules")
+        return asdict(ScoringOptions(**rules))
 
 
 class Resources(Config):

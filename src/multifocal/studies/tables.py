@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from multifocal.evaluation import Results
 from multifocal.files import write_csv, write_text
-from multifocal.metrics import METRICS, Results
+from multifocal.metrics import METRICS
 from multifocal.studies.settings import Study
 from multifocal.studies.state import Outcome
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from multifocal import losses, networks
 from multifocal.cohorts import stratum
-from multifocal.metrics import METRICS, evaluate_case, summarize
+from multifocal.evaluation import summarize
+from multifocal.metrics import METRICS, evaluate_case
 from multifocal.pipeline.dataset import mix
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import MEMORY_FORMATS

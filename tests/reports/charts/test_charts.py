@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from multifocal.metrics import Results
+from multifocal.evaluation import Results
 from multifocal.reports.charts.boxes import boxes
 from multifocal.reports.charts.canvas import STYLE
 from multifocal.reports.charts.curves import line, loss_curves, mean, validation_curves

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from multifocal.metrics import VOLUME_BINS
-from multifocal.metrics.bins import summarize_bins
+from multifocal.evaluation import VOLUME_BINS
+from multifocal.evaluation.summary import summarize_bins
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import MARKS, SOFT, arm_colour
 from multifocal.reports.source import Arm

@@ -1,0 +1,1 @@
+"""The metrics, one registered function each; a module added here is found by `multifocal.metrics.METRICS`."""
