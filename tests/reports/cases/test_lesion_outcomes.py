@@ -5,7 +5,7 @@ from hypothesis.extra.numpy import arrays
 
 from multifocal.instances import components
 from multifocal.metrics import evaluate_case
-from multifocal.reports.cases.detection import FALSE, FOUND, MISSED, detection
+from multifocal.reports.cases.lesion_outcomes import FALSE, FOUND, MISSED, detection
 
 MASKS = arrays(bool, st.just((5, 4, 3)))
 

@@ -18,7 +18,7 @@ LOG = "log.csv"
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellRecord:
     """One training: its arm, fold and seed, how it ended (None while it has not), and its log, a row an epoch."""
 
     arm: str
@@ -29,12 +29,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The cell's place within its arm, in words."""
+        """The cell's place within its arm, in formatting."""
         return f"fold {self.fold}, seed {self.seed}"
 
     @property
     def state(self) -> str:
-        """How it ended, in words."""
+        """How it ended, in formatting."""
         return self.outcome.state if self.outcome else "not finished"
 
 
@@ -59,7 +59,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Source:
+class StudyData:
     """A study as its folder tells it: arms in the study's order, and every cell of the grid.
 
     `text` is study.yaml as it is.
@@ -68,7 +68,7 @@ class Source:
     study: "StudyFolder"
     text: str
     arms: tuple[Arm, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[CellRecord, ...]
 
     @property
     def name(self) -> str:
@@ -91,7 +91,7 @@ class Source:
         return tuple(dict.fromkeys(str(row["case"]) for arm in self.scored for row in arm.rows))
 
 
-def read_source(folder: str | Path) -> Source:
+def read_study_data(folder: str | Path) -> StudyData:
     """Read a study's folder.
 
     Raises:
@@ -102,14 +102,14 @@ def read_source(folder: str | Path) -> Source:
     study = read_study(folder)
     arms = (Arm(number, name, study.masks(name), study.arms.get(name)) for number, name in enumerate(study.study.arms))
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
-    return Source(study, text, tuple(arms), tuple(_cells(study)))
+    return StudyData(study, text, tuple(arms), tuple(_cells(study)))
 
 
-def _cells(study: "StudyFolder") -> Iterator[Cell]:
+def _cells(study: "StudyFolder") -> Iterator[CellRecord]:
     for name, outcome in study.cells.items():
         arm, _, place = name.rpartition("/")
         fold, _, seed = place.removeprefix("fold").partition("-seed")
-        yield Cell(arm, int(fold), int(seed), outcome, _log(study.cell(name) / LOG))
+        yield CellRecord(arm, int(fold), int(seed), outcome, _log(study.cell(name) / LOG))
 
 
 def _log(path: Path) -> tuple[Row, ...]:

@@ -17,7 +17,7 @@ MARGIN = 2  # voxels around the brain, so that outlines at its edge are seen who
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class CaseImages:
     """A case in LPS order: axis 0 runs to the left, 1 to the back, 2 upwards; a 2D image is one slice.
 
     Attributes:
@@ -42,7 +42,7 @@ class Scene:
         return self.lesions > 0
 
 
-def read_scene(case: Case, masks: Mapping[str, Path | None], *, label_kind: LabelKind) -> Scene:
+def read_case_images(case: Case, masks: Mapping[str, Path | None], *, label_kind: LabelKind) -> CaseImages:
     """Read a case with the masks of every arm.
 
     Args:
@@ -75,7 +75,7 @@ def read_scene(case: Case, masks: Mapping[str, Path | None], *, label_kind: Labe
 
     geometry = next(iter(scene.values())).geometry
     size = (*geometry.size, 1)[:3]
-    return Scene(
+    return CaseImages(
         images={name: volume.array.reshape(size) for name, volume in scene.items()},
         brain=view(brain),
         lesions=view(lesions.astype(np.int32)),
