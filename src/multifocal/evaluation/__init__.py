@@ -12,6 +12,9 @@ from multifocal.evaluation.results import (
 from multifocal.evaluation.summary import VOLUME_BINS, summarize, volume_bin
 from multifocal.evaluation.tables import bins_table, summary_table, summary_tables
 
+evaluate = evaluate_cohort
+"""What `multifocal.evaluate` is."""
+
 __all__ = [
     "LESION_COLUMNS",
     "VOLUME_BINS",
@@ -19,6 +22,7 @@ __all__ = [
     "Scores",
     "bins_table",
     "case_columns",
+    "evaluate",
     "evaluate_cohort",
     "read_results",
     "summarize",

@@ -1,7 +1,8 @@
 """Every choice that changes a number, in one place."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypedDict, get_args
 
 from multifocal.distance import Convention
@@ -95,6 +96,27 @@ class ScoringOptions:
         """The options as they are written down with results, units in the names."""
         told = {**asdict(self), "score": self.quality}
         return {{"tolerance": "tolerance_mm", "min_size": "min_size_ml"}.get(name, name): told[name] for name in told}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "ScoringOptions":
+        """Return the options that were written down with results.
+
+        Args:
+            settings: what `settings` returned, perhaps with more that is not about scoring.
+
+        Returns:
+            The options.
+
+        Raises:
+            UserError: a value is not valid.
+
+        Example:
+            >>> ScoringOptions.from_settings({"min_size_ml": 0.1, "labels": None}).min_size
+            0.1
+        """
+        names = {"tolerance_mm": "tolerance", "min_size_ml": "min_size"}
+        known = {names.get(name, name): value for name, value in settings.items()}
+        return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
 
     @property
     def has_label_maps(self) -> bool:

@@ -9,25 +9,23 @@ import matplotlib
 
 from multifocal.cohorts import STRATA
 from multifocal.metrics import METRICS
-from multifocal.reports.cases.page import Card
-from multifocal.reports.charts.boxes import boxes
+from multifocal.reports.cases.page import Thumbnail
 from multifocal.reports.charts.canvas import STYLE, Chart
+from multifocal.reports.charts.case_charts import against_volume, boxes
 from multifocal.reports.charts.curves import loss_curves, validation_curves
 from multifocal.reports.charts.forest import forest
 from multifocal.reports.charts.sizes import MEASURES, SMALL, by_bin, size_bars, small_bars
-from multifocal.reports.charts.volumes import against_volume
-from multifocal.reports.names import file_names
-from multifocal.reports.source import Arm, Source
+from multifocal.reports.formatting import facts, file_names
+from multifocal.reports.study_data import Arm, StudyData
 from multifocal.reports.tables import MEAN_RANKS, Ranking, cell_lines, pair_lines, published, rankings
 from multifocal.reports.templating import render
-from multifocal.reports.words import facts
 
 SHOWN = ("dice", "nsd", "masd", "volume_difference", "f1")  # with charts of their own
 TABLES = ("table.csv", "table.tex")
 EXTREMES = 3  # worst and best cases of each arm
 
 
-def write_index(source: Source, cards: Mapping[str, tuple[str, Card]], out: Path) -> None:
+def write_index(source: StudyData, cards: Mapping[str, tuple[str, Thumbnail]], out: Path) -> None:
     """Write `index.html`, every chart as a file of its own in `figures/`, and the tables as data in `data/`.
 
     Args:
@@ -73,7 +71,7 @@ def write_index(source: Source, cards: Mapping[str, tuple[str, Card]], out: Path
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
-def _charts(source: Source, ranked: Sequence[Ranking], pages: Mapping[str, str]) -> dict[str, list[Chart]]:
+def _charts(source: StudyData, ranked: Sequence[Ranking], pages: Mapping[str, str]) -> dict[str, list[Chart]]:
     """Draw everything, by section (and by what its switch chooses)."""
     arms = source.scored
     drawn: dict[str, list[Chart | None]] = {}
@@ -93,13 +91,13 @@ def _charts(source: Source, ranked: Sequence[Ranking], pages: Mapping[str, str])
     return {name: [chart for chart in group if chart] for name, group in drawn.items()}
 
 
-def _differences(source: Source, ranked: Sequence[Ranking]) -> list[Any]:
+def _differences(source: StudyData, ranked: Sequence[Ranking]) -> list[Any]:
     if not ranked or not ranked[0].rows or not source.comparison:
         return []
     return list(pair_lines(ranked[0], source.comparison["overall"], source.comparison["metrics"]))
 
 
-def _cases(source: Source) -> list[dict[str, Any]]:
+def _cases(source: StudyData) -> list[dict[str, Any]]:
     """Return a line a case: what is true of it, and every arm's Dice."""
     found: dict[str, dict[str, Any]] = {}
     for arm in source.scored:
@@ -109,7 +107,7 @@ def _cases(source: Source) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _extremes(arm: Arm, cards: Mapping[str, tuple[str, Card]]) -> dict[str, list[Mapping[str, Any]]]:
+def _extremes(arm: Arm, cards: Mapping[str, tuple[str, Thumbnail]]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the rows of an arm's worst and best cases by Dice; no case is both."""
     rows = sorted((row for row in arm.rows if row["case"] in cards), key=lambda row: (row["dice"], row["case"]))
     count = min(EXTREMES, len(rows) // 2)

@@ -11,11 +11,10 @@ from multifocal.errors import UserError
 from multifocal.evaluation.match_files import SUFFIX
 from multifocal.files import swapped
 from multifocal.parallel import parallel_map
-from multifocal.reports.cases.page import Card, CaseJob, Score, write_case
+from multifocal.reports.cases.page import CaseJob, Score, Thumbnail, write_case
+from multifocal.reports.formatting import file_names, number
 from multifocal.reports.index import write_index
-from multifocal.reports.names import file_names
-from multifocal.reports.source import Arm, Source, read_source
-from multifocal.reports.words import number
+from multifocal.reports.study_data import Arm, StudyData, read_study_data
 from multifocal.volumes import EXTENSIONS
 
 FOLDER = "report"
@@ -41,7 +40,7 @@ def write_report(
     Example:
         >>> write_report("studies/hie", open_cohort("BONBID2023_Train"))  # doctest: +SKIP
     """
-    source = read_source(study)
+    source = read_study_data(study)
     if cohort is not None:
         _check_cohort(source, cohort)
     with swapped(source.study.path, [FOLDER]) as new:
@@ -55,7 +54,7 @@ def write_report(
     return source.study.path / FOLDER / "index.html"
 
 
-def _check_cohort(source: Source, cohort: Cohort) -> None:
+def _check_cohort(source: StudyData, cohort: Cohort) -> None:
     known = {case.name for case in cohort}
     if unknown := [name for name in source.cases if name not in known]:
         raise UserError(f"{source.study.path}: was run on case {unknown[0]}, which cohort {cohort.name} does not have")
@@ -69,11 +68,11 @@ def _check_cohort(source: Source, cohort: Cohort) -> None:
 
 
 def _write_cases(
-    source: Source, cohort: Cohort, out: Path, *, workers: int, progress: Progress | None
-) -> Mapping[str, tuple[str, Card]]:
+    source: StudyData, cohort: Cohort, out: Path, *, workers: int, progress: Progress | None
+) -> Mapping[str, tuple[str, Thumbnail]]:
     """Write the pages of all cases; return their addresses and cards by name."""
     jobs = _jobs(source, cohort, out)
-    found: dict[str, tuple[str, Card]] = {}
+    found: dict[str, tuple[str, Thumbnail]] = {}
     with closing(parallel_map(write_case, jobs, workers=max(1, min(workers, len(jobs))))) as cards:
         for job, card in zip(jobs, cards, strict=True):
             found[job.case.name] = (f"cases/{job.file}.html", card)
@@ -82,7 +81,7 @@ def _write_cases(
     return found
 
 
-def _jobs(source: Source, cohort: Cohort, out: Path) -> list[CaseJob]:
+def _jobs(source: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
     pages = file_names(source.cases)
     order = list(pages.items())
     jobs = []
@@ -104,4 +103,4 @@ def _jobs(source: Source, cohort: Cohort, out: Path) -> list[CaseJob]:
 def _score(arm: Arm, case: str) -> Score:
     row = next((row for row in arm.rows if row["case"] == case), None)
     files = (arm.masks / f"{case}{SUFFIX}{extension}" for extension in EXTENSIONS)
-    return Score(arm.number, arm.name, next((file for file in files if file.exists()), None), row)
+    return Score(arm.number, arm.name, next((file for file in files if file.exists()), None), row, arm.options)

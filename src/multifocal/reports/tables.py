@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from multifocal.metrics import METRICS
 from multifocal.reports.charts.forest import Difference, differences
-from multifocal.reports.source import Arm, Cell, Source
+from multifocal.reports.study_data import Arm, CellRecord, StudyData
 
 MEAN_RANKS = {
     "RA": ("mean rank", "Mean of the ranks over all metrics shown"),
@@ -59,7 +59,7 @@ class CellLine(NamedTuple):
     peak_mib: float | None
 
 
-def rankings(source: Source) -> list[Ranking]:
+def rankings(source: StudyData) -> list[Ranking]:
     """Return all cases first, then the strata that have cases; [] without a comparison."""
     if source.comparison is None:
         return []
@@ -84,7 +84,7 @@ def _best(rows: Sequence[RankedRow], metric: str) -> float | None:
     return choose(means) if means else None
 
 
-def published(source: Source) -> Published | None:
+def published(source: StudyData) -> Published | None:
     """Return the numbers that come with a ready-made study, None where there are none."""
     found = source.study.study.published
     if found is None:
@@ -112,12 +112,12 @@ def pair_lines(ranking: Ranking, group: Mapping[str, Any], metrics: Sequence[str
             yield metric, found
 
 
-def cell_lines(source: Source) -> list[CellLine]:
+def cell_lines(source: StudyData) -> list[CellLine]:
     """Return the cells arm by arm."""
     return [_line(arm, [cell for cell in source.cells if cell.arm == arm.name]) for arm in source.arms]
 
 
-def _line(arm: Arm, cells: Sequence[Cell]) -> CellLine:
+def _line(arm: Arm, cells: Sequence[CellRecord]) -> CellLine:
     done = [cell.outcome for cell in cells if cell.outcome and cell.state == "done"]
 
     def mean(fact: str) -> float | None:

@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import multifocal
 from multifocal.metrics import METRICS
-from multifocal.reports import words
+from multifocal.reports import formatting
 from multifocal.reports.charts.palette import arm_name
 
 
@@ -20,9 +20,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=words.number, printed=words.printed, seconds=words.seconds, unit=words.with_unit, better=words.better
+        number=formatting.number,
+        printed=formatting.printed,
+        seconds=formatting.seconds,
+        unit=formatting.with_unit,
+        better=formatting.better,
     )
-    environment.globals.update(METRICS=METRICS, arm_name=arm_name, span=words.span, version=multifocal.__version__)
+    environment.globals.update(METRICS=METRICS, arm_name=arm_name, span=formatting.span, version=multifocal.__version__)
     return environment
 
 

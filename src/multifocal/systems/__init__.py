@@ -5,6 +5,9 @@ from multifocal.systems.postprocess import Postprocess, postprocess
 from multifocal.systems.predict import predict_cohort
 from multifocal.systems.system import FitJob, Prediction, System
 
+predict = predict_cohort
+"""What `multifocal.predict` is."""
+
 __all__ = [
     "FitJob",
     "Postprocess",
@@ -13,6 +16,7 @@ __all__ = [
     "build",
     "load_model",
     "postprocess",
+    "predict",
     "predict_cohort",
     "system_class",
 ]

@@ -6,13 +6,12 @@ import matplotlib
 import pytest
 
 from multifocal.evaluation import Results
-from multifocal.reports.charts.boxes import boxes
 from multifocal.reports.charts.canvas import STYLE
+from multifocal.reports.charts.case_charts import against_volume, boxes
 from multifocal.reports.charts.curves import line, loss_curves, mean, validation_curves
 from multifocal.reports.charts.forest import differences, forest
 from multifocal.reports.charts.sizes import Detection, by_bin, size_bars, small_bars
-from multifocal.reports.charts.volumes import against_volume
-from multifocal.reports.source import Arm, Cell
+from multifocal.reports.study_data import Arm, CellRecord
 
 
 @pytest.fixture(autouse=True)
@@ -97,8 +96,8 @@ def test_bars_of_no_lesion_are_left_out():
     assert small_bars([arm("a", lesions=[lesion("true", ">=1", 1, 0.9)])]) is None
 
 
-def cell(name, fold, *rows) -> Cell:
-    return Cell(name, fold, 0, None, tuple(rows))
+def cell(name, fold, *rows) -> CellRecord:
+    return CellRecord(name, fold, 0, None, tuple(rows))
 
 
 def test_curves_are_means_over_the_cells_that_got_there():

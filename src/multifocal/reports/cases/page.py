@@ -10,9 +10,10 @@ import numpy as np
 
 from multifocal.cohorts import Case
 from multifocal.cohorts.case import LabelKind
+from multifocal.metrics import ScoringOptions
+from multifocal.reports.cases.case_images import CaseImages, read_case_images
 from multifocal.reports.cases.embed import nifti, script
 from multifocal.reports.cases.pictures import Slice, Tile, projections, slices, window
-from multifocal.reports.cases.scene import Scene, read_scene
 from multifocal.reports.templating import render
 
 FOLDER = "cases"
@@ -21,12 +22,13 @@ SCORES = ("dice", "nsd", "masd")
 
 @dataclass(frozen=True)
 class Score:
-    """One arm on one case: its number, its mask and its row of `cases.csv`; None where there is none."""
+    """One arm on one case: its number, mask, row of `cases.csv` and how it was scored; None where there is none."""
 
     number: int
     arm: str
     mask: Path | None
     row: Mapping[str, Any] | None
+    options: ScoringOptions | None
 
 
 @dataclass(frozen=True)
@@ -55,23 +57,24 @@ class CaseJob:
 
 
 @dataclass(frozen=True)
-class Card:
+class Thumbnail:
     """What the report's first page shows of a case: a tile of the truth, and one of each arm's mask."""
 
     truth: Tile
     arms: Mapping[str, Tile | None]
 
 
-def write_case(job: CaseJob) -> Card:
+def write_case(job: CaseJob) -> Thumbnail:
     """Write `cases/<file>.html` and the folder of pictures and volumes beside it.
 
     Raises:
-        UserError: see `read_scene`; or a file cannot be written.
+        UserError: see `read_case_images`; or a file cannot be written.
     """
-    scene = read_scene(job.case, {score.arm: score.mask for score in job.scores}, label_kind=job.label_kind)
+    scene = read_case_images(job.case, {score.arm: score.mask for score in job.scores}, label_kind=job.label_kind)
     folder = job.out / FOLDER / job.file
     folder.mkdir(parents=True)
     prefix = f"{FOLDER}/{job.file}"
+    options = {score.arm: score.options for score in job.scores if score.options}
     shown = slices(scene, folder, prefix=prefix)
     is_volume = scene.geometry.ndim == 3
     if is_volume:
@@ -81,7 +84,7 @@ def write_case(job: CaseJob) -> Card:
         job=job,
         root="../",
         slices=shown,
-        planes=projections(scene, folder, prefix=prefix),
+        planes=projections(scene, folder, prefix=prefix, options=options),
         is_volume=is_volume,
         maps=list(scene.images),
         metrics=SCORES,
@@ -97,7 +100,7 @@ def _counts(row: Mapping[str, Any]) -> tuple[int, int, int]:
     return int(row["true_lesions"] - row["missed"]), int(row["missed"]), int(row["false"])
 
 
-def _volumes(scene: Scene) -> dict[str, Any]:
+def _volumes(scene: CaseImages) -> dict[str, Any]:
     images = []
     for name, image in scene.images.items():
         low, high = window(image, scene.brain)
@@ -112,7 +115,7 @@ def _volumes(scene: Scene) -> dict[str, Any]:
     return {"maps": images, "truth": nifti(scene.truth, scene.geometry)[0], "arms": masks, "start": _centre(scene)}
 
 
-def _centre(scene: Scene) -> list[float]:
+def _centre(scene: CaseImages) -> list[float]:
     """Return where the viewer begins, as fractions of the axes: in the largest true lesion, else in the middle."""
     sizes = np.bincount(scene.lesions.ravel())[1:]
     if not sizes.size:
@@ -122,10 +125,10 @@ def _centre(scene: Scene) -> list[float]:
     return [float(place) for place in (middle + 0.5) / scene.lesions.shape]
 
 
-def _card(shown: list[Slice]) -> Card:
+def _card(shown: list[Slice]) -> Thumbnail:
     def widest(arm: str) -> Slice:
         return max(shown, key=lambda one: one.areas[arm])
 
     arms = list(shown[0].arms)
     best = max(shown, key=lambda one: sum(one.areas.values()))
-    return Card(best.truth, {arm: widest(arm).arms[arm] for arm in arms})
+    return Thumbnail(best.truth, {arm: widest(arm).arms[arm] for arm in arms})

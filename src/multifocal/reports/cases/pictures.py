@@ -1,16 +1,19 @@
-"""Pictures of a case: grey images on the disk, and what is drawn over them as paths."""
+"""Pictures of a case: grey images on the disk, and masks over them as SVG paths in voxel units.
+
+Paths are sharp at every size, and coloured by the page's style sheet.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from multifocal.reports.cases.detection import KINDS, detection
-from multifocal.reports.cases.paths import area, outline
-from multifocal.reports.cases.scene import Scene
+from multifocal.metrics import ScoringOptions
+from multifocal.reports.cases.case_images import CaseImages
+from multifocal.reports.cases.lesion_outcomes import KINDS, lesion_outcomes
 
 SLICES = 6
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
@@ -51,7 +54,7 @@ def window(image: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
     return float(low), float(high) if high > low else float(low) + 1.0
 
 
-def slices(scene: Scene, folder: Path, *, prefix: str) -> list[Slice]:
+def slices(scene: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
     """Draw the slices that show a case best, lowest first.
 
     Args:
@@ -80,7 +83,7 @@ def slices(scene: Scene, folder: Path, *, prefix: str) -> list[Slice]:
     return found
 
 
-def chosen_slices(scene: Scene, *, count: int = SLICES) -> list[int]:
+def chosen_slices(scene: CaseImages, *, count: int = SLICES) -> list[int]:
     """Return at most `count` slices: spread evenly over the true lesion volume, then over what is predicted."""
     predicted = [mask for mask in scene.masks.values() if mask is not None]
     chosen: set[int] = set()
@@ -92,13 +95,15 @@ def chosen_slices(scene: Scene, *, count: int = SLICES) -> list[int]:
     return sorted(chosen)
 
 
-def projections(scene: Scene, folder: Path, *, prefix: str) -> dict[str, dict[str, Tile | None]]:
+def projections(
+    scene: CaseImages, folder: Path, *, prefix: str, options: Mapping[str, ScoringOptions]
+) -> dict[str, dict[str, Tile | None]]:
     """Draw every arm's lesions as seen through the brain along each axis, found, missed and false ones: {plane: {arm}}.
 
     Grey is the mean of the first map along the line of sight. A 2D image is its own only projection.
     """
     image = next(iter(scene.images.values()))
-    colours = {arm: None if mask is None else detection(scene.lesions, mask) for arm, mask in scene.masks.items()}
+    colours = {arm: _colours(scene, labels, options.get(arm)) for arm, labels in scene.predictions.items()}
     found: dict[str, dict[str, Tile | None]] = {}
     for plane, axis in list(PLANES.items())[: 3 if scene.geometry.ndim == 3 else 1]:
         through = np.maximum(scene.brain.sum(axis=axis), 1)
@@ -120,6 +125,41 @@ def upright(view: np.ndarray, plane: str) -> np.ndarray:
     return view if plane == "axial" else view[:, ::-1]
 
 
+def outline(mask: np.ndarray) -> str:
+    """Return the edges between inside and outside of a 2D mask, as path data to be stroked.
+
+    Axis 0 runs to the right and axis 1 down; a voxel (i, j) covers the square from (i, j) to (i + 1, j + 1). Edges lie
+    where the mask's do, without smoothing; straight pieces are drawn as one.
+
+    Example:
+        >>> outline(np.array([[1], [1]], bool))
+        'M0 0v1M2 0v1M0 0h2M0 1h2'
+    """
+    padded = np.pad(mask, 1).astype(np.int8)
+    upright = [f"M{i} {j}v{n}" for i, j, n in _runs(np.diff(padded, axis=0)[:, 1:-1] != 0)]
+    level = [f"M{i} {j}h{n}" for j, i, n in _runs(np.diff(padded, axis=1)[1:-1].T != 0)]
+    return "".join(upright + level)
+
+
+def area(mask: np.ndarray) -> str:
+    """Return a 2D mask as path data to be filled, one box a run of voxels down axis 1.
+
+    Example:
+        >>> area(np.array([[1, 1, 0, 1]], bool))
+        'M0 0h1v2h-1zM0 3h1v1h-1z'
+    """
+    return "".join(f"M{i} {j}h1v{n}h-1z" for i, j, n in _runs(mask))
+
+
+def _colours(scene: CaseImages, labels: np.ndarray | None, options: ScoringOptions | None) -> np.ndarray | None:
+    """Return what became of the lesions of an arm; None for an arm without a mask, or one that was not scored."""
+    if labels is None or options is None:
+        return None
+    prediction = labels if options.predicts_label_maps else labels > 0
+    target = scene.lesions if options.has_label_maps else scene.truth
+    return lesion_outcomes(prediction, target, spacing=scene.spacing, options=options)
+
+
 def _shadows(colour: np.ndarray, axis: int, plane: str) -> list[tuple[str, str, str]]:
     return [(name, area(upright(np.any(colour == kind, axis=axis), plane)), name) for kind, name in KINDS.items()]
 
@@ -131,3 +171,12 @@ def _over(blank: Tile, *paths: tuple[str, str, str]) -> Tile:
 def _write_grey(file: Path, image: np.ndarray, levels: tuple[float, float]) -> None:
     grey = np.clip((np.nan_to_num(image) - levels[0]) / (levels[1] - levels[0]), 0, 1)
     Image.fromarray(np.rint(grey * 255).astype(np.uint8).T).save(file, optimize=True)
+
+
+def _runs(lines: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Yield (line, start, length) of every run of True along axis 1."""
+    steps = np.diff(np.pad(lines.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    for (line, start), (_, end) in zip(
+        np.argwhere(steps == 1).tolist(), np.argwhere(steps == -1).tolist(), strict=True
+    ):
+        yield line, start, end - start

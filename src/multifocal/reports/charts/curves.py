@@ -8,13 +8,13 @@ from matplotlib.ticker import MaxNLocator
 
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import DASHES, INK, SOFT, arm_colour, arm_dash
-from multifocal.reports.source import Arm, Cell
-from multifocal.reports.words import number
+from multifocal.reports.formatting import number
+from multifocal.reports.study_data import Arm, CellRecord
 
 Line = dict[int, float]
 
 
-def line(cell: Cell, column: str) -> Line:
+def line(cell: CellRecord, column: str) -> Line:
     """Return one column of a cell's log by epoch, without the epochs that have no number."""
     values = {int(row["epoch"]): row.get(column, math.nan) for row in cell.log if math.isfinite(row["epoch"])}
     return {epoch: value for epoch, value in values.items() if math.isfinite(value)}
@@ -29,7 +29,7 @@ def mean(lines: Iterable[Line]) -> Line:
     return {epoch: sum(found) / len(found) for epoch, found in sorted(values.items())}
 
 
-def validation_curves(arms: Sequence[Arm], cells: Sequence[Cell], *, column: str = "val/dice") -> Chart | None:
+def validation_curves(arms: Sequence[Arm], cells: Sequence[CellRecord], *, column: str = "val/dice") -> Chart | None:
     """Draw validation by epoch, the mean over an arm's cells; None where no cell has any."""
     found = {arm.name: mean(line(cell, column) for cell in cells if cell.arm == arm.name) for arm in arms}
     if not any(found.values()):
@@ -61,7 +61,7 @@ def validation_curves(arms: Sequence[Arm], cells: Sequence[Cell], *, column: str
     return canvas.finish()
 
 
-def loss_curves(arm: Arm, cells: Sequence[Cell]) -> Chart | None:
+def loss_curves(arm: Arm, cells: Sequence[CellRecord]) -> Chart | None:
     """Draw an arm's training loss and each of its terms by epoch; faint lines are single cells."""
     own = [cell for cell in cells if cell.arm == arm.name]
     columns = dict.fromkeys(key for cell in own for row in cell.log[:1] for key in row if key.startswith("train/"))

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from multifocal.metrics import METRICS
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import INK, SOFT, arm_colour
-from multifocal.reports.source import Arm
-from multifocal.reports.words import number, span, with_unit
+from multifocal.reports.formatting import number, span, with_unit
+from multifocal.reports.study_data import Arm
 
 
 class Difference(NamedTuple):

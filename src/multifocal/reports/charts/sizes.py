@@ -8,8 +8,8 @@ from multifocal.evaluation import VOLUME_BINS
 from multifocal.evaluation.summary import summarize_bins
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import MARKS, SOFT, arm_colour
-from multifocal.reports.source import Arm
-from multifocal.reports.words import number
+from multifocal.reports.formatting import number
+from multifocal.reports.study_data import Arm
 
 MEASURES = {"sensitivity": "sensitivity", "precision": "precision", "f1": "F1", "dice": "Dice"}
 SMALL = VOLUME_BINS[0]

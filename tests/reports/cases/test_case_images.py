@@ -5,8 +5,8 @@ import pytest
 
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
+from multifocal.reports.cases.case_images import MARGIN, read_case_images
 from multifocal.reports.cases.pictures import chosen_slices, projections, slices, window
-from multifocal.reports.cases.scene import MARGIN, read_scene
 from multifocal.volumes import Volume, axis_codes, read, write
 
 
@@ -25,7 +25,7 @@ def masked(case, tmp_path, change=lambda array: array):
 @pytest.mark.parametrize("number", range(6))
 def test_a_case_is_turned_and_cut_but_keeps_its_voxels(small, number, tmp_path):
     case = small.cases[number]
-    scene = read_scene(case, {"same": masked(case, tmp_path), "none": None}, label_kind="binary")
+    scene = read_case_images(case, {"same": masked(case, tmp_path), "none": None}, label_kind="binary")
     label = case.label.read()
     assert axis_codes(scene.geometry) == "LPS"
     assert scene.truth.sum() == label.array.sum()
@@ -44,7 +44,7 @@ def test_a_case_is_turned_and_cut_but_keeps_its_voxels(small, number, tmp_path):
 
 def test_the_frame_has_a_margin(phantom):
     case = open_cohort(phantom).cases[0]
-    scene = read_scene(case, {}, label_kind="binary")
+    scene = read_case_images(case, {}, label_kind="binary")
     inside = np.argwhere(scene.brain | scene.truth)[:, :2]  # upwards, the image ends with the brain
     assert (inside.min(axis=0) == MARGIN).all()
     assert (np.array(scene.brain.shape[:2]) - inside.max(axis=0) - 1 == MARGIN).all()
@@ -56,17 +56,17 @@ def test_a_mask_on_another_grid_is_refused(small, tmp_path):
     moved = replace(label.geometry, origin=tuple(np.add(label.geometry.origin, 3.0)))
     write(tmp_path / "moved.nii.gz", Volume(label.array.astype(np.uint8), moved))
     with pytest.raises(UserError, match=f"case {case.name}: .*moved.nii.gz: origin"):
-        read_scene(case, {"a": tmp_path / "moved.nii.gz"}, label_kind="binary")
+        read_case_images(case, {"a": tmp_path / "moved.nii.gz"}, label_kind="binary")
 
 
 def test_a_case_without_a_label_is_refused(small):
     with pytest.raises(UserError, match="no label"):
-        read_scene(replace(small.cases[0], label=None), {}, label_kind="binary")
+        read_case_images(replace(small.cases[0], label=None), {}, label_kind="binary")
 
 
 def test_slices_are_few_and_lie_where_the_lesion_is(phantom):
     for case in open_cohort(phantom):
-        scene = read_scene(case, {}, label_kind="binary")
+        scene = read_case_images(case, {}, label_kind="binary")
         chosen = chosen_slices(scene)
         assert 1 <= len(chosen) <= 6
         assert chosen == sorted(set(chosen))
@@ -83,13 +83,13 @@ def test_an_empty_truth_shows_what_is_predicted(small, tmp_path):
         array[tuple(n // 2 for n in array.shape)] = 1
         return array
 
-    scene = read_scene(case, {"a": masked(case, tmp_path, one_voxel)}, label_kind="binary")
+    scene = read_case_images(case, {"a": masked(case, tmp_path, one_voxel)}, label_kind="binary")
     assert scene.masks["a"][:, :, chosen_slices(scene)].any()
 
 
 def test_pictures_are_written_and_outlined(small, tmp_path):
     case = small.cases[1]
-    scene = read_scene(case, {"same": masked(case, tmp_path), "none": None}, label_kind="binary")
+    scene = read_case_images(case, {"same": masked(case, tmp_path), "none": None}, label_kind="binary")
     folder = tmp_path / "pictures"
     folder.mkdir()
     shown = slices(scene, folder, prefix="p")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from multifocal.errors import UserError
 from multifocal.evaluation import Results
+from multifocal.metrics import ScoringOptions
 
 if TYPE_CHECKING:
     from multifocal.studies import Outcome, StudyFolder
@@ -18,7 +19,7 @@ LOG = "log.csv"
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellRecord:
     """One training: its arm, fold and seed, how it ended (None while it has not), and its log, a row an epoch."""
 
     arm: str
@@ -29,12 +30,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The cell's place within its arm, in words."""
+        """The cell's place within its arm, in formatting."""
         return f"fold {self.fold}, seed {self.seed}"
 
     @property
     def state(self) -> str:
-        """How it ended, in words."""
+        """How it ended, in formatting."""
         return self.outcome.state if self.outcome else "not finished"
 
 
@@ -53,13 +54,18 @@ class Arm:
         return self.results.rows if self.results else ()
 
     @property
+    def options(self) -> ScoringOptions | None:
+        """How its masks were scored; None where there is no evaluation."""
+        return ScoringOptions.from_settings(self.results.summary["settings"]) if self.results else None
+
+    @property
     def lesions(self) -> Sequence[Mapping[str, Any]]:
         """True and false lesions; none where there is no evaluation."""
         return self.results.lesions if self.results else ()
 
 
 @dataclass(frozen=True)
-class Source:
+class StudyData:
     """A study as its folder tells it: arms in the study's order, and every cell of the grid.
 
     `text` is study.yaml as it is.
@@ -68,7 +74,7 @@ class Source:
     study: "StudyFolder"
     text: str
     arms: tuple[Arm, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[CellRecord, ...]
 
     @property
     def name(self) -> str:
@@ -91,7 +97,7 @@ class Source:
         return tuple(dict.fromkeys(str(row["case"]) for arm in self.scored for row in arm.rows))
 
 
-def read_source(folder: str | Path) -> Source:
+def read_study_data(folder: str | Path) -> StudyData:
     """Read a study's folder.
 
     Raises:
@@ -102,14 +108,14 @@ def read_source(folder: str | Path) -> Source:
     study = read_study(folder)
     arms = (Arm(number, name, study.masks(name), study.arms.get(name)) for number, name in enumerate(study.study.arms))
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
-    return Source(study, text, tuple(arms), tuple(_cells(study)))
+    return StudyData(study, text, tuple(arms), tuple(_cells(study)))
 
 
-def _cells(study: "StudyFolder") -> Iterator[Cell]:
+def _cells(study: "StudyFolder") -> Iterator[CellRecord]:
     for name, outcome in study.cells.items():
         arm, _, place = name.rpartition("/")
         fold, _, seed = place.removeprefix("fold").partition("-seed")
-        yield Cell(arm, int(fold), int(seed), outcome, _log(study.cell(name) / LOG))
+        yield CellRecord(arm, int(fold), int(seed), outcome, _log(study.cell(name) / LOG))
 
 
 def _log(path: Path) -> tuple[Row, ...]:

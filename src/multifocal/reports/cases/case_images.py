@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,14 @@ MARGIN = 2  # voxels around the brain, so that outlines at its edge are seen who
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class CaseImages:
     """A case in LPS order: axis 0 runs to the left, 1 to the back, 2 upwards; a 2D image is one slice.
 
     Attributes:
         images: the maps by name, (X, Y, Z).
         brain: where the first map holds brain, (X, Y, Z); everywhere in a cohort of instances.
         lesions: the true lesions, int32 (X, Y, Z), 0 is background.
-        masks: the predicted mask by arm, boolean (X, Y, Z); None where the arm has none.
+        predictions: the predicted mask or label map by arm, int32 (X, Y, Z); None where the arm has none.
         geometry: the grid of all of them, 2D or 3D.
         spacing: mm per voxel, three numbers.
     """
@@ -32,9 +33,14 @@ class Scene:
     images: Mapping[str, np.ndarray]
     brain: np.ndarray
     lesions: np.ndarray
-    masks: Mapping[str, np.ndarray | None]
+    predictions: Mapping[str, np.ndarray | None]
     geometry: Geometry
     spacing: tuple[float, float, float]
+
+    @cached_property
+    def masks(self) -> Mapping[str, np.ndarray | None]:
+        """The predicted masks by arm, boolean."""
+        return {arm: None if labels is None else labels > 0 for arm, labels in self.predictions.items()}
 
     @property
     def truth(self) -> np.ndarray:
@@ -42,7 +48,7 @@ class Scene:
         return self.lesions > 0
 
 
-def read_scene(case: Case, masks: Mapping[str, Path | None], *, label_kind: LabelKind) -> Scene:
+def read_case_images(case: Case, masks: Mapping[str, Path | None], *, label_kind: LabelKind) -> CaseImages:
     """Read a case with the masks of every arm.
 
     Args:
@@ -66,7 +72,7 @@ def read_scene(case: Case, masks: Mapping[str, Path | None], *, label_kind: Labe
     lesions = label.array if label_kind == "instances" else components(label.array > 0)[0]
     shown = brain | (lesions > 0)
     for mask in predicted.values():
-        shown = shown if mask is None else shown | mask
+        shown = shown if mask is None else shown | (mask > 0)
     box = _box(shown)
     scene = {name: _view(volume, box) for name, volume in images.items()}
 
@@ -75,11 +81,11 @@ def read_scene(case: Case, masks: Mapping[str, Path | None], *, label_kind: Labe
 
     geometry = next(iter(scene.values())).geometry
     size = (*geometry.size, 1)[:3]
-    return Scene(
+    return CaseImages(
         images={name: volume.array.reshape(size) for name, volume in scene.items()},
         brain=view(brain),
         lesions=view(lesions.astype(np.int32)),
-        masks={arm: None if mask is None else view(mask) for arm, mask in predicted.items()},
+        predictions={arm: None if mask is None else view(mask) for arm, mask in predicted.items()},
         geometry=geometry,
         spacing=(*geometry.spacing, 1.0)[:3],  # type: ignore[arg-type]
     )
@@ -93,7 +99,7 @@ def _mask(path: Path, grid: Geometry, case: str) -> np.ndarray:
     volume = read(path)
     if differences := volume.geometry.differences(grid):
         raise UserError(f"case {case}: {path}: {', '.join(differences)} in the label; predict the case again")
-    return volume.array > 0
+    return volume.array.astype(np.int32)
 
 
 def _box(shown: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multifocal.reports.names import file_names
+from multifocal.reports.formatting import file_names
 
 
 @given(st.lists(st.text(min_size=1, max_size=100), unique=True, max_size=6))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from multifocal.reports.cases.paths import area, outline
+from multifocal.reports.cases.pictures import area, outline
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7)))
 
