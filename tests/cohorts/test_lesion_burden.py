@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multifocal.cohorts import STRATA, brain_mask, lesion_share, lesion_share_of, lesion_shares, open_cohort, stratum
+from multifocal.cohorts import STRATA, brain_mask, lesion_share, lesion_shares, open_cohort, stratum
 from multifocal.errors import UserError
+from multifocal.metrics import burden
 from multifocal.volumes import Volume, write
 
 
@@ -33,10 +34,11 @@ def test_without_a_label_or_a_brain(tmp_path, make_bonbid, bonbid_paths, grid):
 
 def test_the_share_of_two_arrays():
     brain = np.array([[True, True], [True, False]])
-    assert lesion_share_of(np.array([[0, 3], [0, 0]]), brain) == 1 / 3
-    assert lesion_share_of(np.ones((2, 2)), brain) == 4 / 3  # a label that leaves the brain
-    assert lesion_share_of(np.zeros((2, 2)), brain) == 0
-    assert math.isnan(lesion_share_of(np.ones((2, 2)), np.zeros((2, 2))))
+    assert burden(np.array([[0, 3], [0, 0]]), brain) == 1 / 3
+    assert burden(np.ones((2, 2)), brain) == 4 / 3  # a label that leaves the brain
+    assert burden(np.zeros((2, 2)), brain) == 0
+    with pytest.raises(ValueError, match="brain is empty"):
+        burden(np.ones((2, 2)), np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from multifocal.cohorts.lesion_burden import (
     Stratum,
     brain_mask,
     lesion_share,
-    lesion_share_of,
     lesion_shares,
     stratum,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "fingerprint",
     "layout_names",
     "lesion_share",
-    "lesion_share_of",
     "lesion_shares",
     "make_folds",
     "open_cohort",

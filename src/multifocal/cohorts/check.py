@@ -13,10 +13,11 @@ import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort, ImageFile, LabelKind
 from multifocal.cohorts.layouts.layout_result import Problem, Severity
-from multifocal.cohorts.lesion_burden import Stratum, brain_mask, lesion_share_of, stratum
+from multifocal.cohorts.lesion_burden import Stratum, brain_mask, stratum
 from multifocal.cohorts.opening import Survey
 from multifocal.errors import UserError
 from multifocal.instances import components
+from multifocal.metrics import burden
 from multifocal.volumes import Geometry, Volume, axis_codes
 
 # Median ADC of a living brain in 1e-6 mm²/s: neonatal white matter reaches 2000, severe injury stays above 300.
@@ -231,7 +232,7 @@ def _measure(
     outside = int(np.count_nonzero(lesion & ~brain))
     if outside:
         note("warning", f"{outside} of {voxels} lesion voxels lie outside the brain")
-    share = lesion_share_of(lesion, brain)
+    share = burden(lesion, brain)
     return replace(report, share=share, stratum=stratum(share))
 
 

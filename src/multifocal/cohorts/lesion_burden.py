@@ -7,6 +7,7 @@ import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.errors import UserError
+from multifocal.metrics import burden
 
 Stratum = Literal["no lesion", "<1 %", "1-5 %", ">5 %"]
 STRATA: tuple[Stratum, ...] = get_args(Stratum)
@@ -30,26 +31,6 @@ def brain_mask(image: np.ndarray) -> np.ndarray:
     return np.isfinite(image) & (image != 0)
 
 
-def lesion_share_of(lesion: np.ndarray, brain: np.ndarray) -> float:
-    """Return the lesion's share of the brain, lesion voxels / brain voxels.
-
-    Lesion voxels outside the brain count too, so that the share is a little above 1 where a label leaves the brain.
-
-    Args:
-        lesion: `(*spatial)`, not 0 in the lesion.
-        brain: `(*spatial)`, not 0 in the brain.
-
-    Returns:
-        A fraction; NaN where there is no brain.
-
-    Example:
-        >>> lesion_share_of(np.array([0, 1, 1, 0]), np.array([True, True, True, True]))
-        0.5
-    """
-    voxels = int(np.count_nonzero(brain))
-    return int(np.count_nonzero(lesion)) / voxels if voxels else math.nan
-
-
 def lesion_share(case: Case) -> float:
     """Return the lesion's share of one case's brain, read from its files.
 
@@ -57,10 +38,10 @@ def lesion_share(case: Case) -> float:
         case: a case with a label; its first map is 0 outside the brain.
 
     Returns:
-        As `lesion_share_of`.
+        Lesion voxels over brain voxels, see `multifocal.metrics.burden`.
 
     Raises:
-        UserError: the case has no label, its brain is empty, or a file cannot be read.
+        UserError: the case has no label, its brain is empty, label and map differ in size, or a file cannot be read.
 
     Example:
         >>> import tempfile
@@ -74,10 +55,15 @@ def lesion_share(case: Case) -> float:
     if case.label is None:
         raise UserError(f"case {case.name}: no label, so its lesion share is unknown; add the label")
     first = next(iter(case.images.values()))
-    brain = brain_mask(first.read().array)
+    brain, lesion = brain_mask(first.read().array), case.label.read().array
     if not brain.any():
         raise UserError(f"case {case.name}: {first.path}: every voxel is 0; replace the image")
-    return lesion_share_of(case.label.read().array, brain)
+    if brain.shape != lesion.shape:
+        raise UserError(
+            f"case {case.name}: the label has {lesion.shape} voxels and {first.path} {brain.shape}; "
+            "`multifocal data check` shows every such case"
+        )
+    return burden(lesion, brain)
 
 
 def lesion_shares(cohort: Cohort) -> dict[str, float]:

@@ -4,14 +4,13 @@ import math
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from torch import nn
 
 from multifocal import losses, networks
 from multifocal.cohorts import stratum
 from multifocal.evaluation import summarize
-from multifocal.metrics import METRICS, evaluate_case
+from multifocal.metrics import METRICS, burden, evaluate_case
 from multifocal.pipeline.dataset import mix
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import MEMORY_FORMATS
@@ -99,7 +98,7 @@ class SegmentationModule(lightning.LightningModule):
             raise ValueError(f"validation case {batch.name} has no label")
         scores = evaluate_case(mask.array, batch.label, spacing=batch.native.spacing)
         diagonal = math.hypot(*(n * s for n, s in zip(batch.native.size, batch.native.spacing, strict=True)))
-        share = np.count_nonzero(batch.label) / np.count_nonzero(batch.native_brain)
+        share = burden(batch.label, batch.native_brain)
         kept = {name: scores[name] for name in LOGGED}
         self._rows.append({"case": batch.name, "stratum": stratum(share), "diagonal_mm": diagonal, **kept})
 
