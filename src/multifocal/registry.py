@@ -91,15 +91,14 @@ class Registry(Mapping[str, T], Generic[T]):
         """Return all names.
 
         Returns:
-            The names, in the order in which the things were registered; sorted where the modules of a package register
-            them, because these are imported in any order.
+            The names, in the order in which the things were registered; those of other people's packages come last.
 
         Example:
             >>> Registry("shape").names()
             ()
         """
         self._fill()
-        return tuple(self._things) if self.package is None else tuple(sorted(self._things))
+        return tuple(self._things)
 
     def get(self, name: str) -> T:  # type: ignore[override]  # a Mapping's has a default; here that would hide a typo
         """Return the thing of that name, as `registry[name]` does.

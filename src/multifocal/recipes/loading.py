@@ -101,7 +101,7 @@ def recipe_class(data: Any, *, where: str) -> type[Recipe]:
     """
     kind = str(data.get("kind", NETWORK)) if isinstance(data, Mapping) else NETWORK
     if kind not in KINDS:
-        raise UserError(f"{where}: {unknown_name('kind', kind, KINDS)}")
+        raise UserError(f"{where}: {unknown_name('kind', kind, sorted(KINDS))}")
     return KINDS[kind].recipe_type
 
 
