@@ -15,6 +15,7 @@ OLD = {
         *("DEFAULT_METRICS", "MEAN_RANKS", "Comparison", "Difference", "Group", "MeanRank", "Method", "Pair"),
         *("Score", "compare", "write_comparison"),
     ],
+    "multifocal.inference": ["Model", "Prediction", "autocast_type", "choose_device", "load_model", "predict_cohort"],
     "multifocal.metrics.running": ["CaseMetric", "CaseMetrics"],
 }
 

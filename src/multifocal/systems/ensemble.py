@@ -361,15 +361,15 @@ def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule) -
         UserError: a file cannot be read or written, lies on another grid than the first, or is no mask (no
             probabilities, where those are combined).
     """
-    files, out = [Path(file) for file in files], Path(out)
-    volumes = [read(file) for file in files]
+    paths, out = [Path(file) for file in files], Path(out)
+    volumes = [read(path) for path in paths]
     grid = volumes[0].geometry
-    for file, volume in zip(files, volumes, strict=True):
+    for file, volume in zip(paths, volumes, strict=True):
         if differences := volume.geometry.differences(grid):
             raise UserError(
-                f"{file}: lies on another grid than {files[0]}: {'; '.join(differences)}; predict both again"
+                f"{file}: lies on another grid than {paths[0]}: {'; '.join(differences)}; predict both again"
             )
-    checked = [_checked(volume.array, file, rule) for file, volume in zip(files, volumes, strict=True)]
+    checked = [_checked(volume.array, file, rule) for file, volume in zip(paths, volumes, strict=True)]
     write(out, Volume(rule(checked, grid.voxel_ml), grid))
 
 
@@ -404,18 +404,18 @@ def combine_folders(
     Raises:
         UserError: too few folders, one that lacks a case of another, grids that differ, masks that exist already.
     """
-    folders, out = [Path(folder) for folder in folders], Path(out)
-    if len(folders) < 2:
+    homes, out = [Path(folder) for folder in folders], Path(out)
+    if len(homes) < 2:
         raise UserError("an ensemble needs at least 2 folders of predictions")
-    rule.check(len(folders))
-    found = [predictions_by_case(folder, rule.reads) for folder in folders]
-    for folder, files in zip(folders, found, strict=True):
+    rule.check(len(homes))
+    found = [predictions_by_case(folder, rule.reads) for folder in homes]
+    for folder, files in zip(homes, found, strict=True):
         if missing := sorted(set().union(*found) - files.keys()):
             raise UserError(f"{folder}: holds no {missing[0]}{rule.reads}.…, which another folder has; predict it")
     first = found[0].items()
     targets = {case: out / f"{case}{MASK}{extension_of(file.name)}" for case, file in first}
     existing = [path for path in targets.values() if path.exists()]
-    if out.resolve() in {folder.resolve() for folder in folders} or (existing and not overwrite):
+    if out.resolve() in {folder.resolve() for folder in homes} or (existing and not overwrite):
         raise UserError(f"{out}: already holds predictions; choose another folder, or --overwrite to replace masks")
     for done, (case, target) in enumerate(targets.items(), start=1):
         combine_files([files[case] for files in found], target, rule=rule)
