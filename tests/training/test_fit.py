@@ -15,6 +15,7 @@ from multifocal.evaluation import summarize
 from multifocal.metrics import evaluate_case
 from multifocal.systems import load_model
 from multifocal.training import fit
+from multifocal.training.fit import _accelerator
 from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, read_weights
 
@@ -262,11 +263,38 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(train, tmp_path):
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:7"])
+@pytest.mark.parametrize("device", ["tpu", "cuda:x"])
 def test_an_unknown_device_is_refused_before_anything_is_written(train, tmp_path, device):
     with pytest.raises(UserError, match=f"device '{device}': choose from auto, cpu, cuda"):
         train(device=device)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "processes", "expected"),
+    [
+        (2, "cuda:1", 1, ("gpu", [1])),
+        (2, "cuda", 2, ("gpu", 2)),
+        (2, "auto", 1, ("gpu", 1)),
+        (2, "cpu", 2, ("cpu", 2)),
+        (0, "auto", 1, ("cpu", 1)),
+    ],
+)
+def test_a_device_is_named_as_lightning_names_it(monkeypatch, small_recipe, gpus, device, processes, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert _accelerator(recipes.load(small_recipe), device, processes) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "message"),
+    [("cuda:2", 1, "device cuda:2: there is no such GPU, found 2"), ("cuda:1", 2, "2 processes need as many GPUs")],
+)
+def test_a_device_that_cannot_be(monkeypatch, small_recipe, device, processes, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=message):
+        _accelerator(recipes.load(small_recipe), device, processes)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -82,6 +82,7 @@ class Over(Checked, Term):
 
     Example:
         >>> from multifocal.losses import Dice
+        >>> from multifocal.losses.regions import Blobs
         >>> Over(Dice(), Blobs()).name
         'dice over blobs'
     """

@@ -5,6 +5,7 @@ import pytest
 
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
+from multifocal.metrics import ScoringOptions
 from multifocal.reports.cases.case_images import MARGIN, read_case_images
 from multifocal.reports.cases.pictures import chosen_slices, projections, slices, window
 from multifocal.volumes import Volume, axis_codes, read, write
@@ -93,7 +94,7 @@ def test_pictures_are_written_and_outlined(small, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     shown = slices(scene, folder, prefix="p")
-    planes = projections(scene, folder, prefix="p")
+    planes = projections(scene, folder, prefix="p", options=dict.fromkeys(scene.masks, ScoringOptions()))
     assert list(planes) == ["axial", "coronal", "sagittal"]
     for one in shown:
         assert one.arms["none"] is None
