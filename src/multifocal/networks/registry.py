@@ -23,6 +23,10 @@ class Network:
             module it makes has an attribute `multiple`: the sizes it accepts are multiples of it.
         dimensions: 2 or 3: what kind of image it takes.
         check: called with the options; raises ValueError for options that do not fit together. None checks nothing.
+
+    Example:
+        >>> NETWORKS["unet3d"].dimensions
+        3
     """
 
     builder: Builder
