@@ -164,38 +164,39 @@ def _first_voxel_cells(
     instances: Instances, first: np.ndarray, at: np.ndarray, *, spacing: Sequence[float] | None
 ) -> np.ndarray:
     """Return the cells of some voxels, numbered in each image from `first`, by a search for each of them."""
-    size = int(np.prod(instances.shape))
-    image = at // size
+    size, images = int(np.prod(instances.shape)), len(instances.counts)
+    image = at // size if images > 1 else np.zeros(len(at), np.int64)
     found = first[image].astype(np.int32)
-    several = np.unique(image[instances.counts[image] > 1])
+    several = np.flatnonzero(instances.counts > 1)
     if not len(several):
         return found
     labels = instances.dense()
-    edge = _edge(instances, labels)
+    inside = labels > 0
+    edge = _edge(instances, inside)
     for number in several:
-        here = np.flatnonzero(image == number)
-        queries = np.stack(np.unravel_index(at[here] - number * size, instances.shape), axis=1)
-        nearest = queries.copy()
-        outside = np.flatnonzero(labels[number][tuple(queries.T)] == 0)
+        here = slice(None) if images == 1 else np.flatnonzero(image == number)
+        flat = at[here] - number * size
+        outside = np.flatnonzero(~inside[number].reshape(-1)[flat])
         voxels = edge[np.searchsorted(edge, number * size) : np.searchsorted(edge, (number + 1) * size)] - number * size
         targets = np.stack(np.unravel_index(voxels, instances.shape), axis=1)
-        nearest[outside] = nearest_places(
-            labels[number] > 0,
-            queries[outside],
+        nearest = nearest_places(
+            inside[number],
+            np.stack(np.unravel_index(flat[outside], instances.shape), axis=1),
             targets=targets[np.lexsort(targets.T)],  # the last axis slowest
             spacing=spacing or (1.0,) * len(instances.shape),
         )
-        found[here] += labels[number][tuple(nearest.T)] - 1 - np.int32(instances.offsets[number])
+        flat[outside] = np.ravel_multi_index(tuple(nearest.T), instances.shape)
+        found[here] += labels[number].reshape(-1)[flat] - 1 - np.int32(instances.offsets[number])
     return found
 
 
-def _edge(instances: Instances, labels: np.ndarray) -> np.ndarray:
-    """Return those of `instances.voxels` that can be the nearest to one outside.
+def _edge(instances: Instances, inside: np.ndarray) -> np.ndarray:
+    """Return those of `instances.voxels` that can be the nearest to one outside, given where components are.
 
     Such a voxel has a face neighbour outside, towards the other one: a nearer one would lie between. Neighbours across
     the image's border are of no account.
     """
-    inside = labels.reshape(-1) > 0
+    inside = inside.reshape(-1)
     deep = np.ones(len(instances.voxels), bool)
     for axis in range(len(instances.shape)):
         step = int(np.prod(instances.shape[axis + 1 :]))
