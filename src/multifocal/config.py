@@ -41,6 +41,9 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
         data: what the file holds.
         where: the file's name, for the message.
 
+    Returns:
+        The model; its values are as the file holds them, defaults included.
+
     Raises:
         UserError: one line for the first problem, with the nearest valid key for an unknown one.
 
@@ -178,7 +181,14 @@ class Checked:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file; plain values only, never objects."""
+    """Read a YAML file; plain values only, never objects.
+
+    Args:
+        path: the file, UTF-8.
+
+    Returns:
+        Dicts, lists and plain values.
+    """
     try:
         return parse_yaml(Path(path).read_text(encoding="utf-8"), where=str(path))
     except FileNotFoundError as error:
@@ -191,6 +201,13 @@ def read_yaml(path: str | Path) -> Any:
 
 def parse_yaml(text: str, *, where: str) -> Any:
     """Parse YAML text. YAML 1.1 reads `1e-3` as text; here it is the number everybody means.
+
+    Args:
+        text: the YAML.
+        where: the file's name, for the message.
+
+    Returns:
+        Dicts, lists and plain values.
 
     Raises:
         UserError: not valid YAML, a value that is none of its type, a key twice in one section, an alias, an object.

@@ -20,6 +20,14 @@ class UserError(ValueError):
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Return the error for a name that is not among the choices: it names the nearest one and lists them all.
 
+    Args:
+        kind: what the name is of, for the message.
+        name: the name given.
+        choices: the names there are.
+
+    Returns:
+        The error, to be raised.
+
     Example:
         >>> str(unknown_name("network", "unet3", ["unet3d", "unetpp"]))
         "unknown network 'unet3'; did you mean 'unet3d'? Choose from: unet3d, unetpp"

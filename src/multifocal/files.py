@@ -30,7 +30,15 @@ _CURES = {
 
 
 def write_error(path: str | Path, error: OSError) -> UserError:
-    """Return what to tell the user about a failed write: the file, the reason, the cure."""
+    """Return what to tell the user about a failed write: the file, the reason, the cure.
+
+    Args:
+        path: what could not be written.
+        error: why, as the system says.
+
+    Returns:
+        The error, to be raised.
+    """
     return UserError(f"{path}: cannot write: {_CURES.get(error.errno, error.strerror)}")
 
 
@@ -40,6 +48,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     A failed or killed write leaves no `path` behind, and an older `path` as it was. Parent folders are made. What the
     block wrote is on the disk before it takes the name, so that a power cut leaves no empty file either.
+
+    Args:
+        path: the file or folder to write.
+
+    Yields:
+        The temporary path; nothing is there yet.
 
     Raises:
         UserError: the file cannot be written (disk full, no permission, a file where a folder should be), or `path` is
@@ -80,18 +94,35 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all.
+
+    Args:
+        path: the file.
+        text: what it is to hold; written as UTF-8.
+    """
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; NaN and inf, which JSON does not have, are a `ValueError`."""
+    """Write a JSON file whole or not at all; NaN and inf, which JSON does not have, are a `ValueError`.
+
+    Args:
+        path: the file.
+        value: what JSON can hold.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a `UserError` names the file and line when it cannot be."""
+    """Read a JSON file; a `UserError` names the file and line when it cannot be.
+
+    Args:
+        path: the file, UTF-8.
+
+    Returns:
+        What it holds.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -103,7 +134,13 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None) -> None:
-    """Write rows under the given columns (default: the keys of the first row) whole or not at all."""
+    """Write rows under the given columns (default: the keys of the first row) whole or not at all.
+
+    Args:
+        path: the file.
+        rows: values by column.
+        columns: the header; a column that a row lacks is left empty there.
+    """
     names = list(columns or (rows[0] if rows else []))
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -155,6 +192,9 @@ def swapped(parent: str | Path, names: Sequence[str]) -> Iterator[Path]:
     Args:
         parent: the folder.
         names: of folders in it.
+
+    Yields:
+        The new folder, empty.
 
     Raises:
         UserError: another process writes there, or something cannot be written (disk full, no permission).

@@ -19,7 +19,11 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a run's numbers."""
+    """Return the versions of Python and of the packages that decide a run's numbers.
+
+    Returns:
+        Versions by name; a package that is not installed is left out.
+    """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -15,12 +15,23 @@ TREE = "tree"
 
 
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
-    """Write a network's state whole or not at all."""
+    """Write a network's state whole or not at all.
+
+    Args:
+        path: the file.
+        state: tensors by name, on any device.
+    """
     _save(path, {name: _copy(tensor) for name, tensor in state.items()}, {})
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read a network's state.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Tensors by name, on the CPU.
 
     Raises:
         UserError: no such file, or it is not a safetensors file (a pickle, say, which is never opened).
@@ -31,6 +42,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def write_tree(path: Path, tree: Any) -> None:
     """Write nested dicts, lists and tuples: their tensors as tensors, plain values as JSON beside them.
 
+    Args:
+        path: the file.
+        tree: what to write.
+
     Raises:
         TypeError: a value is neither tensor nor plain.
     """
@@ -40,7 +55,14 @@ def write_tree(path: Path, tree: Any) -> None:
 
 
 def read_tree(path: Path) -> Any:
-    """Read what `write_tree` wrote."""
+    """Read what `write_tree` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The tree, with its tensors on the CPU.
+    """
     tensors, metadata = _open(path)
     try:
         return _decode(json.loads(metadata[TREE]), tensors)

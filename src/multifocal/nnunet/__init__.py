@@ -16,6 +16,12 @@ TRAINER = "nnUNetTrainerMultifocal"
 def trainer_name(loss: str) -> str:
     """Return the trainer of a named loss.
 
+    Args:
+        loss: a name that `multifocal.losses.build` takes.
+
+    Returns:
+        The name of the trainer's class.
+
     Example:
         >>> trainer_name("cc-dice-ce")
         'nnUNetTrainerMultifocal_cc_dice_ce'

@@ -49,7 +49,11 @@ class NnUNetLoss(nn.Module):
         self._steps = 0
 
     def set_progress(self, progress: float) -> None:
-        """Say how far training has come, 0 to 1: what schedules of weights go by."""
+        """Say how far training has come, 0 to 1: what schedules of weights go by.
+
+        Args:
+            progress: 0 in the first epoch, 1 in the last.
+        """
         for level in self.levels:
             level.progress = progress
 
@@ -57,6 +61,13 @@ class NnUNetLoss(nn.Module):
         self, outputs: torch.Tensor | Sequence[torch.Tensor], targets: torch.Tensor | Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """Return the loss, a scalar.
+
+        Args:
+            outputs: of the network, float (B, C, *spatial), one for each resolution; a tensor alone is one resolution.
+            targets: as many, (B, 1, *spatial) label maps or (B, R, *spatial) regions.
+
+        Returns:
+            The loss, 0-dimensional.
 
         Raises:
             ValueError: outputs and targets that do not fit.
@@ -78,7 +89,11 @@ class NnUNetLoss(nn.Module):
         return torch.stack(values).sum()
 
     def take_terms(self) -> dict[str, float]:
-        """Return the mean of each unweighted term at full resolution since the last call."""
+        """Return the mean of each unweighted term at full resolution since the last call.
+
+        Returns:
+            Means by the term's name; {} where there was no step since.
+        """
         means = {name: float(total) / self._steps for name, total in self._sums.items()}
         self._sums, self._steps = {}, 0
         return means
@@ -108,9 +123,16 @@ def build_loss(
         ignore_label: see `NnUNetLoss`.
         options: of the loss; `spacing` (mm) is that of full resolution.
 
+    Returns:
+        The loss.
+
     Raises:
         UserError: the name or an option is unknown, or says how to read the outputs.
         ValueError: `spacing` for several outputs without their `factors`.
+
+    Example:
+        >>> build_loss("blob-gdf", weights=(0.75, 0.25)).weights
+        (0.75, 0.25)
     """
     for given in sorted({"activation", "include_background"} & set(options)):
         raise UserError(f"{given}={options[given]!r}: nnU-Net's labels say how outputs are read; leave it out")

@@ -16,7 +16,12 @@ RECORD = "multifocal.json"
 
 
 class Choice(LossSettings):
-    """A loss and its options; `distances: mm` measures them by the plan's spacing instead of in voxels."""
+    """A loss and its options; `distances: mm` measures them by the plan's spacing instead of in voxels.
+
+    Example:
+        >>> Choice(name="blob-gdf").distances
+        'voxels'
+    """
 
     distances: Literal["voxels", "mm"] = "voxels"
 
@@ -29,8 +34,15 @@ def choose(own: Mapping[str, Any] | None, folder: str | Path | None) -> Choice:
             and distances.
         folder: where the trainer writes. What was trained there before must have been trained with the same loss.
 
+    Returns:
+        The loss, its options, and what distances are measured in.
+
     Raises:
         UserError: no loss was chosen, it is unknown, or another one was trained in this folder.
+
+    Example:
+        >>> choose({"name": "blob-gdf"}, None).name
+        'blob-gdf'
     """
     file = None if folder is None else Path(folder) / RECORD
     before = validate(Choice, read_json(file), where=str(file)) if file is not None and file.exists() else None
@@ -50,7 +62,12 @@ def choose(own: Mapping[str, Any] | None, folder: str | Path | None) -> Choice:
 
 
 def record(choice: Choice, folder: str | Path) -> None:
-    """Write the loss into the folder of a training."""
+    """Write the loss into the folder of a training.
+
+    Args:
+        choice: the loss.
+        folder: where the trainer writes.
+    """
     write_json(Path(folder) / RECORD, choice.model_dump(mode="json"))
 
 

@@ -19,6 +19,9 @@ def read(
         regions: which of both it is.
         ignore_label: the label of voxels that have none. There the result is a certain background without gradient.
 
+    Returns:
+        The logits, float32, and the target, bool; both (B, classes, *spatial), or (B, R, *spatial) of regions.
+
     Raises:
         ValueError: target and output do not fit.
     """

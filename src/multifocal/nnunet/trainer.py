@@ -65,7 +65,11 @@ class MultifocalLoss(Trainer):
         self.loss.set_progress(self.current_epoch / max(1, self.num_epochs - 1))
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """Log the terms."""
+        """Log the terms.
+
+        Args:
+            train_outputs: what nnU-Net's steps returned.
+        """
         super().on_train_epoch_end(train_outputs)
         if self.local_rank == 0:
             terms = {name: np.round(value, 4) for name, value in self.loss.take_terms().items()}

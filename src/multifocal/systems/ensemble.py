@@ -47,7 +47,15 @@ class Vote(Config):
             raise UserError(f"at least {self.at_least} of {systems} cannot agree; choose 1 to {systems}")
 
     def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
-        """Return the mask, uint8."""
+        """Return the mask, uint8.
+
+        Args:
+            masks: of one shape, one a system; lesion is what is above 0.
+            voxel_ml: volume of a voxel in ml; not looked at.
+
+        Returns:
+            The mask, of the same shape.
+        """
         needed = len(masks) // 2 + 1 if self.at_least is None else self.at_least
         votes = np.sum([mask > 0 for mask in masks], axis=0, dtype=np.int32)
         return np.asarray(votes >= needed, np.uint8)
@@ -77,7 +85,15 @@ class Mean(Config):
         """
 
     def __call__(self, probabilities: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
-        """Return the mask, uint8."""
+        """Return the mask, uint8.
+
+        Args:
+            probabilities: from 0 to 1, of one shape, one a system.
+            voxel_ml: volume of a voxel in ml; not looked at.
+
+        Returns:
+            The mask, of the same shape.
+        """
         total = np.sum(probabilities, axis=0, dtype=np.float64)
         return np.asarray(total / len(probabilities) >= self.threshold, np.uint8)
 
@@ -117,7 +133,15 @@ class ByVolume(Config):
             raise UserError(f"lesions are shared out by volume between 2 systems, not {systems}")
 
     def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
-        """Return the mask, uint8."""
+        """Return the mask, uint8.
+
+        Args:
+            masks: two of one shape, that of the small lesions first; lesion is what is above 0.
+            voxel_ml: volume of a voxel in ml.
+
+        Returns:
+            The mask, of the same shape.
+        """
         small, large = (self._volumes(mask > 0, voxel_ml) for mask in masks)
         # A lesion of exactly the volume is not below it, also where the product of two floats is a last digit off.
         limit = self.below_ml - 1e-9
@@ -158,7 +182,11 @@ class Member(Config):
         return self
 
     def resolved(self) -> Recipe | None:
-        """Return the member's recipe, validated; None for a run."""
+        """Return the member's recipe, validated; None for a run.
+
+        Returns:
+            The recipe, or None.
+        """
         return None if self.recipe is None else recipes.parse(self.recipe, where="member")
 
 
@@ -400,6 +428,9 @@ def combine_folders(
         rule: how they become one.
         overwrite: replace masks that exist.
         progress: called with (cases done, cases in all).
+
+    Returns:
+        The masks, by the order of the cases in the first folder.
 
     Raises:
         UserError: too few folders, one that lacks a case of another, grids that differ, masks that exist already.

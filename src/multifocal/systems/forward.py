@@ -35,6 +35,9 @@ def probabilities(
         dimensions: 2 or 3, the network's.
         settings: window, flips, batch size.
         autocast: compute in this type (`torch.bfloat16`), or None.
+
+    Returns:
+        The probabilities, from 0 to 1.
     """
     device = next(network.parameters()).device
     images = torch.from_numpy(np.array(prepared.images))

@@ -46,6 +46,9 @@ class FitJob:
         train_network: trains a network's recipe by gradient descent into `out`.
         fit_member: fits another recipe, on the same cases, into a folder inside `out`; one that is finished is left.
         validate: scores a fitted system on the validation cases, into `out`.
+
+    Example:
+        >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_member, validate)  # doctest: +SKIP
     """
 
     cohort: Cohort
@@ -133,6 +136,9 @@ class System(ABC):
         Args:
             recipe: the run's.
             folder: the run folder.
+
+        Returns:
+            Whether it does.
         """
         del recipe
         return (folder / WEIGHTS).is_file()
@@ -144,6 +150,9 @@ class System(ABC):
         Args:
             recipe: the run's.
             folder: the run folder.
+
+        Returns:
+            Numbers by name; `seconds` are seconds, `step_ms` is the median of a step in ms.
         """
         del recipe, folder
         return {"seconds": 0.0}

@@ -18,6 +18,11 @@ PATIENCE = 10.0  # seconds that a process has to put down what it is writing
 def run_in_processes(target: Callable[..., None], *arguments: Any, processes: int) -> None:
     """Call `target(rank, *arguments)` in so many new processes, told of one another as Lightning expects.
 
+    Args:
+        target: a function that a new process can import.
+        arguments: its arguments after the rank; they are pickled.
+        processes: how many.
+
     Raises:
         UserError: what the first process to fail raised; or one was killed.
         KeyboardInterrupt: Ctrl-C; all processes have ended.

@@ -39,7 +39,14 @@ class ValidationSet(Dataset[Prepared]):
         return len(self.cases)
 
     def __getitem__(self, index: int) -> Prepared:
-        """Return a case."""
+        """Return a case.
+
+        Args:
+            index: from 0, in the order of the cases.
+
+        Returns:
+            The case, prepared.
+        """
         return self.cache.get(self.cases[index])
 
 
@@ -76,6 +83,10 @@ class NetworkTraining:
 
 def train(rank: int, job: NetworkTraining) -> None:
     """Train to the end, as process `rank` of `job.processes`.
+
+    Args:
+        rank: the process's number, from 0.
+        job: what every process is told.
 
     Raises:
         UserError: a file cannot be written, or the loss is no longer a finite number.

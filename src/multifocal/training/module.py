@@ -44,13 +44,22 @@ class SegmentationModule(lightning.LightningModule):
         self._rows: list[dict[str, Any]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam or AdamW."""
+        """Return Adam or AdamW.
+
+        Returns:
+            The optimizer of all the network's weights.
+        """
         settings = self.recipe.optimizer
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
         return kind(self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Begin an epoch: all chance and every rate follow from its number, so that a resumed run is the same."""
+        """Begin an epoch: all chance and every rate follow from its number, so that a resumed run is the same.
+
+        Args:
+            batch: not looked at.
+            batch_idx: the batch's number in its epoch, from 0.
+        """
         if batch_idx:
             return
         training = self.recipe.training
@@ -61,7 +70,15 @@ class SegmentationModule(lightning.LightningModule):
             group["lr"] = self.recipe.optimizer.lr * change
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        """Return the loss of a batch, and log its terms."""
+        """Return the loss of a batch, and log its terms.
+
+        Args:
+            batch: images (B, C, *spatial) and target (B, 1, *spatial).
+            batch_idx: not looked at.
+
+        Returns:
+            The loss, 0-dimensional.
+        """
         images, target = batch
         logits = self.network(images.contiguous(memory_format=self.layout))
         with torch.autocast(self.device.type, enabled=False):  # sums over a volume need 32 bits
@@ -81,7 +98,16 @@ class SegmentationModule(lightning.LightningModule):
         return self.loss.terms(logits, target)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave prepared cases where they are: prediction moves what it needs."""
+        """Leave prepared cases where they are: prediction moves what it needs.
+
+        Args:
+            batch: a prepared case, or a batch of samples.
+            device: where samples go.
+            dataloader_idx: the loader's number.
+
+        Returns:
+            The batch.
+        """
         if isinstance(batch, Prepared):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
@@ -92,7 +118,12 @@ class SegmentationModule(lightning.LightningModule):
         self._model = NetworkSystem(self.recipe, self.network)
 
     def validation_step(self, batch: Prepared, batch_idx: int) -> None:
-        """Predict one case and score it on its own grid."""
+        """Predict one case and score it on its own grid.
+
+        Args:
+            batch: a prepared case with its label.
+            batch_idx: not looked at.
+        """
         mask = self._model.predict_prepared(batch).mask
         if batch.label is None:
             raise ValueError(f"validation case {batch.name} has no label")
@@ -120,11 +151,19 @@ class SegmentationModule(lightning.LightningModule):
             self.scores.append(summary[monitor]["mean"] * (1 if METRICS[monitor].best == "highest" else -1))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the scores, which the plateau schedule goes by."""
+        """Keep the scores, which the plateau schedule goes by.
+
+        Args:
+            checkpoint: what Lightning stores; gains `scores`.
+        """
         checkpoint["scores"] = list(self.scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the scores back."""
+        """Take the scores back.
+
+        Args:
+            checkpoint: what Lightning stored.
+        """
         self.scores = list(checkpoint["scores"])
 
     def _log(self, name: str, value: torch.Tensor, size: int, *, progress: bool = False) -> None:

@@ -28,15 +28,34 @@ class SafeCheckpointIO(CheckpointIO):
     """Lightning's checkpoints as safetensors and JSON, written whole or not at all; nothing is ever unpickled."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: nested dicts, lists and tuples of tensors and plain values.
+            path: the file.
+            storage_options: Lightning's; not looked at.
+        """
         write_tree(Path(path), checkpoint)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint."""
+        """Read a checkpoint.
+
+        Args:
+            path: the file.
+            map_location: Lightning's; not looked at.
+            weights_only: Lightning's; not looked at.
+
+        Returns:
+            The checkpoint, with its tensors on the CPU.
+        """
         return read_tree(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove a checkpoint."""
+        """Remove a checkpoint.
+
+        Args:
+            path: the file; there may be none.
+        """
         Path(path).unlink(missing_ok=True)
 
 
@@ -65,7 +84,12 @@ class RunCheckpoint(Checkpoint):
         return "Keeper"
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Start the epoch's clock.
+
+        Args:
+            trainer: not looked at.
+            module: not looked at.
+        """
         self._started = self._stepped = time.monotonic()
         self._steps = []
 
@@ -76,7 +100,12 @@ class RunCheckpoint(Checkpoint):
         self._stepped = now
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Keep everything."""
+        """Keep everything.
+
+        Args:
+            trainer: Lightning's, whose metrics are kept.
+            module: what is trained, a `SegmentationModule`.
+        """
         if not isinstance(module, SegmentationModule):
             raise TypeError(f"RunCheckpoint works with SegmentationModule, not {type(module).__name__}")
         epoch, training = trainer.current_epoch, module.recipe.training
@@ -104,17 +133,32 @@ class RunCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.folder / RESUME)
 
     def is_done(self, training: TrainingSettings) -> bool:
-        """Whether nothing is left to train after the epochs kept so far."""
+        """Whether nothing is left to train after the epochs kept so far.
+
+        Args:
+            training: settings with the most epochs there may be, and the patience in epochs.
+
+        Returns:
+            Whether it is so.
+        """
         epochs, patience = len(self.rows), training.patience
         out_of_patience = patience is not None and self.best_epoch >= 0 and epochs - 1 - self.best_epoch >= patience
         return epochs >= training.epochs or out_of_patience
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs."""
+        """Return what a resumed run needs.
+
+        Returns:
+            The log's rows, the best score and its epoch.
+        """
         return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Take it back.
+
+        Args:
+            state: what `state_dict` returned.
+        """
         self.rows, self.best, self.best_epoch = list(state["rows"]), state["best"], state["best_epoch"]
 
 
@@ -134,6 +178,9 @@ class _EventLog:
 
     def append(self, row: Mapping[str, float]) -> None:
         """Write the values of `row["epoch"]`.
+
+        Args:
+            row: values by name, `epoch` among them.
 
         Raises:
             UserError: the file cannot be written.

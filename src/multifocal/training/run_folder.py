@@ -85,6 +85,11 @@ def holds_recipe(folder: Path, recipe: Recipe) -> bool:
 
     Returns:
         True, too, where a killed run has no recipe yet.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> holds_recipe(Path("runs/none-yet"), recipes.load("default"))
+        True
     """
     if not (folder / RECIPE).exists():
         return True
