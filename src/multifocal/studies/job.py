@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from multifocal import __version__
 from multifocal.config import Config
 from multifocal.studies.grid import Cell
 from multifocal.studies.state import Outcome, folder_of
@@ -44,5 +45,6 @@ class Job(Config):
 
     def ended(self, **how: object) -> Outcome:
         """Return the cell's outcome."""
-        facts = {"arm": self.arm, "fold": self.fold, "seed": self.seed, "fingerprint": self.fingerprint}
+        cell = {"arm": self.arm, "fold": self.fold, "seed": self.seed}
+        facts = {**cell, "fingerprint": self.fingerprint, "version": __version__}
         return Outcome.model_validate({**facts, **how})
