@@ -1,5 +1,6 @@
 """What a study may say, and what is said about one that cannot be."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -39,6 +40,13 @@ def test_arms_are_the_recipe_with_what_they_change(load):
     one, two = (studies.resolve(study, arm, seed=4) for arm in ("one", "two"))
     assert one == default.model_copy(update={"loss": one.loss}) and one.loss.name == "dice"
     assert two == default.model_copy(update={"training": two.training}) and two.training.epochs == 2
+
+
+def test_a_cell_is_told_the_recipe_that_its_arm_is(load, small_recipe):
+    study = load(BASE + f"  three: {{recipe: {small_recipe}}}\n  four: {{recipe: zadc-threshold}}\n")
+    for arm in study.arms:
+        recipe = studies.resolve(study, arm, seed=1)
+        assert recipes.parse(json.loads(recipe.model_dump_json()), where="job") == recipe
 
 
 def test_an_arm_may_have_a_base_of_its_own(load, small_recipe):

@@ -186,8 +186,14 @@ def test_a_damaged_outcome_names_the_file(run, tmp_path):
         run()
 
 
-def test_a_folder_that_cannot_be_written_says_so(run, tmp_path):
+def test_a_folder_that_cannot_be_written_fails_its_cells_alone(run, tmp_path):
     run("arms={other: {loss: {name: dice}}}")
     (tmp_path / "study/cells/dice").write_text("")
-    with pytest.raises(UserError, match="a file stands where a folder should be"):
-        run()
+    assert run() == ["dice0", "false0", "dice2", "false2"]
+    found = studies.read_study(tmp_path / "study").cells
+    assert {name: outcome and outcome.state for name, outcome in found.items()} == {
+        "dice/fold0-seed0": None,
+        "dice/fold2-seed0": None,
+        "false/fold0-seed0": "done",
+        "false/fold2-seed0": "done",
+    }

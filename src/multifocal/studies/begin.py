@@ -46,7 +46,7 @@ def begun(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: 
         cohort: the cases.
         out: the study's folder; made, or continued.
         engine: written down.
-        rerun_stale: set aside cells that were run with other settings or data, or by another version, to run them again.
+        rerun_stale: set aside cells that were run with other settings, data or version, to run them again.
 
     Raises:
         UserError: the study does not fit the cohort; the folder holds something else, or is in use; or cells in it are
@@ -71,7 +71,7 @@ def begun(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: 
 
 
 def _check_folder(out: Path) -> tuple[str | None, str | None]:
-    """Return the fingerprint of the data and the version that a study was last started with in the folder, if it was."""
+    """Return the fingerprint of the data, and the version, that a study was last started with in the folder."""
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
     except OSError as error:

@@ -24,6 +24,7 @@ def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto"
             arm=cell.arm,
             fold=cell.fold,
             seed=cell.seed,
+            recipe=plan.grid.recipe(cell).model_dump(mode="json"),
             fingerprint=plan.grid.fingerprint_of(cell),
             device=device,
         )
