@@ -28,6 +28,7 @@ def jobs(study: Path, cells: int) -> list[Job]:
             arm=f"arm{number % 10}",
             fold=number // 10,
             seed=0,
+            recipe={},
             fingerprint="",
             device="cpu",
         )

@@ -80,6 +80,20 @@ def test_more_cells_than_are_in_flight_all_end(cluster, study, cohort, small_coh
     assert all(outcome.state == ("failed" if job.arm == "dice" else "done") for job, outcome in ended)
 
 
+def test_a_lost_cell_that_cannot_be_written_down_stops_no_other(study, cohort, small_cohort, tmp_path, monkeypatch):
+    from multifocal.studies import cluster as engine
+
+    def lost(reference):
+        raise ray.exceptions.RayError("its machines were lost")
+
+    with studies.begun(study, cohort, tmp_path / "study", engine="ray") as plan:
+        job = studies.jobs(plan, cohort=small_cohort)[0]
+    job.folder.parent.mkdir(parents=True)
+    job.folder.write_text("a file, where nothing can be written")
+    monkeypatch.setattr(ray, "get", lost)
+    assert engine._outcome(job, None).error == "Ray: its machines were lost"
+
+
 def test_a_machine_is_lost_and_nothing_else(cluster, finished, small_study, cohort, small_cohort, tmp_path):
     out, study, lost = tmp_path / "study", studies.load(small_study), []
 

@@ -1,7 +1,9 @@
 """What a study may say, and what is said about one that cannot be."""
 
+import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -9,7 +11,9 @@ import yaml
 from hypothesis import strategies as st
 
 from multifocal import losses, recipes, studies
+from multifocal.cohorts import Fold
 from multifocal.errors import UserError
+from multifocal.studies.grid import Cell, Grid
 from multifocal.studies.loading import merged
 
 BASE = """
@@ -36,6 +40,13 @@ def test_arms_are_the_recipe_with_what_they_change(load):
     one, two = (studies.resolve(study, arm, seed=4) for arm in ("one", "two"))
     assert one == default.model_copy(update={"loss": one.loss}) and one.loss.name == "dice"
     assert two == default.model_copy(update={"training": two.training}) and two.training.epochs == 2
+
+
+def test_a_cell_is_told_the_recipe_that_its_arm_is(load, small_recipe):
+    study = load(BASE + f"  three: {{recipe: {small_recipe}}}\n  four: {{recipe: zadc-threshold}}\n")
+    for arm in study.arms:
+        recipe = studies.resolve(study, arm, seed=1)
+        assert recipes.parse(json.loads(recipe.model_dump_json()), where="job") == recipe
 
 
 def test_an_arm_may_have_a_base_of_its_own(load, small_recipe):
@@ -173,3 +184,46 @@ def test_a_study_is_read_without_any_extra():
         f"import sys; sys.modules.update(dict.fromkeys({extras})); from multifocal import studies; studies.load('demo')"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+FROZEN = """
+name: frozen
+recipe: hie-unet3d-2025
+arms:
+  network: {training: {epochs: 2}}
+  threshold: {recipe: zadc-threshold}
+folds: {scheme: nested, number: 3, run: [0]}
+"""
+# Computed by the package of format 1, before recipes had hysteresis and a least volume.
+FINGERPRINTS = {
+    "network": "0b5a3857bbdbb4c4f1096ea2c538d368c3cd866fb764e01b52e7ab99a6050172",
+    "threshold": "6e7f8b26710053821a69d213b730e85dcfe38c5a422f4dea0ed2dc8b520a8862",
+}
+
+
+@pytest.fixture
+def fingerprint_of(load):
+    def fingerprint_of(arm, *overrides):
+        study = load(FROZEN, *overrides)
+        fold = Fold(train=("a", "b"), validation=("c",), test=("d",))
+        recipe = {(arm, 1): studies.resolve(study, arm, seed=1)}
+        return Grid(study, None, SimpleNamespace(folds=[fold]), "data", recipe).fingerprint_of(Cell(0, 1, 0, arm))
+
+    return fingerprint_of
+
+
+@pytest.mark.parametrize("arm", FINGERPRINTS)
+def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fingerprint_of, arm):
+    assert fingerprint_of(arm) == FINGERPRINTS[arm]
+
+
+@pytest.mark.parametrize(
+    ("arm", "override"),
+    [
+        ("network", "arms.network.inference.hysteresis=0.3"),
+        ("network", "arms.network.inference.min_size_ml=0.1"),
+        ("threshold", "arms.threshold.min_size_ml=0.1"),
+    ],
+)
+def test_a_key_that_recipes_gain_counts_where_it_says_something(fingerprint_of, arm, override):
+    assert fingerprint_of(arm, override) != FINGERPRINTS[arm]

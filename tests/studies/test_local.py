@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from multifocal import studies
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
-from multifocal.studies import cell, machine, process
+from multifocal.studies import cell, job, machine, process
 from multifocal.studies.settings import Resources
 
 
@@ -92,12 +93,26 @@ def test_a_full_disk_loses_nothing(run, fake_cells, monkeypatch):
         raise UserError(f"{folder}: cannot write: the disk is full; free some space and run again")
 
     fake_cells(dice0="error")
-    monkeypatch.setattr(process, "write_outcome", full)
+    monkeypatch.setattr(job, "write_outcome", full)
     _, outcomes, out = run()
     assert sorted(outcome.state for outcome in outcomes) == ["done", "done", "done", "failed"]
     assert not (out / "cells/dice/fold0-seed0/cell.json").exists()
     fake_cells()
     assert [outcome.state for outcome in run()[1]] == ["done"]
+
+
+def test_a_folder_that_cannot_be_made_fails_one_cell_and_says_why(run, fake_cells, tmp_path):
+    fake_cells()
+    run()
+    shutil.rmtree(tmp_path / "study/cells")
+    folder = tmp_path / "study/cells/dice/fold0-seed0"
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file")
+    events, outcomes, _ = run(slots=("",))
+    first, *others = outcomes
+    assert first.state == "failed" and [outcome.state for outcome in others] == ["done"] * 3
+    assert first.error.endswith("cannot write: a file stands where a folder should be; choose another folder")
+    assert [outcome for _, outcome in events[:2]] == [None, first]
 
 
 def test_a_process_that_is_killed_takes_its_own_with_it(study, cohort, small_cohort, fake_cells, tmp_path):

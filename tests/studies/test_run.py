@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from multifocal import studies
+from multifocal import __version__, studies
 from multifocal.cohorts import lesion_shares, make_folds, open_cohort
 from multifocal.errors import UserError
 from multifocal.files import write_text
@@ -54,6 +54,33 @@ def test_data_that_changed_make_every_cell_stale(run, small_cohort, tmp_path):
     shutil.copyfile(sorted(cohort.glob("1ADC_ss/*"))[1], scan)
     with pytest.raises(UserError, match="4 of 4 cells were run with other settings or data"):
         run(cohort=cohort)
+
+
+def test_cells_of_another_version_are_stale(run, tmp_path):
+    run()
+    for file in sorted(tmp_path.glob("study/cells/*/*/cell.json"))[:3]:
+        write_text(file, json.dumps({**json.loads(file.read_text()), "version": "0.0.1"}))
+    with pytest.raises(UserError, match="3 of 4 cells .* settings or data, or by another version of multifocal: dice/"):
+        run()
+    assert len(run(rerun_stale=True)) == 3 and run() == []
+
+
+def test_a_cell_that_does_not_say_its_version_is_of_the_last_start(run, tmp_path):
+    run()  # the cells say none
+    about = json.loads((tmp_path / "study/study.json").read_text())
+    assert about["started"][-1]["versions"].pop("multifocal") == __version__
+    write_text(tmp_path / "study/study.json", json.dumps(about))
+    assert run() == []
+    about["started"][-1]["versions"]["multifocal"] = "0.0.1"
+    write_text(tmp_path / "study/study.json", json.dumps(about))
+    with pytest.raises(UserError, match="4 of 4 cells .* another version of multifocal"):
+        run()
+
+
+def test_a_cell_says_which_version_made_it(study, cohort, small_cohort, tmp_path):
+    with studies.begun(study, cohort, tmp_path / "study", engine="local") as plan:
+        job = studies.jobs(plan, cohort=small_cohort)[0]
+    assert job.ended(state="done").version == __version__
 
 
 def test_a_cell_that_was_only_begun_can_be_stale(run, study, cohort, tmp_path):
@@ -159,8 +186,14 @@ def test_a_damaged_outcome_names_the_file(run, tmp_path):
         run()
 
 
-def test_a_folder_that_cannot_be_written_says_so(run, tmp_path):
+def test_a_folder_that_cannot_be_written_fails_its_cells_alone(run, tmp_path):
     run("arms={other: {loss: {name: dice}}}")
     (tmp_path / "study/cells/dice").write_text("")
-    with pytest.raises(UserError, match="a file stands where a folder should be"):
-        run()
+    assert run() == ["dice0", "false0", "dice2", "false2"]
+    found = studies.read_study(tmp_path / "study").cells
+    assert {name: outcome and outcome.state for name, outcome in found.items()} == {
+        "dice/fold0-seed0": None,
+        "dice/fold2-seed0": None,
+        "false/fold0-seed0": "done",
+        "false/fold2-seed0": "done",
+    }

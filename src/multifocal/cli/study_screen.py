@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -11,10 +10,11 @@ from rich.table import Table
 
 from multifocal.cli.screen import progress
 from multifocal.cohorts import Cohort
-from multifocal.studies import Grid, Plan, Study, begun, conclude, run_cells
+from multifocal.studies import Cell, Grid, Plan, Study, begun, conclude, run_cells
 from multifocal.studies.local import Event
 from multifocal.studies.probe import Probe, seconds
 from multifocal.studies.run import Engine
+from multifocal.studies.state import folder_of
 from multifocal.studies.tables import SHOWN, Row, shown
 
 ARMS = ("arm", "done", "cases", *SHOWN, "epochs", "epochs_to_best", "step_ms", "peak_mib", "hours")
@@ -27,7 +27,7 @@ class StudyScreen:
         self.console, self.plan = console, plan
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bars = progress(*columns)
-        self._running: dict[Any, TaskID] = {}
+        self._running: dict[Cell, TaskID] = {}
 
     def __enter__(self) -> "StudyScreen":
         states, cells = self.plan.states, self.plan.grid.cells
@@ -46,16 +46,17 @@ class StudyScreen:
     def update(self, event: Event) -> None:
         """Show that a cell has begun, ended, or gone on."""
         if event is None:
-            for job, task in self._running.items():
-                self._bars.update(task, completed=_epochs(job.folder / "log.csv"))
+            for cell, task in self._running.items():
+                folder = folder_of(self.plan.out, cell)
+                self._bars.update(task, completed=_epochs(folder / "log.csv"))
             return
         job, outcome = event
         if outcome is None:
             total = sum(one.training.epochs for one in self.plan.grid.recipe(job.cell).trainings) or None
-            self._running[job] = self._bars.add_task(job.cell.name, total=total)
+            self._running[job.cell] = self._bars.add_task(job.cell.name, total=total)
             return
-        if job in self._running:
-            self._bars.remove_task(self._running.pop(job))
+        if job.cell in self._running:
+            self._bars.remove_task(self._running.pop(job.cell))
         self._bars.advance(self._all)
         if outcome.state == "failed":
             self._bars.console.print(f"failed: {job.cell.name}: {outcome.error}", markup=False, soft_wrap=True)

@@ -45,31 +45,32 @@ def begun(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: 
         cohort: the cases.
         out: the study's folder; made, or continued.
         engine: written down.
-        rerun_stale: set aside cells that were run with other settings or data, to run them again.
+        rerun_stale: set aside cells that were run with other settings, data or version, to run them again.
 
     Raises:
         UserError: the study does not fit the cohort; the folder holds something else, or is in use; or cells in it are
             stale (and `rerun_stale` is off).
     """
     grid = make_grid(study, cohort)
-    known = _check_folder(out)
+    known, before = _check_folder(out)
     with locked(out, busy=f"{out}: another `multifocal study` is at work there; wait for it to end"):
-        states = survey(grid, out, known=known)
+        states = survey(grid, out, known=known, before=before)
         if states.stale and not rerun_stale:
             raise UserError(
-                f"{out}: {len(states.stale)} of {len(grid.cells)} cells were run with other settings or data: "
+                f"{out}: {len(states.stale)} of {len(grid.cells)} cells were run with other settings or data"
+                f"{', or by another version of multifocal' if states.outdated else ''}: "
                 f"{_listed([cell.name for cell in states.stale])}; --rerun-stale sets them aside and runs them again, "
                 "or choose another folder"
             )
         if states.stale:
             set_aside(out, states.stale)
-            states = survey(grid, out, known=grid.fingerprint)
+            states = survey(grid, out, known=grid.fingerprint, before=before)
         _write_down(grid, out, engine=engine)
         yield Plan(grid, out, states)
 
 
-def _check_folder(out: Path) -> str | None:
-    """Return the fingerprint of the data that a study was begun with in the folder, or None in an empty one."""
+def _check_folder(out: Path) -> tuple[str | None, str | None]:
+    """Return the fingerprint of the data, and the version, that a study was last started with in the folder."""
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
     except OSError as error:
@@ -78,10 +79,10 @@ def _check_folder(out: Path) -> str | None:
         about = read_json(out / ABOUT)
         if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise UserError(f"{out / ABOUT}: is not a study of this version; choose another folder")
-        return str(about["cohort"]["fingerprint"])
+        return str(about["cohort"]["fingerprint"]), about["started"][-1]["versions"].get("multifocal")
     if any(not name.startswith(".") and name not in (STUDY, FOLDS) for name in held):
         raise UserError(f"{out}: is not empty and holds no study; choose another folder")
-    return None
+    return None, None
 
 
 def _write_down(grid: Grid, out: Path, *, engine: str) -> None:

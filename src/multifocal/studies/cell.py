@@ -12,10 +12,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from multifocal import recipes
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.errors import UserError
 from multifocal.files import locked
-from multifocal.studies import loading
 from multifocal.studies.grid import labelled
 from multifocal.studies.job import CACHE, FOLDS, MASKS, STUDY, Job
 from multifocal.studies.state import Outcome, write_outcome
@@ -31,7 +31,7 @@ def run(job: Job) -> Outcome:
     from multifocal.training import fit
 
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
-    recipe = loading.resolve(loading.load(job.study / STUDY), job.arm, seed=job.seed, where=str(job.study / STUDY))
+    recipe = recipes.parse(job.recipe, where=f"{job.study / STUDY}: arm {job.arm}")
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
     kind = system_class(recipe)
     if recipe.needs_training and not kind.is_fitted(recipe, job.folder):

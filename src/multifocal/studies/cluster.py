@@ -12,7 +12,7 @@ from multifocal.studies.job import Job
 from multifocal.studies.local import POLL, Event
 from multifocal.studies.process import execute
 from multifocal.studies.settings import Resources
-from multifocal.studies.state import Outcome, write_outcome
+from multifocal.studies.state import Outcome
 
 IN_FLIGHT = 2000  # tasks that Ray knows of at a time: more than any cluster runs, few enough to look through
 RETRIES = 5  # of a cell whose machine is lost
@@ -111,6 +111,4 @@ def _outcome(job: Job, reference: Any) -> Outcome:
     try:
         return ray.get(reference)
     except RayError as error:
-        failed = job.ended(state="failed", error=f"Ray: {str(error).splitlines()[0]}")
-        write_outcome(job.folder, failed)
-        return failed
+        return job.failed(f"Ray: {str(error).splitlines()[0]}")

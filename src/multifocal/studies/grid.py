@@ -15,6 +15,12 @@ from multifocal.studies.loading import resolve
 from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 
 FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
+# Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
+# out of the fingerprint, so that a study that was begun without them goes on.
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "network": {"inference": {"hysteresis": None, "min_size_ml": 0.0}},
+    "threshold": {"min_size_ml": 0.0},
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -78,7 +84,7 @@ class Grid:
 
     def fingerprint_of(self, cell: Cell) -> str:
         """Return the SHA-256 (hex) of all that decides a cell's masks: recipe and seed, cases, contents of the data."""
-        recipe = self.recipe(cell).model_dump(mode="json")
+        recipe = _as_hashed(self.recipe(cell).model_dump(mode="json"))
         return _digest([FORMAT, recipe, self._fold_digests[cell.fold], cell.seed, self.fingerprint])
 
     @cached_property
@@ -117,6 +123,23 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                     "{monitor: null, patience: null}"
                 )
     return grid
+
+
+def _as_hashed(data: Any) -> Any:
+    """Return a recipe's data, or part of them, without the keys that it would do without."""
+    if isinstance(data, list):
+        return [_as_hashed(value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    data = _without(data, ADDED_KEYS.get(str(data.get("kind")), {}))
+    return {key: _as_hashed(value) for key, value in data.items()}
+
+
+def _without(data: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those that are at their neutral values, section by section."""
+    kept = {key: value for key, value in data.items() if key not in neutral or value != neutral[key]}
+    sections = {key: _without(kept[key], inner) for key, inner in neutral.items() if isinstance(inner, Mapping)}
+    return {**kept, **sections}
 
 
 def _digest(value: Any) -> str:

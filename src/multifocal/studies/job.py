@@ -1,10 +1,14 @@
 """Which cell a process is to do, and where."""
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from multifocal import __version__
 from multifocal.config import Config
+from multifocal.errors import UserError
 from multifocal.studies.grid import Cell
-from multifocal.studies.state import Outcome, folder_of
+from multifocal.studies.state import Outcome, folder_of, write_outcome
 
 STUDY, FOLDS, CACHE, MASKS = "study.yaml", "folds.json", "cache", "masks"
 
@@ -19,6 +23,7 @@ class Job(Config):
         arm: which cell.
         fold: which cell.
         seed: which cell.
+        recipe: what it trains, every default spelled out.
         fingerprint: what the cell's outcome is marked with.
         device: `auto`, `cpu` or `cuda`.
     """
@@ -29,6 +34,7 @@ class Job(Config):
     arm: str
     fold: int
     seed: int
+    recipe: dict[str, Any]
     fingerprint: str
     device: str
 
@@ -44,5 +50,14 @@ class Job(Config):
 
     def ended(self, **how: object) -> Outcome:
         """Return the cell's outcome."""
-        facts = {"arm": self.arm, "fold": self.fold, "seed": self.seed, "fingerprint": self.fingerprint}
+        cell = {"arm": self.arm, "fold": self.fold, "seed": self.seed}
+        facts = {**cell, "fingerprint": self.fingerprint, "version": __version__}
         return Outcome.model_validate({**facts, **how})
+
+    def failed(self, error: str) -> Outcome:
+        """Return the outcome of the cell that failed so, which is also written where it can be."""
+        outcome = self.ended(state="failed", error=error)
+        # A full disk must not stop the other cells; without the file this one counts as not finished.
+        with suppress(UserError):
+            write_outcome(self.folder, outcome)
+        return outcome

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from multifocal.errors import UserError
 from multifocal.studies.job import Job
 from multifocal.studies.process import CellProcess
 from multifocal.studies.settings import Resources
@@ -30,8 +31,12 @@ def run_here(jobs: Sequence[Job], *, resources: Resources, slots: Sequence[str])
         while waiting or running:
             while waiting and free:
                 slot, job = free.pop(0), waiting.popleft()
-                running[CellProcess(job, cpus=resources.cpus, gpu=slot)] = slot
                 yield job, None
+                try:
+                    running[CellProcess(job, cpus=resources.cpus, gpu=slot)] = slot
+                except UserError as error:  # its folder cannot be written; those of the others may well be
+                    free.append(slot)
+                    yield job, job.failed(str(error))
             for process in list(running):
                 if (outcome := process.outcome()) is not None:
                     free.append(running.pop(process))

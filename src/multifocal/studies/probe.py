@@ -12,15 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from multifocal import networks
+from multifocal import networks, recipes
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.config import Config
 from multifocal.errors import UserError
-from multifocal.files import write_text
-from multifocal.studies import loading
 from multifocal.studies.cell import peak_mib
 from multifocal.studies.grid import Grid, labelled
-from multifocal.studies.job import CACHE, FOLDS, STUDY, Job
+from multifocal.studies.job import CACHE, FOLDS, Job
 from multifocal.studies.process import command, environment
 
 BATCHES = 2
@@ -50,8 +48,7 @@ def probe(grid: Grid, *, cohort: Path, layout: str, device: str, progress: Calla
     """
     found = {}
     with tempfile.TemporaryDirectory(prefix="multifocal-") as folder:
-        study = Path(folder)
-        write_text(study / STUDY, loading.dump(loading.with_fold_file(grid.study, FOLDS)))
+        study, seed = Path(folder), grid.study.seeds[0]
         grid.folds.save(study / FOLDS)
         for arm in grid.study.arms:
             progress(arm)
@@ -61,7 +58,8 @@ def probe(grid: Grid, *, cohort: Path, layout: str, device: str, progress: Calla
                 layout=layout,
                 arm=arm,
                 fold=grid.chosen[0],
-                seed=grid.study.seeds[0],
+                seed=seed,
+                recipe=grid.recipes[arm, seed].model_dump(mode="json"),
                 fingerprint="",
                 device=device,
             )
@@ -100,7 +98,7 @@ def _measure(job: Job) -> dict[str, Any]:
     from multifocal.training import fit
 
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
-    recipe = loading.resolve(loading.load(job.study / STUDY), job.arm, seed=job.seed)
+    recipe = recipes.parse(job.recipe, where=f"arm {job.arm}")
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
     steps, samples = [0.0], [0.0]
     for own in recipe.trainings:

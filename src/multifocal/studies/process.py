@@ -6,12 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 from multifocal.errors import UserError
 from multifocal.files import write_error
 from multifocal.studies.job import Job
-from multifocal.studies.state import CELL, LOG, Outcome, read_outcome, write_outcome
+from multifocal.studies.state import CELL, LOG, Outcome, read_outcome
 
 PATIENCE = 10.0  # seconds that a process has to put down what it is writing
 LAST_LINES = 20
@@ -67,11 +66,7 @@ class CellProcess:
         found = read_outcome(self.job.folder) if code == 0 else None
         if found is not None:
             return found
-        failed = self.job.ended(state="failed", error=f"{_reason(code)}\n{self._last_lines()}".strip())
-        # A full disk must not stop the other cells; without the file this one counts as not finished.
-        with suppress(UserError):
-            write_outcome(self.job.folder, failed)
-        return failed
+        return self.job.failed(f"{_reason(code)}\n{self._last_lines()}".strip())
 
     def stop(self) -> None:
         """End the process and its own; what it has finished stays."""
@@ -105,7 +100,10 @@ def execute(job: Job, *, cpus: int, gpu: str | None = None) -> Outcome:
     before = read_outcome(job.folder)
     if before is not None and (before.state, before.fingerprint) == ("done", job.fingerprint):
         return before  # its machine was lost before it could tell
-    process = CellProcess(job, cpus=cpus, gpu=gpu)
+    try:
+        process = CellProcess(job, cpus=cpus, gpu=gpu)
+    except UserError as error:
+        return job.failed(str(error))
     try:
         while (outcome := process.outcome()) is None:
             time.sleep(0.1)

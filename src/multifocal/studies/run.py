@@ -24,6 +24,7 @@ def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto"
             arm=cell.arm,
             fold=cell.fold,
             seed=cell.seed,
+            recipe=plan.grid.recipe(cell).model_dump(mode="json"),
             fingerprint=plan.grid.fingerprint_of(cell),
             device=device,
         )
@@ -73,7 +74,7 @@ def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | 
         UserError: a mask cannot be read, or a file cannot be written.
     """
     grid = plan.grid
-    done = survey(grid, plan.out, known=grid.fingerprint).done
+    done = survey(grid, plan.out, known=grid.fingerprint, before=None).done
     outcomes = {cell.name: read_outcome(folder_of(plan.out, cell)) for cell in grid.cells}
     with swapped(plan.out, [ARMS, COMPARISON, TABLES]) as new:
         found = evaluate_arms(grid, plan.out, done, into=new, workers=workers, progress=progress)

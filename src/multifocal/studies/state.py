@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from multifocal import __version__
 from multifocal.config import Config, validate
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_error, write_json
@@ -26,7 +27,8 @@ class Outcome(Config):
         best_epoch: which of them counts, from 0; None where the last one does.
         step_ms: median time of a training step, loading included.
         peak_mib: most memory that the process held (on a GPU: of the GPU).
-        fingerprint: of all that decides its masks.
+        fingerprint: of all that decides its masks, but for the package.
+        version: the version of multifocal that made them; None in files of before it was written down.
         error: why it failed.
     """
 
@@ -40,6 +42,7 @@ class Outcome(Config):
     step_ms: float | None = None
     peak_mib: float | None = None
     fingerprint: str
+    version: str | None = None
     error: str | None = None
 
 
@@ -50,13 +53,15 @@ class States:
     Args:
         done: complete and unchanged.
         open: to be run: not begun, begun, or failed.
-        stale: run, or begun, with other settings or data.
+        stale: run, or begun, with other settings or data, or by another version of the package.
+        outdated: those of the stale ones that only the version makes so.
         foreign: folders of cells that are not of this grid.
     """
 
     done: tuple[Cell, ...]
     open: tuple[Cell, ...]
     stale: tuple[Cell, ...]
+    outdated: tuple[Cell, ...]
     foreign: tuple[str, ...]
 
 
@@ -76,16 +81,17 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
     write_json(folder / CELL, outcome.model_dump(mode="json"))
 
 
-def survey(grid: Grid, out: Path, *, known: str | None) -> States:
+def survey(grid: Grid, out: Path, *, known: str | None, before: str | None) -> States:
     """Return what of a grid is done.
 
     Args:
         grid: what is to be run.
         out: the study's folder.
         known: the fingerprint of the cohort when the study was last started there; None on the first start.
+        before: the version of multifocal that did; it made the cells that do not say which one did.
     """
     same_data = known in (None, grid.fingerprint)
-    cells: dict[str, list[Cell]] = {"done": [], "open": [], "stale": []}
+    cells: dict[str, list[Cell]] = {"done": [], "open": [], "stale": [], "outdated": []}
     for cell in grid.cells:
         folder = folder_of(out, cell)
         outcome = read_outcome(folder)
@@ -94,12 +100,15 @@ def survey(grid: Grid, out: Path, *, known: str | None) -> States:
             state = "stale" if begun and not (same_data and _is_begun_as(folder, grid, cell)) else "open"
         elif outcome.fingerprint != grid.fingerprint_of(cell):
             state = "stale"
+        elif (outcome.version or before or __version__) != __version__:
+            state = "stale"
+            cells["outdated"].append(cell)
         else:
             state = "done" if outcome.state == "done" else "open"
         cells[state].append(cell)
     present = {f"{path.parent.name}/{path.name}" for path in (out / CELLS).glob("*/*") if path.is_dir()}
     foreign = sorted(present - {cell.name for cell in grid.cells})
-    return States(tuple(cells["done"]), tuple(cells["open"]), tuple(cells["stale"]), tuple(foreign))
+    return States(**{state: tuple(found) for state, found in cells.items()}, foreign=tuple(foreign))
 
 
 def set_aside(study: Path, cells: Iterable[Cell]) -> Path:
