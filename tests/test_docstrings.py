@@ -8,7 +8,8 @@ import pytest
 
 import multifocal
 
-PACKAGES = [module.name for module in iter_modules(multifocal.__path__) if module.ispkg and module.name != "cli"]
+NOT_YET = {"nnunet", "studies"}
+PACKAGES = sorted({module.name for module in iter_modules(multifocal.__path__) if module.ispkg} - {"cli"} - NOT_YET)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -16,7 +16,7 @@ from multifocal.studies import run_on_ray
 from multifocal.studies.job import Job
 from multifocal.studies.process import command, environment
 from multifocal.studies.settings import Resources
-from multifocal.studies.state import Outcome, read_outcome, write_outcome
+from multifocal.studies.state import CellResult, read_outcome, write_outcome
 
 
 def jobs(study: Path, cells: int) -> list[Job]:
@@ -36,11 +36,11 @@ def jobs(study: Path, cells: int) -> list[Job]:
     ]
 
 
-def nothing(job: Job, *, cpus: int, gpu: str | None) -> Outcome:
+def nothing(job: Job, *, cpus: int, gpu: str | None) -> CellResult:
     return job.ended(state="done")
 
 
-def written(job: Job, *, cpus: int, gpu: str | None) -> Outcome:
+def written(job: Job, *, cpus: int, gpu: str | None) -> CellResult:
     outcome = job.ended(state="done")
     write_outcome(job.folder, outcome)
     return outcome

@@ -22,7 +22,7 @@ def run(study, small_cohort, tmp_path):
 
     def run(*, slots=("", ""), out=tmp_path / "study"):
         events = []
-        with studies.begun(study, open_cohort(small_cohort), out, engine="local") as plan:
+        with studies.open_study(study, open_cohort(small_cohort), out, engine="local") as plan:
             outcomes = studies.run_cells(
                 plan,
                 lambda jobs: studies.run_here(jobs, resources=study.resources, slots=slots),
@@ -80,7 +80,10 @@ def test_an_error_of_the_study_leaves_no_process_behind(study, cohort, small_coh
         if len(list(tmp_path.glob("study/cells/*/*/hangs"))) == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), studies.begun(study, cohort, tmp_path / "study", engine="local") as plan:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        studies.open_study(study, cohort, tmp_path / "study", engine="local") as plan,
+    ):
         engine = lambda jobs: studies.run_here(jobs, resources=study.resources, slots=["", ""])  # noqa: E731
         studies.run_cells(plan, engine, cohort=small_cohort, on_event=interrupt)
     for file in tmp_path.glob("study/cells/*/*/hangs"):
@@ -117,7 +120,7 @@ def test_a_folder_that_cannot_be_made_fails_one_cell_and_says_why(run, fake_cell
 
 def test_a_process_that_is_killed_takes_its_own_with_it(study, cohort, small_cohort, fake_cells, tmp_path):
     fake_cells(dice0="hangs")
-    with studies.begun(study, cohort, tmp_path / "study", engine="local") as plan:
+    with studies.open_study(study, cohort, tmp_path / "study", engine="local") as plan:
         events = studies.run_here(
             [job for job in studies.jobs(plan, cohort=small_cohort) if job.cell.name == "dice/fold0-seed0"],
             resources=study.resources,
@@ -153,6 +156,9 @@ def test_cells_share_gpus(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert machine.slots(Resources(gpus=1), workers=None) == ["0", "1"]
     assert machine.slots(Resources(gpus=0.5), workers=3) == ["0", "0", "1"]
+    assert machine.slots(Resources(gpus=0.5), workers=None, device="cuda:1") == ["1", "1"]
+    with pytest.raises(UserError, match="device cuda:2: there is no such GPU, found 2"):
+        machine.slots(Resources(gpus=1), workers=None, device="cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="short of GPUs"):
         machine.slots(Resources(gpus=0.5), workers=None)

@@ -18,7 +18,7 @@ def run(small_study, small_cohort, fake_cells, tmp_path):
 
     def run(*overrides, out=tmp_path / "study", cohort=small_cohort, **options):
         study = studies.load(small_study, overrides=overrides)
-        with studies.begun(study, open_cohort(cohort), out, engine="local", **options) as plan:
+        with studies.open_study(study, open_cohort(cohort), out, engine="local", **options) as plan:
             engine = lambda jobs: studies.run_here(jobs, resources=study.resources, slots=[""])  # noqa: E731
             outcomes = studies.run_cells(plan, engine, cohort=cohort)
         return [f"{outcome.arm}{outcome.fold}" for outcome in outcomes]
@@ -78,7 +78,7 @@ def test_a_cell_that_does_not_say_its_version_is_of_the_last_start(run, tmp_path
 
 
 def test_a_cell_says_which_version_made_it(study, cohort, small_cohort, tmp_path):
-    with studies.begun(study, cohort, tmp_path / "study", engine="local") as plan:
+    with studies.open_study(study, cohort, tmp_path / "study", engine="local") as plan:
         job = studies.jobs(plan, cohort=small_cohort)[0]
     assert job.ended(state="done").version == __version__
 
@@ -86,7 +86,7 @@ def test_a_cell_says_which_version_made_it(study, cohort, small_cohort, tmp_path
 def test_a_cell_that_was_only_begun_can_be_stale(run, study, cohort, tmp_path):
     from multifocal import recipes
 
-    with studies.begun(study, cohort, tmp_path / "study", engine="local") as plan:
+    with studies.open_study(study, cohort, tmp_path / "study", engine="local") as plan:
         cell = next(cell for cell in plan.grid.cells if cell.name == "dice/fold0-seed0")
         folder, fold = tmp_path / "study/cells" / cell.name, plan.grid.fold(cell)
         write_text(folder / "recipe.yaml", recipes.dump(plan.grid.recipe(cell)))
@@ -100,7 +100,7 @@ def test_a_cell_that_was_only_begun_can_be_stale(run, study, cohort, tmp_path):
 def test_cells_of_other_arms_are_left_alone(run, small_study, cohort, tmp_path):
     run()
     study = studies.load(small_study, overrides=["arms={other: {loss: {name: dice}}}"])
-    with studies.begun(study, cohort, tmp_path / "study", engine="local") as plan:
+    with studies.open_study(study, cohort, tmp_path / "study", engine="local") as plan:
         assert len(plan.states.foreign) == 4 and len(plan.states.open) == 2 and not plan.states.stale
     assert len(list((tmp_path / "study/cells").glob("*/*/cell.json"))) == 4
 
@@ -115,7 +115,7 @@ def test_more_folds_seeds_and_other_metrics_keep_what_is_done(run):
 def test_the_study_in_the_folder_goes_on_from_there(run, small_cohort, cohort, tmp_path):
     run()
     again = studies.load(tmp_path / "study/study.yaml")
-    with studies.begun(again, cohort, tmp_path / "study", engine="local") as plan:
+    with studies.open_study(again, cohort, tmp_path / "study", engine="local") as plan:
         assert len(plan.states.done) == 4 and not plan.states.open
 
 
@@ -125,7 +125,7 @@ def test_a_fold_file_is_used_and_one_of_another_cohort_refused(run, cohort, smal
     assert len(run("folds={scheme: file, path: mine.json, run: [3]}")) == 2
     assert (tmp_path / "study/folds.json").read_text() == (small_study.parent / "mine.json").read_text()
     again = studies.load(tmp_path / "study/study.yaml")
-    with studies.begun(again, cohort, tmp_path / "study", engine="local") as plan:
+    with studies.open_study(again, cohort, tmp_path / "study", engine="local") as plan:
         assert len(plan.states.done) == 2
     names = [case.name for case in cohort][:5]
     few = make_folds(cohort.subset(names), lesion_shares(cohort), k=3, scheme="nested")
@@ -139,7 +139,7 @@ def test_a_fold_file_is_used_and_one_of_another_cohort_refused(run, cohort, smal
 
 def test_two_at_a_time_are_refused(run, study, cohort, tmp_path):
     busy = pytest.raises(UserError, match="another `multifocal study` is at work there")
-    with studies.begun(study, cohort, tmp_path / "study", engine="local"), busy:
+    with studies.open_study(study, cohort, tmp_path / "study", engine="local"), busy:
         run()
     assert len(run()) == 4
 

@@ -57,19 +57,24 @@ def study(
 
     chosen = floor.load(study, overrides=set_ or ())
     check_device(device)
-    if device == "cuda" and not chosen.resources.gpus:
-        raise UserError("--device cuda: the study's cells see no GPU (resources.gpus is 0); add --set resources.gpus=1")
+    if device.startswith("cuda") and not chosen.resources.gpus:
+        raise UserError(
+            f"--device {device}: the study's cells see no GPU (resources.gpus is 0); add --set resources.gpus=1"
+        )
     cases = open_cohort(cohort, layout=layout)
     console = screen()
     if engine == "ray" and (workers or dry_run):
         raise UserError("--workers and --dry-run are about this machine; leave them out with --engine ray")
+    if engine == "ray" and ":" in device:
+        raise UserError(f"--device {device} names a GPU of this machine; --device cuda takes those of the Ray cluster")
     if engine == "local" and address:
         raise UserError("--address names a Ray cluster; add --engine ray")
     if engine == "ray":
         run = partial(floor.run_on_ray, resources=chosen.resources, address=address)
         scorers = cores()
     else:
-        slots = floor.slots(chosen.resources, workers=workers)
+        slots = floor.slots(chosen.resources, workers=workers, device=device)
+        device = device.partition(":")[0]  # the cell sees no other GPU than its slot's
         run = partial(floor.run_here, resources=chosen.resources, slots=slots)
         scorers = len(slots)
     if dry_run:

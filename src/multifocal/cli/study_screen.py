@@ -10,7 +10,7 @@ from rich.table import Table
 
 from multifocal.cli.screen import progress
 from multifocal.cohorts import Cohort
-from multifocal.studies import Cell, Grid, Plan, Study, begun, conclude, run_cells
+from multifocal.studies import Cell, Grid, Plan, Study, conclude, open_study, run_cells
 from multifocal.studies.local import Event
 from multifocal.studies.probe import Probe, seconds
 from multifocal.studies.run import Engine
@@ -79,7 +79,7 @@ def run_on_screen(
     layout: str = "auto",
 ) -> int:
     """Run what is left of a study, conclude it, print a row an arm, and return how many cells failed."""
-    with begun(study, cases, out, engine=name, rerun_stale=rerun_stale) as plan:
+    with open_study(study, cases, out, engine=name, rerun_stale=rerun_stale) as plan:
         with StudyScreen(console, plan) as shown:
             outcomes = run_cells(plan, engine, cohort=cohort, layout=layout, device=device, on_event=shown.update)
         with progress() as bar:

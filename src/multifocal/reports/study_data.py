@@ -12,7 +12,7 @@ from multifocal.evaluation import Results
 from multifocal.metrics import ScoringOptions
 
 if TYPE_CHECKING:
-    from multifocal.studies import Outcome, StudyFolder
+    from multifocal.studies import CellResult, StudyFolder
 
 Row = Mapping[str, float]
 LOG = "log.csv"
@@ -25,17 +25,17 @@ class CellRecord:
     arm: str
     fold: int
     seed: int
-    outcome: "Outcome | None"
+    outcome: "CellResult | None"
     log: tuple[Row, ...] = ()
 
     @property
     def name(self) -> str:
-        """The cell's place within its arm, in formatting."""
+        """The cell's place within its arm, in words."""
         return f"fold {self.fold}, seed {self.seed}"
 
     @property
     def state(self) -> str:
-        """How it ended, in formatting."""
+        """How it ended, in words."""
         return self.outcome.state if self.outcome else "not finished"
 
 

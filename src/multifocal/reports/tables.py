@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from multifocal.metrics import METRICS
 from multifocal.reports.charts.forest import Difference, differences
 from multifocal.reports.study_data import Arm, CellRecord, StudyData
+from multifocal.studies.tables import cell_medians
 
 MEAN_RANKS = {
     "RA": ("mean rank", "Mean of the ranks over all metrics shown"),
@@ -47,7 +48,7 @@ class Published(NamedTuple):
 
 
 class CellLine(NamedTuple):
-    """What the cells of one arm took, as means over those that are done."""
+    """What the cells of one arm took, as medians over those that are done."""
 
     arm: Arm
     done: int
@@ -119,10 +120,5 @@ def cell_lines(source: StudyData) -> list[CellLine]:
 
 def _line(arm: Arm, cells: Sequence[CellRecord]) -> CellLine:
     done = [cell.outcome for cell in cells if cell.outcome and cell.state == "done"]
-
-    def mean(fact: str) -> float | None:
-        values = [value for value in (getattr(outcome, fact) for outcome in done) if value is not None]
-        return sum(values) / len(values) if values else None
-
     failed = sum(cell.state == "failed" for cell in cells)
-    return CellLine(arm, len(done), failed, *map(mean, ("epochs", "best_epoch", "seconds", "step_ms", "peak_mib")))
+    return CellLine(arm, len(done), failed, **cell_medians(done))

@@ -37,7 +37,7 @@ class Plan:
 
 
 @contextmanager
-def begun(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: bool = False) -> Iterator[Plan]:
+def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: bool = False) -> Iterator[Plan]:
     """Hold the study's folder, and yield what is left to do.
 
     Args:

@@ -18,10 +18,10 @@ from multifocal.errors import UserError
 from multifocal.files import locked
 from multifocal.studies.grid import labelled
 from multifocal.studies.job import CACHE, FOLDS, MASKS, STUDY, Job
-from multifocal.studies.state import Outcome, write_outcome
+from multifocal.studies.state import CellResult, write_outcome
 
 
-def run(job: Job) -> Outcome:
+def run(job: Job) -> CellResult:
     """Do what is left of a cell, and return its outcome, which is also written.
 
     Raises:

@@ -8,7 +8,7 @@ from multifocal import __version__
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.studies.grid import Cell
-from multifocal.studies.state import Outcome, folder_of, write_outcome
+from multifocal.studies.state import CellResult, folder_of, write_outcome
 
 STUDY, FOLDS, CACHE, MASKS = "study.yaml", "folds.json", "cache", "masks"
 
@@ -48,13 +48,13 @@ class Job(Config):
         """Return where the cell lies."""
         return folder_of(self.study, self.cell)
 
-    def ended(self, **how: object) -> Outcome:
+    def ended(self, **how: object) -> CellResult:
         """Return the cell's outcome."""
         cell = {"arm": self.arm, "fold": self.fold, "seed": self.seed}
         facts = {**cell, "fingerprint": self.fingerprint, "version": __version__}
-        return Outcome.model_validate({**facts, **how})
+        return CellResult.model_validate({**facts, **how})
 
-    def failed(self, error: str) -> Outcome:
+    def failed(self, error: str) -> CellResult:
         """Return the outcome of the cell that failed so, which is also written where it can be."""
         outcome = self.ended(state="failed", error=error)
         # A full disk must not stop the other cells; without the file this one counts as not finished.

@@ -8,10 +8,10 @@ from multifocal.errors import UserError
 from multifocal.studies.job import Job
 from multifocal.studies.process import CellProcess
 from multifocal.studies.settings import Resources
-from multifocal.studies.state import Outcome
+from multifocal.studies.state import CellResult
 
 POLL = 0.2  # seconds
-Event = tuple[Job, Outcome | None] | None
+Event = tuple[Job, CellResult | None] | None
 """A cell that has begun (None), or ended; None in between, for whoever draws the progress."""
 
 
@@ -31,12 +31,14 @@ def run_here(jobs: Sequence[Job], *, resources: Resources, slots: Sequence[str])
         while waiting or running:
             while waiting and free:
                 slot, job = free.pop(0), waiting.popleft()
-                yield job, None
                 try:
                     running[CellProcess(job, cpus=resources.cpus, gpu=slot)] = slot
                 except UserError as error:  # its folder cannot be written; those of the others may well be
                     free.append(slot)
+                    yield job, None
                     yield job, job.failed(str(error))
+                    continue
+                yield job, None
             for process in list(running):
                 if (outcome := process.outcome()) is not None:
                     free.append(running.pop(process))

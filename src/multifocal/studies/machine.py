@@ -9,23 +9,27 @@ from multifocal.studies.settings import Resources
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def slots(resources: Resources, *, workers: int | None) -> list[str]:
+def slots(resources: Resources, *, workers: int | None, device: str = "auto") -> list[str]:
     """Return one entry for each cell that can run at once: the GPU it sees, "" for none.
 
     Args:
         resources: of one cell.
         workers: at most so many; None takes as many as cores, memory and GPUs allow.
+        device: `cuda:N` keeps all cells to that GPU; any other leaves them all there are.
 
     Raises:
-        UserError: one cell alone needs more than there is.
+        UserError: one cell alone needs more than there is, or there is no such GPU.
     """
     limits = {"cores": cores() // resources.cpus, "memory": int(memory_gib() // resources.memory_gib)}
     gpus = [""]
     if resources.gpus:
         import torch
 
+        there, chosen = gpu_names(torch.cuda.device_count()), device.partition(":")[2]
+        if chosen and int(chosen) >= len(there):
+            raise UserError(f"device {device}: there is no such GPU, found {len(there)}; use --device cpu")
         share = int(1 / resources.gpus)
-        gpus = [name for name in gpu_names(torch.cuda.device_count()) for _ in range(share)]
+        gpus = [name for name in ([there[int(chosen)]] if chosen else there) for _ in range(share)]
         limits["GPUs"] = len(gpus)
     scarce, number = min(limits.items(), key=lambda item: item[1])
     if number < 1:

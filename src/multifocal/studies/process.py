@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from multifocal.errors import UserError
 from multifocal.files import write_error
 from multifocal.studies.job import Job
-from multifocal.studies.state import CELL, LOG, Outcome, read_outcome
+from multifocal.studies.state import CELL, LOG, CellResult, read_outcome
 
 PATIENCE = 10.0  # seconds that a process has to put down what it is writing
 LAST_LINES = 20
@@ -57,7 +57,7 @@ class CellProcess:
         except BrokenPipeError:
             return  # it has died already; its exit code says so
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> CellResult | None:
         """Return how the cell ended, written down; None while it has not."""
         code = self.process.poll()
         if code is None:
@@ -95,7 +95,7 @@ class CellProcess:
         return "\n".join(lines[-1:] if lines and lines[-1].startswith("error: ") else lines[-LAST_LINES:])
 
 
-def execute(job: Job, *, cpus: int, gpu: str | None = None) -> Outcome:
+def execute(job: Job, *, cpus: int, gpu: str | None = None) -> CellResult:
     """Do one cell in a process of its own, and return how it ended; a cell that is done is left as it is."""
     before = read_outcome(job.folder)
     if before is not None and (before.state, before.fingerprint) == ("done", job.fingerprint):

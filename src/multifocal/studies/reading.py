@@ -11,9 +11,9 @@ from multifocal.evaluation import Results, read_results
 from multifocal.files import read_json
 from multifocal.studies import loading
 from multifocal.studies.job import FOLDS, MASKS, STUDY
-from multifocal.studies.outcome import ARMS, COMPARISON
+from multifocal.studies.pooling import ARMS, COMPARISON
 from multifocal.studies.settings import Study
-from multifocal.studies.state import CELLS, Outcome, read_outcome
+from multifocal.studies.state import CELLS, CellResult, read_outcome
 
 ABOUT = "study.json"
 
@@ -36,7 +36,7 @@ class StudyFolder:
     study: Study
     about: Mapping[str, Any]
     folds: Folds
-    cells: Mapping[str, Outcome | None]
+    cells: Mapping[str, CellResult | None]
     arms: Mapping[str, Results]
     comparison: Mapping[str, Any] | None
 

@@ -7,8 +7,8 @@ from multifocal.files import swapped
 from multifocal.studies.begin import Plan
 from multifocal.studies.job import Job
 from multifocal.studies.local import Event
-from multifocal.studies.outcome import ARMS, COMPARISON, evaluate_arms
-from multifocal.studies.state import Outcome, folder_of, read_outcome, survey
+from multifocal.studies.pooling import ARMS, COMPARISON, evaluate_arms
+from multifocal.studies.state import CellResult, folder_of, read_outcome, survey
 from multifocal.studies.tables import TABLES, Row, write_tables
 
 Engine = Callable[[Sequence[Job]], Iterator[Event]]
@@ -40,11 +40,11 @@ def run_cells(
     layout: str = "auto",
     device: str = "auto",
     on_event: Callable[[Event], None] | None = None,
-) -> tuple[Outcome, ...]:
+) -> tuple[CellResult, ...]:
     """Run the cells that are left, and return how they ended.
 
     Args:
-        plan: of `begun`.
+        plan: of `open_study`.
         engine: what runs them.
         cohort: path of the cohort, as the cells will find it.
         layout: of the cohort.
@@ -66,7 +66,7 @@ def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | 
     What was concluded before is replaced when all of it is whole.
 
     Args:
-        plan: of `begun`.
+        plan: of `open_study`.
         workers: processes that score.
         progress: called with the name of each arm that is begun.
 

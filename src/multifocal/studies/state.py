@@ -14,7 +14,7 @@ from multifocal.studies.grid import Cell, Grid
 CELLS, REPLACED, CELL, LOG = "cells", "replaced", "cell.json", "cell.log"
 
 
-class Outcome(Config):
+class CellResult(Config):
     """How a cell ended.
 
     Args:
@@ -70,13 +70,13 @@ def folder_of(study: Path, cell: Cell) -> Path:
     return study / CELLS / cell.name
 
 
-def read_outcome(folder: Path) -> Outcome | None:
+def read_outcome(folder: Path) -> CellResult | None:
     """Return how the cell in a folder ended, or None while it has not."""
     path = folder / CELL
-    return validate(Outcome, read_json(path), where=str(path)) if path.exists() else None
+    return validate(CellResult, read_json(path), where=str(path)) if path.exists() else None
 
 
-def write_outcome(folder: Path, outcome: Outcome) -> None:
+def write_outcome(folder: Path, outcome: CellResult) -> None:
     """Write how a cell ended: the last file of its folder."""
     write_json(folder / CELL, outcome.model_dump(mode="json"))
 

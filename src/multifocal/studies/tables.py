@@ -1,7 +1,7 @@
 """The numbers of a study beside those of the comparison: what each arm costs, how it does by size of lesion."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from multifocal.evaluation import Results
 from multifocal.files import write_csv, write_text
 from multifocal.metrics import METRICS
 from multifocal.studies.settings import Study
-from multifocal.studies.state import Outcome
+from multifocal.studies.state import CellResult
 
 TABLES = "tables"
 SHOWN = ("dice", "masd", "nsd", "pq", "f1")
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def write_tables(
-    study: Study, outcomes: Mapping[str, Outcome | None], found: Mapping[str, Results], out: Path
+    study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results], out: Path
 ) -> list[Row]:
     """Write `tables/` (CSV, and all of it in `tables.md`), and return the rows of the arms.
 
@@ -44,7 +44,7 @@ def write_tables(
     return arms
 
 
-def arms_table(study: Study, outcomes: Mapping[str, Outcome | None], found: Mapping[str, Results]) -> list[Row]:
+def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results]) -> list[Row]:
     """Return a row an arm: cells, cases, mean metrics, epochs, the best epoch, time of a step, memory, time in all.
 
     Epochs, steps and memory are medians over the cells that are done; epochs to converge are counted to the best one
@@ -55,7 +55,8 @@ def arms_table(study: Study, outcomes: Mapping[str, Outcome | None], found: Mapp
         all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] == arm]
         done = [outcome for outcome in all_ if outcome is not None and outcome.state == "done"]
         metrics = found[arm].summary["overall"]["metrics"] if arm in found else {}
-        best = _median(done, lambda outcome: outcome.best_epoch)
+        medians = cell_medians(done)
+        best = medians["best_epoch"]
         rows.append(
             {
                 "arm": arm,
@@ -64,14 +65,37 @@ def arms_table(study: Study, outcomes: Mapping[str, Outcome | None], found: Mapp
                 "failed": sum(outcome is not None and outcome.state == "failed" for outcome in all_),
                 "cases": len(found[arm].rows) if arm in found else 0,
                 **{name: metrics[name]["mean"] if metrics else None for name in SHOWN},
-                "epochs": _median(done, lambda outcome: outcome.epochs),
+                "epochs": medians["epochs"],
                 "epochs_to_best": None if best is None else best + 1,
-                "step_ms": _median(done, lambda outcome: outcome.step_ms),
-                "peak_mib": _median(done, lambda outcome: outcome.peak_mib),
+                "step_ms": medians["step_ms"],
+                "peak_mib": medians["peak_mib"],
                 "hours": sum(outcome.seconds or 0 for outcome in done) / 3600,
             }
         )
     return rows
+
+
+def cell_medians(done: Sequence[CellResult]) -> dict[str, float | None]:
+    """Return what the cells of an arm took, as the tables and the report show it.
+
+    Args:
+        done: the cells that are done.
+
+    Returns:
+        The medians of `epochs`, `best_epoch` (from 0), `seconds`, `step_ms` and `peak_mib` over the cells that have
+        them; None where none has.
+
+    Example:
+        >>> cell = {"arm": "a", "fold": 0, "seed": 0, "state": "done", "fingerprint": ""}
+        >>> done = [CellResult(**cell, seconds=seconds) for seconds in (1.0, 2.0, 9.0)]
+        >>> cell_medians(done)["seconds"], cell_medians(done)["epochs"]
+        (2.0, None)
+    """
+    found = {}
+    for fact in ("epochs", "best_epoch", "seconds", "step_ms", "peak_mib"):
+        values = [value for result in done if (value := getattr(result, fact)) is not None]
+        found[fact] = statistics.median(values) if values else None
+    return found
 
 
 def strata_table(found: Mapping[str, Results]) -> list[Row]:
@@ -109,11 +133,6 @@ def published_table(study: Study, rows: Sequence[Row]) -> list[Row]:
         {"arm": arm, **own[arm], **{f"theirs: {name}": values.get(name) for name in names}}
         for arm, values in study.published.values.items()
     ]
-
-
-def _median(outcomes: Sequence[Outcome], get: Callable[[Outcome], float | None]) -> float | None:
-    values = [value for outcome in outcomes if (value := get(outcome)) is not None]
-    return statistics.median(values) if values else None
 
 
 def _source(study: Study, table: str) -> list[str]:

@@ -27,6 +27,10 @@ class Postprocess(Config):
 
     Raises:
         ValueError: hysteresis is above the threshold.
+
+    Example:
+        >>> Postprocess(min_size_ml=0.05).threshold
+        0.5
     """
 
     threshold: Share = 0.5

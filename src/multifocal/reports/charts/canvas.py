@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from multifocal.reports.charts.palette import INK, MARKS, PAPER, RULE, SOFT
 
 SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-ROOT = {"font-family": "StudyData Sans 3, Helvetica, Arial, sans-serif", "stroke-linejoin": "round"}
+ROOT = {"font-family": "Source Sans 3, Helvetica, Arial, sans-serif", "stroke-linejoin": "round"}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # an arm may be called $x$
@@ -117,7 +117,7 @@ _NAMES = {value: name for name, value in MARKS.items()}
 
 
 def _cleaned(svg: bytes, *, label: str, marks: Mapping[str, Sequence[Mark]]) -> ElementTree.Element:
-    """Drop what a page has no use for (styles that would leak into it, names), and give every mark its formatting."""
+    """Drop what a page has no use for (styles that would leak into it, names), and give every mark its words."""
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", LINK)
     root = ElementTree.fromstring(svg)

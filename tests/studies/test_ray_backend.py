@@ -8,7 +8,7 @@ import pytest
 
 from multifocal import studies
 from multifocal.errors import UserError
-from multifocal.studies.cluster import run_on_ray
+from multifocal.studies.ray_backend import run_on_ray
 from multifocal.studies.settings import Resources
 
 os.environ |= {
@@ -64,10 +64,10 @@ def test_a_cluster_that_is_not_there_is_an_error_for_people():
 
 
 def test_more_cells_than_are_in_flight_all_end(cluster, study, cohort, small_cohort, tmp_path, monkeypatch):
-    from multifocal.studies import cluster as engine
+    from multifocal.studies import ray_backend as engine
 
     monkeypatch.setattr(engine, "IN_FLIGHT", 3)
-    with studies.begun(study, cohort, tmp_path / "study", engine="ray") as plan:
+    with studies.open_study(study, cohort, tmp_path / "study", engine="ray") as plan:
         jobs = studies.jobs(plan, cohort=small_cohort)
     events = run_on_ray(
         jobs,
@@ -81,12 +81,12 @@ def test_more_cells_than_are_in_flight_all_end(cluster, study, cohort, small_coh
 
 
 def test_a_lost_cell_that_cannot_be_written_down_stops_no_other(study, cohort, small_cohort, tmp_path, monkeypatch):
-    from multifocal.studies import cluster as engine
+    from multifocal.studies import ray_backend as engine
 
     def lost(reference):
         raise ray.exceptions.RayError("its machines were lost")
 
-    with studies.begun(study, cohort, tmp_path / "study", engine="ray") as plan:
+    with studies.open_study(study, cohort, tmp_path / "study", engine="ray") as plan:
         job = studies.jobs(plan, cohort=small_cohort)[0]
     job.folder.parent.mkdir(parents=True)
     job.folder.write_text("a file, where nothing can be written")
@@ -103,7 +103,7 @@ def test_a_machine_is_lost_and_nothing_else(cluster, finished, small_study, coho
             lost.extend(int(re.search(r"process (\d+)", log_of(out, arm, 0))[1]) for arm in begun)
             cluster.remove_node(cluster.machines[0], allow_graceful=False)
 
-    with studies.begun(study, cohort, out, engine="ray") as plan:
+    with studies.open_study(study, cohort, out, engine="ray") as plan:
         outcomes = studies.run_cells(
             plan,
             lambda jobs: run_on_ray(jobs, resources=study.resources, address=cluster.address),

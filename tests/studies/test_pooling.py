@@ -19,7 +19,7 @@ def conclude(small_study, cohort, tmp_path):
 
     def conclude(*overrides, without=(), failed=()):
         study, out = studies.load(small_study, overrides=overrides), tmp_path / "study"
-        with studies.begun(study, cohort, out, engine="local") as plan:
+        with studies.open_study(study, cohort, out, engine="local") as plan:
             for job in studies.jobs(plan, cohort=cohort.root):
                 if job.cell.name in without:
                     continue
@@ -97,7 +97,7 @@ def test_results_of_before_are_made_again(conclude, small_study, cohort):
     study = studies.load(
         small_study, overrides=["arms={false: {loss: {name: tversky}, network: {options: {features: [2, 3]}}}}"]
     )
-    with studies.begun(study, cohort, out, engine="local") as plan:
+    with studies.open_study(study, cohort, out, engine="local") as plan:
         studies.conclude(plan)
     assert [path.name for path in (out / "arms").iterdir()] == ["false"]
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_concluded_leaves_the_last_conclusion(conclude, study, co
     lost = sorted((out / "cells/false/fold2-seed0/masks").iterdir())[-1]
     kept = lost.read_bytes()
     lost.unlink()
-    with studies.begun(study, cohort, out, engine="local") as plan:
+    with studies.open_study(study, cohort, out, engine="local") as plan:
         begun = []
         with pytest.raises(UserError, match="holds no mask"):
             studies.conclude(plan, progress=begun.append)
@@ -135,7 +135,7 @@ def test_what_cannot_be_concluded_leaves_the_last_conclusion(conclude, study, co
 def test_a_lost_mask_names_the_cure(conclude, small_study, cohort):
     _, out = conclude()
     next((out / "cells/dice/fold0-seed0/masks").iterdir()).unlink()
-    plan = studies.begun(studies.load(small_study), cohort, out, engine="local")
+    plan = studies.open_study(studies.load(small_study), cohort, out, engine="local")
     with (
         plan as plan,
         pytest.raises(UserError, match="holds no mask of case .*; remove .*fold0-seed0/cell.json and run"),

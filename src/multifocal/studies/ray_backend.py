@@ -12,7 +12,7 @@ from multifocal.studies.job import Job
 from multifocal.studies.local import POLL, Event
 from multifocal.studies.process import execute
 from multifocal.studies.settings import Resources
-from multifocal.studies.state import Outcome
+from multifocal.studies.state import CellResult
 
 IN_FLIGHT = 2000  # tasks that Ray knows of at a time: more than any cluster runs, few enough to look through
 RETRIES = 5  # of a cell whose machine is lost
@@ -24,7 +24,7 @@ def run_on_ray(
     *,
     resources: Resources,
     address: str | None = None,
-    task: Callable[..., Outcome] = execute,
+    task: Callable[..., CellResult] = execute,
 ) -> Iterator[Event]:
     """Run every job as a Ray task that starts the cell's process, and tell which ended.
 
@@ -103,7 +103,7 @@ def _check_room(resources: Resources) -> None:
         )
 
 
-def _outcome(job: Job, reference: Any) -> Outcome:
+def _outcome(job: Job, reference: Any) -> CellResult:
     """Return how a cell ended, or that it failed: its machines were lost too often."""
     import ray
     from ray.exceptions import RayError
