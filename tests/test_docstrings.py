@@ -21,5 +21,8 @@ def test_every_exported_name_has_an_example(package):
 
 
 def test_the_face_of_the_package_is_there_and_documented():
+    assert {"losses", "metrics", "networks", "open_cohort", "load_model", "fit", "predict", "evaluate"} <= set(
+        dir(multifocal)
+    )
     for name in multifocal.__all__:
         assert (getattr(multifocal, name).__doc__ or "").strip(), name

@@ -50,8 +50,8 @@ def test_data_that_changed_make_every_cell_stale(run, small_cohort, tmp_path):
     cohort = tmp_path / "small"
     shutil.copytree(small_cohort, cohort)
     run(cohort=cohort)
-    scan = next(cohort.glob("1ADC_ss/*"))
-    shutil.copyfile(sorted(cohort.glob("1ADC_ss/*"))[1], scan)
+    first, second, *_ = sorted(cohort.glob("1ADC_ss/*"))
+    shutil.copyfile(second, first)
     with pytest.raises(UserError, match="4 of 4 cells were run with other settings or data"):
         run(cohort=cohort)
 
