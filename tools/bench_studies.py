@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 from multifocal.studies import run_on_ray
-from multifocal.studies.job import Job
-from multifocal.studies.process import command, environment
+from multifocal.studies.cell import Job
+from multifocal.studies.folder import CellResult, read_outcome, write_outcome
+from multifocal.studies.local import command, environment
 from multifocal.studies.settings import Resources
-from multifocal.studies.state import CellResult, read_outcome, write_outcome
 
 
 def jobs(study: Path, cells: int) -> list[Job]:

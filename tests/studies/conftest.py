@@ -8,7 +8,7 @@ import pytest
 
 from multifocal import studies
 from multifocal.cohorts import open_cohort
-from multifocal.studies import process
+from multifocal.studies import local
 
 SMALL_STUDY = """
 name: small
@@ -61,7 +61,7 @@ def fake_cells(monkeypatch):
 
     def fake_cells(**how):
         told = ",".join(f"{name}={does}" for name, does in how.items())
-        monkeypatch.setattr(process, "command", lambda module: [sys.executable, "-S", str(FAKE), told])
+        monkeypatch.setattr(local, "command", lambda module: [sys.executable, "-S", str(FAKE), told])
 
     return fake_cells
 

@@ -12,7 +12,7 @@ import pytest
 from multifocal import studies
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
-from multifocal.studies import cell, job, machine, process
+from multifocal.studies import cell, local
 from multifocal.studies.settings import Resources
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_loses_nothing(run, fake_cells, monkeypatch):
         raise UserError(f"{folder}: cannot write: the disk is full; free some space and run again")
 
     fake_cells(dice0="error")
-    monkeypatch.setattr(job, "write_outcome", full)
+    monkeypatch.setattr(cell, "write_outcome", full)
     _, outcomes, out = run()
     assert sorted(outcome.state for outcome in outcomes) == ["done", "done", "done", "failed"]
     assert not (out / "cells/dice/fold0-seed0/cell.json").exists()
@@ -136,32 +136,32 @@ def test_a_process_that_is_killed_takes_its_own_with_it(study, cohort, small_coh
 
 
 def test_slots_follow_cores_memory_and_what_the_user_says(monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 8)
-    monkeypatch.setattr(machine, "memory_gib", lambda: 15.6)
-    assert machine.slots(Resources(cpus=2, memory_gib=1), workers=None) == [""] * 4
-    assert machine.slots(Resources(cpus=1, memory_gib=4), workers=None) == [""] * 3
-    assert machine.slots(Resources(), workers=2) == [""] * 2
+    monkeypatch.setattr(local, "cores", lambda: 8)
+    monkeypatch.setattr(local, "memory_gib", lambda: 15.6)
+    assert local.slots(Resources(cpus=2, memory_gib=1), workers=None) == [""] * 4
+    assert local.slots(Resources(cpus=1, memory_gib=4), workers=None) == [""] * 3
+    assert local.slots(Resources(), workers=2) == [""] * 2
     with pytest.raises(UserError, match=r"needs 9 cores, 2 GiB and 0 GPUs; this machine has 8 cores .* short of cores"):
-        machine.slots(Resources(cpus=9), workers=None)
+        local.slots(Resources(cpus=9), workers=None)
     with pytest.raises(UserError, match="short of memory"):
-        machine.slots(Resources(memory_gib=16), workers=None)
+        local.slots(Resources(memory_gib=16), workers=None)
 
 
 def test_cells_share_gpus(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(machine, "cores", lambda: 8)
-    monkeypatch.setattr(machine, "memory_gib", lambda: 64.0)
+    monkeypatch.setattr(local, "cores", lambda: 8)
+    monkeypatch.setattr(local, "memory_gib", lambda: 64.0)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert machine.slots(Resources(gpus=1), workers=None) == ["0", "1"]
-    assert machine.slots(Resources(gpus=0.5), workers=3) == ["0", "0", "1"]
-    assert machine.slots(Resources(gpus=0.5), workers=None, device="cuda:1") == ["1", "1"]
+    assert local.slots(Resources(gpus=1), workers=None) == ["0", "1"]
+    assert local.slots(Resources(gpus=0.5), workers=3) == ["0", "0", "1"]
+    assert local.slots(Resources(gpus=0.5), workers=None, device="cuda:1") == ["1", "1"]
     with pytest.raises(UserError, match="device cuda:2: there is no such GPU, found 2"):
-        machine.slots(Resources(gpus=1), workers=None, device="cuda:2")
+        local.slots(Resources(gpus=1), workers=None, device="cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="short of GPUs"):
-        machine.slots(Resources(gpus=0.5), workers=None)
+        local.slots(Resources(gpus=0.5), workers=None)
 
 
 @pytest.mark.parametrize("visible", ["2,3", "GPU-8a1f0c2e, MIG-77", "5,4,-1,0"])
@@ -169,12 +169,12 @@ def test_cells_keep_to_the_gpus_that_the_study_was_given(monkeypatch, visible):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # CUDA stops counting at a -1
-    monkeypatch.setattr(machine, "cores", lambda: 8)
-    monkeypatch.setattr(machine, "memory_gib", lambda: 64.0)
+    monkeypatch.setattr(local, "cores", lambda: 8)
+    monkeypatch.setattr(local, "memory_gib", lambda: 64.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     first, second = visible.replace(" ", "").split(",")[:2]
-    assert machine.slots(Resources(gpus=0.5), workers=None) == [first, first, second, second]
-    assert process.environment(1, first)["CUDA_VISIBLE_DEVICES"] == first
+    assert local.slots(Resources(gpus=0.5), workers=None) == [first, first, second, second]
+    assert local.environment(1, first)["CUDA_VISIBLE_DEVICES"] == first
 
 
 def test_memory_is_in_mebibytes_on_every_system(monkeypatch, tmp_path):
@@ -186,4 +186,4 @@ def test_memory_is_in_mebibytes_on_every_system(monkeypatch, tmp_path):
 
 
 def test_this_machine_has_cores_and_memory():
-    assert machine.cores() >= 1 and 0.1 < machine.memory_gib() < 1e5
+    assert local.cores() >= 1 and 0.1 < local.memory_gib() < 1e5

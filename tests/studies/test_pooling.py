@@ -37,7 +37,7 @@ def conclude(small_study, cohort, tmp_path):
                     wrong = rng.uniform(size=label.array.shape) < 0.1
                     mask = (label.array > 0) ^ wrong
                     write(job.folder / "masks" / f"{name}_lesion.mha", Volume(mask.astype(np.uint8), label.geometry))
-                studies.state.write_outcome(job.folder, job.ended(state=state, **how))
+                studies.folder.write_outcome(job.folder, job.ended(state=state, **how))
             return studies.conclude(plan), out
 
     return conclude
@@ -124,7 +124,7 @@ def test_what_cannot_be_concluded_leaves_the_last_conclusion(conclude, study, co
             raise UserError("tables: cannot write: the disk is full")
 
         with monkeypatch.context() as patched, pytest.raises(UserError, match="the disk is full"):
-            patched.setattr("multifocal.studies.run.write_tables", full)
+            patched.setattr("multifocal.studies.pooling.write_tables", full)
             studies.conclude(plan)
         assert len(before) > 10 and everything(out) == before
         (out / "tables/published.csv").write_text("of a study that had published numbers")

@@ -11,10 +11,10 @@ from rich.table import Table
 from multifocal.cli.screen import progress
 from multifocal.cohorts import Cohort
 from multifocal.studies import Cell, Grid, Plan, Study, conclude, open_study, run_cells
+from multifocal.studies.folder import folder_of
 from multifocal.studies.local import Event
 from multifocal.studies.probe import Probe, seconds
 from multifocal.studies.run import Engine
-from multifocal.studies.state import folder_of
 from multifocal.studies.tables import SHOWN, Row, shown
 
 ARMS = ("arm", "done", "cases", *SHOWN, "epochs", "epochs_to_best", "step_ms", "peak_mib", "hours")

@@ -1,4 +1,4 @@
-"""What came of a study: each arm's masks pooled over folds, scored, compared."""
+"""What came of a study: each arm's masks pooled over folds, scored, compared, and in tables."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -8,14 +8,35 @@ from pathlib import Path
 from multifocal.comparison import compare, write_comparison
 from multifocal.errors import UserError
 from multifocal.evaluation import Results, evaluate_cohort, read_results, write_results
-from multifocal.files import atomic
+from multifocal.files import atomic, swapped
+from multifocal.studies.folder import ARMS, CELL, COMPARISON, MASKS, TABLES, folder_of, read_outcome
 from multifocal.studies.grid import Cell, Grid
-from multifocal.studies.job import MASKS
-from multifocal.studies.state import CELL, folder_of
+from multifocal.studies.run import Plan, survey
+from multifocal.studies.tables import Row, write_tables
 from multifocal.systems.ensemble import MASK, Vote, combine_files, predictions_by_case
 
-ARMS, COMPARISON = "arms", "comparison"
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
+
+
+def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | None = None) -> list[Row]:
+    """Pool, score and compare what is done, write the tables, and return a row an arm.
+
+    What was concluded before is replaced when all of it is whole.
+
+    Args:
+        plan: of `open_study`.
+        workers: processes that score.
+        progress: called with the name of each arm that is begun.
+
+    Raises:
+        UserError: a mask cannot be read, or a file cannot be written.
+    """
+    grid = plan.grid
+    done = survey(grid, plan.out, known=grid.fingerprint, before=None).done
+    outcomes = {cell.name: read_outcome(folder_of(plan.out, cell)) for cell in grid.cells}
+    with swapped(plan.out, [ARMS, COMPARISON, TABLES]) as new:
+        found = evaluate_arms(grid, plan.out, done, into=new, workers=workers, progress=progress)
+        return write_tables(grid.study, outcomes, found, new)
 
 
 def evaluate_arms(

@@ -16,10 +16,10 @@ from multifocal import networks, recipes
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.config import Config
 from multifocal.errors import UserError
-from multifocal.studies.cell import peak_mib
+from multifocal.studies.cell import Job, peak_mib
+from multifocal.studies.folder import CACHE, FOLDS
 from multifocal.studies.grid import Grid, labelled
-from multifocal.studies.job import CACHE, FOLDS, Job
-from multifocal.studies.process import command, environment
+from multifocal.studies.local import command, environment
 
 BATCHES = 2
 

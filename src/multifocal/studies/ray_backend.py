@@ -8,11 +8,10 @@ from itertools import islice
 from typing import Any
 
 from multifocal.errors import UserError
-from multifocal.studies.job import Job
-from multifocal.studies.local import POLL, Event
-from multifocal.studies.process import execute
+from multifocal.studies.cell import Job
+from multifocal.studies.folder import CellResult
+from multifocal.studies.local import POLL, Event, execute
 from multifocal.studies.settings import Resources
-from multifocal.studies.state import CellResult
 
 IN_FLIGHT = 2000  # tasks that Ray knows of at a time: more than any cluster runs, few enough to look through
 RETRIES = 5  # of a cell whose machine is lost

@@ -1,17 +1,93 @@
-"""A study from its plan to its tables."""
+"""Begin a study in its folder, or go on with one: what is there, what has changed, and what is left to run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from multifocal.files import swapped
-from multifocal.studies.begin import Plan
-from multifocal.studies.job import Job
+from multifocal import __version__
+from multifocal.cohorts import Cohort
+from multifocal.errors import UserError
+from multifocal.files import locked, read_json, write_error, write_json, write_text
+from multifocal.studies import loading
+from multifocal.studies.cell import Job
+from multifocal.studies.folder import ABOUT, CELLS, FOLDS, REPLACED, STUDY, CellResult, folder_of, read_outcome
+from multifocal.studies.grid import Cell, Grid, make_grid
 from multifocal.studies.local import Event
-from multifocal.studies.pooling import ARMS, COMPARISON, evaluate_arms
-from multifocal.studies.state import CellResult, folder_of, read_outcome, survey
-from multifocal.studies.tables import TABLES, Row, write_tables
+from multifocal.studies.settings import Study
+from multifocal.versions import versions
 
+FORMAT = "multifocal study 1"
 Engine = Callable[[Sequence[Job]], Iterator[Event]]
+
+
+@dataclass(frozen=True)
+class States:
+    """The cells of a grid by what is on the disk.
+
+    Args:
+        done: complete and unchanged.
+        open: to be run: not begun, begun, or failed.
+        stale: run, or begun, with other settings or data, or by another version of the package.
+        outdated: those of the stale ones that only the version makes so.
+        foreign: folders of cells that are not of this grid.
+    """
+
+    done: tuple[Cell, ...]
+    open: tuple[Cell, ...]
+    stale: tuple[Cell, ...]
+    outdated: tuple[Cell, ...]
+    foreign: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study in its folder: what there is to do, and what is done.
+
+    Args:
+        grid: all cells.
+        out: the folder.
+        states: what is on the disk.
+    """
+
+    grid: Grid
+    out: Path
+    states: States
+
+
+@contextmanager
+def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: bool = False) -> Iterator[Plan]:
+    """Hold the study's folder, and yield what is left to do.
+
+    Args:
+        study: the study.
+        cohort: the cases.
+        out: the study's folder; made, or continued.
+        engine: written down.
+        rerun_stale: set aside cells that were run with other settings, data or version, to run them again.
+
+    Raises:
+        UserError: the study does not fit the cohort; the folder holds something else, or is in use; or cells in it are
+            stale (and `rerun_stale` is off).
+    """
+    grid = make_grid(study, cohort)
+    known, before = _check_folder(out)
+    with locked(out, busy=f"{out}: another `multifocal study` is at work there; wait for it to end"):
+        states = survey(grid, out, known=known, before=before)
+        if states.stale and not rerun_stale:
+            raise UserError(
+                f"{out}: {len(states.stale)} of {len(grid.cells)} cells were run with other settings or data"
+                f"{', or by another version of multifocal' if states.outdated else ''}: "
+                f"{_listed([cell.name for cell in states.stale])}; --rerun-stale sets them aside and runs them again, "
+                "or choose another folder"
+            )
+        if states.stale:
+            set_aside(out, states.stale)
+            states = survey(grid, out, known=grid.fingerprint, before=before)
+        _write_down(grid, out, engine=engine)
+        yield Plan(grid, out, states)
 
 
 def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto") -> list[Job]:
@@ -60,22 +136,105 @@ def run_cells(
     return tuple(ended)
 
 
-def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | None = None) -> list[Row]:
-    """Pool, score and compare what is done, write the tables, and return a row an arm.
-
-    What was concluded before is replaced when all of it is whole.
+def survey(grid: Grid, out: Path, *, known: str | None, before: str | None) -> States:
+    """Return what of a grid is done.
 
     Args:
-        plan: of `open_study`.
-        workers: processes that score.
-        progress: called with the name of each arm that is begun.
-
-    Raises:
-        UserError: a mask cannot be read, or a file cannot be written.
+        grid: what is to be run.
+        out: the study's folder.
+        known: the fingerprint of the cohort when the study was last started there; None on the first start.
+        before: the version of multifocal that did; it made the cells that do not say which one did.
     """
-    grid = plan.grid
-    done = survey(grid, plan.out, known=grid.fingerprint, before=None).done
-    outcomes = {cell.name: read_outcome(folder_of(plan.out, cell)) for cell in grid.cells}
-    with swapped(plan.out, [ARMS, COMPARISON, TABLES]) as new:
-        found = evaluate_arms(grid, plan.out, done, into=new, workers=workers, progress=progress)
-        return write_tables(grid.study, outcomes, found, new)
+    same_data = known in (None, grid.fingerprint)
+    cells: dict[str, list[Cell]] = {"done": [], "open": [], "stale": [], "outdated": []}
+    for cell in grid.cells:
+        folder = folder_of(out, cell)
+        outcome = read_outcome(folder)
+        if outcome is None:
+            begun = (folder / "run.json").exists()
+            state = "stale" if begun and not (same_data and _is_begun_as(folder, grid, cell)) else "open"
+        elif outcome.fingerprint != grid.fingerprint_of(cell):
+            state = "stale"
+        elif (outcome.version or before or __version__) != __version__:
+            state = "stale"
+            cells["outdated"].append(cell)
+        else:
+            state = "done" if outcome.state == "done" else "open"
+        cells[state].append(cell)
+    present = {f"{path.parent.name}/{path.name}" for path in (out / CELLS).glob("*/*") if path.is_dir()}
+    foreign = sorted(present - {cell.name for cell in grid.cells})
+    return States(**{state: tuple(found) for state, found in cells.items()}, foreign=tuple(foreign))
+
+
+def _is_begun_as(folder: Path, grid: Grid, cell: Cell) -> bool:
+    """Whether a run that has begun in a folder is the cell's; which file of a killed one is missing, fit makes up."""
+    from multifocal.training import holds_recipe
+
+    try:
+        about = read_json(folder / "run.json")
+        same_recipe = holds_recipe(folder, grid.recipe(cell))
+    except (OSError, UserError):
+        return False
+    fold = grid.fold(cell)
+    parts = {"train": list(fold.train), "validation": list(fold.validation), "test": list(fold.test)}
+    return same_recipe and isinstance(about, Mapping) and about.get("parts") == parts
+
+
+def set_aside(study: Path, cells: Iterable[Cell]) -> Path:
+    """Move the folders of cells to `replaced/<n>/`, and return that."""
+    taken = [int(path.name) for path in (study / REPLACED).glob("*") if path.name.isdecimal()]
+    target = study / REPLACED / str(max(taken, default=0) + 1)
+    for cell in cells:
+        folder = target / cell.name
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder_of(study, cell).rename(folder)
+        except OSError as error:
+            raise write_error(folder, error) from error
+    return target
+
+
+def _check_folder(out: Path) -> tuple[str | None, str | None]:
+    """Return the fingerprint of the data, and the version, that a study was last started with in the folder."""
+    try:
+        held = {path.name for path in out.iterdir()} if out.exists() else set()
+    except OSError as error:
+        raise write_error(out, error) from error
+    if ABOUT in held:
+        about = read_json(out / ABOUT)
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
+            raise UserError(f"{out / ABOUT}: is not a study of this version; choose another folder")
+        return str(about["cohort"]["fingerprint"]), about["started"][-1]["versions"].get("multifocal")
+    if any(not name.startswith(".") and name not in (STUDY, FOLDS) for name in held):
+        raise UserError(f"{out}: is not empty and holds no study; choose another folder")
+    return None, None
+
+
+def _write_down(grid: Grid, out: Path, *, engine: str) -> None:
+    study = grid.study
+    write_text(out / STUDY, loading.dump(loading.with_fold_file(study, FOLDS)))
+    grid.folds.save(out / FOLDS)
+    before: list[Any] = read_json(out / ABOUT)["started"] if (out / ABOUT).exists() else []
+    start = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "engine": engine, "versions": versions()}
+    write_json(
+        out / ABOUT,
+        {
+            "format": FORMAT,
+            "name": study.name,
+            "cohort": {
+                "name": grid.cohort.name,
+                "layout": grid.cohort.layout,
+                "cases": len(grid.cohort),
+                "fingerprint": grid.fingerprint,
+            },
+            "arms": list(study.arms),
+            "folds": list(grid.chosen),
+            "seeds": list(study.seeds),
+            "published": study.published and study.published.model_dump(mode="json"),
+            "started": [*before, start],
+        },
+    )
+
+
+def _listed(names: Sequence[str], *, most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

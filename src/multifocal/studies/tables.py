@@ -8,10 +8,9 @@ from typing import Any
 from multifocal.evaluation import Results
 from multifocal.files import write_csv, write_text
 from multifocal.metrics import METRICS
+from multifocal.studies.folder import TABLES, CellResult
 from multifocal.studies.settings import Study
-from multifocal.studies.state import CellResult
 
-TABLES = "tables"
 SHOWN = ("dice", "masd", "nsd", "pq", "f1")
 Row = dict[str, Any]
 

@@ -1,21 +1,71 @@
-"""A study's folder, read back for reports."""
+"""A study's folder: what its files are called, how a cell of it ended, and all of it read back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from multifocal.cohorts import Folds
+from multifocal.config import Config, validate
 from multifocal.errors import UserError
 from multifocal.evaluation import Results, read_results
-from multifocal.files import read_json
+from multifocal.files import read_json, write_json
 from multifocal.studies import loading
-from multifocal.studies.job import FOLDS, MASKS, STUDY
-from multifocal.studies.pooling import ARMS, COMPARISON
+from multifocal.studies.grid import Cell
 from multifocal.studies.settings import Study
-from multifocal.studies.state import CELLS, CellResult, read_outcome
 
-ABOUT = "study.json"
+STUDY, FOLDS, ABOUT = "study.yaml", "folds.json", "study.json"
+CELLS, REPLACED, CACHE = "cells", "replaced", "cache"
+CELL, LOG, MASKS = "cell.json", "cell.log", "masks"  # of one cell
+ARMS, COMPARISON, TABLES = "arms", "comparison", "tables"
+
+
+class CellResult(Config):
+    """How a cell ended.
+
+    Args:
+        arm: the cell's.
+        fold: the cell's.
+        seed: the cell's.
+        state: done, or failed.
+        seconds: of its epochs and its predictions.
+        epochs: how many it was trained.
+        best_epoch: which of them counts, from 0; None where the last one does.
+        step_ms: median time of a training step, loading included.
+        peak_mib: most memory that the process held (on a GPU: of the GPU).
+        fingerprint: of all that decides its masks, but for the package.
+        version: the version of multifocal that made them; None in files of before it was written down.
+        error: why it failed.
+    """
+
+    arm: str
+    fold: int
+    seed: int
+    state: Literal["done", "failed"]
+    seconds: float | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    step_ms: float | None = None
+    peak_mib: float | None = None
+    fingerprint: str
+    version: str | None = None
+    error: str | None = None
+
+
+def folder_of(study: Path, cell: Cell) -> Path:
+    """Return a cell's folder."""
+    return study / CELLS / cell.name
+
+
+def read_outcome(folder: Path) -> CellResult | None:
+    """Return how the cell in a folder ended, or None while it has not."""
+    path = folder / CELL
+    return validate(CellResult, read_json(path), where=str(path)) if path.exists() else None
+
+
+def write_outcome(folder: Path, outcome: CellResult) -> None:
+    """Write how a cell ended: the last file of its folder."""
+    write_json(folder / CELL, outcome.model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
@@ -62,10 +112,10 @@ def read_study(path: str | Path) -> StudyFolder:
     folds = Folds.load(folder / FOLDS)
     numbers = getattr(study.folds, "run", None) or range(len(folds))
     cells = {
-        f"{arm}/fold{fold}-seed{seed}": read_outcome(folder / CELLS / arm / f"fold{fold}-seed{seed}")
+        cell.name: read_outcome(folder_of(folder, cell))
         for arm in study.arms
         for fold in numbers
-        for seed in study.seeds
+        for cell in (Cell(fold, seed, 0, arm) for seed in study.seeds)
     }
     evaluated = [arm for arm in study.arms if (folder / ARMS / arm / "cases.csv").is_file()]
     comparison = folder / COMPARISON / "comparison.json"
