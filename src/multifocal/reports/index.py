@@ -25,59 +25,59 @@ TABLES = ("table.csv", "table.tex")
 EXTREMES = 3  # worst and best cases of each arm
 
 
-def write_index(source: StudyData, cards: Mapping[str, tuple[str, Thumbnail]], out: Path) -> None:
+def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]], out: Path) -> None:
     """Write `index.html`, every chart as a file of its own in `figures/`, and the tables as data in `data/`.
 
     Args:
         source: the study.
-        cards: page and card of every case; {} without a cohort.
+        thumbnails: page and thumbnail of every case; {} without a cohort.
         out: the report's folder.
     """
-    ranked = rankings(source)
+    ranked = rankings(data)
     with matplotlib.rc_context(STYLE):
-        charts = _charts(source, ranked, {name: page for name, (page, _) in cards.items()})
+        charts = _charts(data, ranked, {name: page for name, (page, _) in thumbnails.items()})
     figures = [chart for group in charts.values() for chart in group]
     (out / "figures").mkdir()
     files = file_names(chart.name for chart in figures)
     for chart in figures:
         (out / "figures" / f"{files[chart.name]}.svg").write_text(chart.file, encoding="utf-8")
-    tables = [name for name in TABLES if (source.study.path / "comparison" / name).exists()]
+    tables = [name for name in TABLES if (data.study.path / "comparison" / name).exists()]
     (out / "data").mkdir()
     for name in tables:
-        shutil.copyfile(source.study.path / "comparison" / name, out / "data" / name)
+        shutil.copyfile(data.study.path / "comparison" / name, out / "data" / name)
     page = render(
         "index.html.j2",
         root="",
-        source=source,
+        data=data,
         rankings=ranked,
         mean_ranks=MEAN_RANKS,
-        metrics=list(source.comparison["metrics"]) if source.comparison else [],
+        metrics=list(data.comparison["metrics"]) if data.comparison else [],
         shown=[metric for metric in SHOWN if metric in METRICS],
         charts=charts,
         files=files,
-        differences=_differences(source, ranked),
-        bins=by_bin(source.scored),
+        differences=_differences(data, ranked),
+        bins=by_bin(data.scored),
         measures=MEASURES,
         small=SMALL,
         tables=tables,
-        cards=cards,
-        cases=_cases(source),
-        extremes={arm.name: _extremes(arm, cards) for arm in source.scored},
-        cells=cell_lines(source),
-        failed=[cell for cell in source.cells if cell.state != "done"],
-        facts=[line for line in facts(source.study.about) if not line[0].startswith("published")],
-        published=published(source),
+        thumbnails=thumbnails,
+        cases=_cases(data),
+        extremes={arm.name: _extremes(arm, thumbnails) for arm in data.scored},
+        cells=cell_lines(data),
+        failed=[cell for cell in data.cells if cell.state != "done"],
+        facts=[line for line in facts(data.study.about) if not line[0].startswith("published")],
+        published=published(data),
     )
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
-def _charts(source: StudyData, ranked: Sequence[Ranking], pages: Mapping[str, str]) -> dict[str, list[Chart]]:
+def _charts(data: StudyData, ranked: Sequence[Ranking], pages: Mapping[str, str]) -> dict[str, list[Chart]]:
     """Draw everything, by section (and by what its switch chooses)."""
-    arms = source.scored
+    arms = data.scored
     drawn: dict[str, list[Chart | None]] = {}
-    if ranked and ranked[0].rows and source.comparison:
-        overall, first = source.comparison["overall"], ranked[0].rows[0].arm.name
-        drawn["forest"] = [forest(arms, overall, metric, to=first) for metric in source.comparison["metrics"]]
+    if ranked and ranked[0].rows and data.comparison:
+        overall, first = data.comparison["overall"], ranked[0].rows[0].arm.name
+        drawn["forest"] = [forest(arms, overall, metric, to=first) for metric in data.comparison["metrics"]]
     groups = ["all", *(name for name in STRATA if any(row["stratum"] == name for arm in arms for row in arm.rows))]
     for metric in SHOWN:
         drawn[f"boxes-{metric}"] = [boxes(arms, metric, group=group, pages=pages) for group in groups]
@@ -85,30 +85,30 @@ def _charts(source: StudyData, ranked: Sequence[Ranking], pages: Mapping[str, st
         for measure in MEASURES:
             drawn[f"sizes-{measure}"] = [size_bars(arms, bins, measure)]
     drawn["small"] = [small_bars(arms)]
-    drawn["validation"] = [validation_curves(source.arms, source.cells)]
-    drawn["loss"] = [loss_curves(arm, source.cells) for arm in source.arms]
+    drawn["validation"] = [validation_curves(data.arms, data.cells)]
+    drawn["loss"] = [loss_curves(arm, data.cells) for arm in data.arms]
     drawn["volume"] = [against_volume(arm, arms, pages=pages) for arm in arms]
     return {name: [chart for chart in group if chart] for name, group in drawn.items()}
 
 
-def _differences(source: StudyData, ranked: Sequence[Ranking]) -> list[Any]:
-    if not ranked or not ranked[0].rows or not source.comparison:
+def _differences(data: StudyData, ranked: Sequence[Ranking]) -> list[Any]:
+    if not ranked or not ranked[0].rows or not data.comparison:
         return []
-    return list(pair_lines(ranked[0], source.comparison["overall"], source.comparison["metrics"]))
+    return list(pair_lines(ranked[0], data.comparison["overall"], data.comparison["metrics"]))
 
 
-def _cases(source: StudyData) -> list[dict[str, Any]]:
+def _cases(data: StudyData) -> list[dict[str, Any]]:
     """Return a line a case: what is true of it, and every arm's Dice."""
     found: dict[str, dict[str, Any]] = {}
-    for arm in source.scored:
+    for arm in data.scored:
         for row in arm.rows:
             line = {"name": row["case"], "stratum": row["stratum"], "true_ml": row["true_ml"], "dice": {}}
             found.setdefault(str(row["case"]), line)["dice"][arm.name] = row["dice"]
     return list(found.values())
 
 
-def _extremes(arm: Arm, cards: Mapping[str, tuple[str, Thumbnail]]) -> dict[str, list[Mapping[str, Any]]]:
+def _extremes(arm: Arm, thumbnails: Mapping[str, tuple[str, Thumbnail]]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the rows of an arm's worst and best cases by Dice; no case is both."""
-    rows = sorted((row for row in arm.rows if row["case"] in cards), key=lambda row: (row["dice"], row["case"]))
+    rows = sorted((row for row in arm.rows if row["case"] in thumbnails), key=lambda row: (row["dice"], row["case"]))
     count = min(EXTREMES, len(rows) // 2)
     return {"worst": rows[:count], "best": rows[::-1][:count]}

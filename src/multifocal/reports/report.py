@@ -40,54 +40,54 @@ def write_report(
     Example:
         >>> write_report("studies/hie", open_cohort("BONBID2023_Train"))  # doctest: +SKIP
     """
-    source = read_study_data(study)
+    data = read_study_data(study)
     if cohort is not None:
-        _check_cohort(source, cohort)
-    with swapped(source.study.path, [FOLDER]) as new:
+        _check_cohort(data, cohort)
+    with swapped(data.study.path, [FOLDER]) as new:
         folder = new / FOLDER
         (folder / "assets").mkdir(parents=True)
         for origin in ("assets", "vendor"):
             with as_file(files("multifocal.reports") / origin) as path:
                 shutil.copytree(path, folder / "assets", dirs_exist_ok=True)
-        cards = _write_cases(source, cohort, folder, workers=workers, progress=progress) if cohort else {}
-        write_index(source, cards, folder)
-    return source.study.path / FOLDER / "index.html"
+        thumbnails = _write_cases(data, cohort, folder, workers=workers, progress=progress) if cohort else {}
+        write_index(data, thumbnails, folder)
+    return data.study.path / FOLDER / "index.html"
 
 
-def _check_cohort(source: StudyData, cohort: Cohort) -> None:
+def _check_cohort(data: StudyData, cohort: Cohort) -> None:
     known = {case.name for case in cohort}
-    if unknown := [name for name in source.cases if name not in known]:
-        raise UserError(f"{source.study.path}: was run on case {unknown[0]}, which cohort {cohort.name} does not have")
+    if unknown := [name for name in data.cases if name not in known]:
+        raise UserError(f"{data.study.path}: was run on case {unknown[0]}, which cohort {cohort.name} does not have")
     labelled = cohort.subset([case.name for case in cohort if case.label is not None])
-    expected = source.study.about["cohort"]["fingerprint"]
+    expected = data.study.about["cohort"]["fingerprint"]
     if expected != fingerprint(labelled):
         raise UserError(
-            f"{source.study.path}: was run on other data than cohort {cohort.name} holds now (their fingerprints "
+            f"{data.study.path}: was run on other data than cohort {cohort.name} holds now (their fingerprints "
             "differ); name the cohort as it was, or leave it out for a report without pictures"
         )
 
 
 def _write_cases(
-    source: StudyData, cohort: Cohort, out: Path, *, workers: int, progress: Progress | None
+    data: StudyData, cohort: Cohort, out: Path, *, workers: int, progress: Progress | None
 ) -> Mapping[str, tuple[str, Thumbnail]]:
-    """Write the pages of all cases; return their addresses and cards by name."""
-    jobs = _jobs(source, cohort, out)
+    """Write the pages of all cases; return their addresses and thumbnails by name."""
+    jobs = _jobs(data, cohort, out)
     found: dict[str, tuple[str, Thumbnail]] = {}
-    with closing(parallel_map(write_case, jobs, workers=max(1, min(workers, len(jobs))))) as cards:
-        for job, card in zip(jobs, cards, strict=True):
-            found[job.case.name] = (f"cases/{job.file}.html", card)
+    with closing(parallel_map(write_case, jobs, workers=max(1, min(workers, len(jobs))))) as thumbnails:
+        for job, thumbnail in zip(jobs, thumbnails, strict=True):
+            found[job.case.name] = (f"cases/{job.file}.html", thumbnail)
             if progress:
                 progress(len(found), len(jobs))
     return found
 
 
-def _jobs(source: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
-    pages = file_names(source.cases)
+def _jobs(data: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
+    pages = file_names(data.cases)
     order = list(pages.items())
     jobs = []
     for place, (name, file) in enumerate(order):
         case = cohort.case(name)
-        scores = tuple(_score(arm, name) for arm in source.arms)
+        scores = tuple(_score(arm, name) for arm in data.arms)
         row = next(score.row for score in scores if score.row)
         facts = (
             ("true volume", f"{number(row['true_ml'], digits=2)} ml"),
@@ -96,7 +96,7 @@ def _jobs(source: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
             ("stratum", str(row["stratum"])),
         )
         around = (order[place - 1] if place else None, order[place + 1] if place + 1 < len(order) else None)
-        jobs.append(CaseJob(case, cohort.label_kind, file, scores, facts, source.name, around, out))
+        jobs.append(CaseJob(case, cohort.label_kind, file, scores, facts, data.name, around, out))
     return jobs
 
 

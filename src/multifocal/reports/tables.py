@@ -60,12 +60,12 @@ class CellLine(NamedTuple):
     peak_mib: float | None
 
 
-def rankings(source: StudyData) -> list[Ranking]:
+def rankings(data: StudyData) -> list[Ranking]:
     """Return all cases first, then the strata that have cases; [] without a comparison."""
-    if source.comparison is None:
+    if data.comparison is None:
         return []
-    groups = {"all": source.comparison["overall"], **source.comparison["strata"]}
-    return [_ranking(name, group, source.arms) for name, group in groups.items()]
+    groups = {"all": data.comparison["overall"], **data.comparison["strata"]}
+    return [_ranking(name, group, data.arms) for name, group in groups.items()]
 
 
 def _ranking(name: str, group: Mapping[str, Any], arms: Sequence[Arm]) -> Ranking:
@@ -85,16 +85,16 @@ def _best(rows: Sequence[RankedRow], metric: str) -> float | None:
     return choose(means) if means else None
 
 
-def published(source: StudyData) -> Published | None:
+def published(data: StudyData) -> Published | None:
     """Return the numbers that come with a ready-made study, None where there are none."""
-    found = source.study.study.published
+    found = data.study.study.published
     if found is None:
         return None
     values = found.values
     ours = {metric.heading.casefold(): metric.name for metric in METRICS.values()}
     names = dict.fromkeys(name for of_arm in values.values() for name in of_arm)
     columns = tuple((name, ours.get(name.casefold())) for name in names)
-    overall = source.comparison["overall"]["methods"] if source.comparison else {}
+    overall = data.comparison["overall"]["methods"] if data.comparison else {}
 
     def here(arm: str, metric: str | None) -> float | None:
         return overall.get(arm, {}).get("metrics", {}).get(metric, {}).get("mean")
@@ -113,9 +113,9 @@ def pair_lines(ranking: Ranking, group: Mapping[str, Any], metrics: Sequence[str
             yield metric, found
 
 
-def cell_lines(source: StudyData) -> list[CellLine]:
+def cell_lines(data: StudyData) -> list[CellLine]:
     """Return the cells arm by arm."""
-    return [_line(arm, [cell for cell in source.cells if cell.arm == arm.name]) for arm in source.arms]
+    return [_line(arm, [cell for cell in data.cells if cell.arm == arm.name]) for arm in data.arms]
 
 
 def _line(arm: Arm, cells: Sequence[CellRecord]) -> CellLine:

@@ -74,15 +74,15 @@ def read_case_images(case: Case, masks: Mapping[str, Path | None], *, label_kind
     for mask in predicted.values():
         shown = shown if mask is None else shown | (mask > 0)
     box = _box(shown)
-    scene = {name: _view(volume, box) for name, volume in images.items()}
+    maps = {name: _view(volume, box) for name, volume in images.items()}
 
     def view(array: np.ndarray) -> np.ndarray:
         return _view(Volume(array, grid), box).array.reshape(size)
 
-    geometry = next(iter(scene.values())).geometry
+    geometry = next(iter(maps.values())).geometry
     size = (*geometry.size, 1)[:3]
     return CaseImages(
-        images={name: volume.array.reshape(size) for name, volume in scene.items()},
+        images={name: volume.array.reshape(size) for name, volume in maps.items()},
         brain=view(brain),
         lesions=view(lesions.astype(np.int32)),
         predictions={arm: None if mask is None else view(mask) for arm, mask in predicted.items()},

@@ -70,29 +70,29 @@ def write_case(job: CaseJob) -> Thumbnail:
     Raises:
         UserError: see `read_case_images`; or a file cannot be written.
     """
-    scene = read_case_images(job.case, {score.arm: score.mask for score in job.scores}, label_kind=job.label_kind)
+    case = read_case_images(job.case, {score.arm: score.mask for score in job.scores}, label_kind=job.label_kind)
     folder = job.out / FOLDER / job.file
     folder.mkdir(parents=True)
     prefix = f"{FOLDER}/{job.file}"
     options = {score.arm: score.options for score in job.scores if score.options}
-    shown = slices(scene, folder, prefix=prefix)
-    is_volume = scene.geometry.ndim == 3
+    shown = slices(case, folder, prefix=prefix)
+    is_volume = case.geometry.ndim == 3
     if is_volume:
-        (folder / "volumes.js").write_text(script("multifocalCase", _volumes(scene)), encoding="utf-8")
+        (folder / "volumes.js").write_text(script("multifocalCase", _volumes(case)), encoding="utf-8")
     page = render(
         "case.html.j2",
         job=job,
         root="../",
         slices=shown,
-        planes=projections(scene, folder, prefix=prefix, options=options),
+        planes=projections(case, folder, prefix=prefix, options=options),
         is_volume=is_volume,
-        maps=list(scene.images),
+        maps=list(case.images),
         metrics=SCORES,
         counts=_counts,
-        slice_count=scene.truth.shape[2],
+        slice_count=case.truth.shape[2],
     )
     (job.out / FOLDER / f"{job.file}.html").write_text(page, encoding="utf-8")
-    return _card(shown)
+    return _thumbnail(shown)
 
 
 def _counts(row: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -100,32 +100,32 @@ def _counts(row: Mapping[str, Any]) -> tuple[int, int, int]:
     return int(row["true_lesions"] - row["missed"]), int(row["missed"]), int(row["false"])
 
 
-def _volumes(scene: CaseImages) -> dict[str, Any]:
+def _volumes(case: CaseImages) -> dict[str, Any]:
     images = []
-    for name, image in scene.images.items():
-        low, high = window(image, scene.brain)
+    for name, image in case.images.items():
+        low, high = window(image, case.brain)
         # Darker than everything inside, so that it is black in every map and clear in 3D.
-        outside = math.floor(np.nanmin(image, where=np.isfinite(image) & scene.brain, initial=0.0)) - 1.0
-        data, step = nifti(np.where(scene.brain, image, outside), scene.geometry)
+        outside = math.floor(np.nanmin(image, where=np.isfinite(image) & case.brain, initial=0.0)) - 1.0
+        data, step = nifti(np.where(case.brain, image, outside), case.geometry)
         images.append({"name": name, "low": low, "high": high, "outside": outside, "step": step, "data": data})
     masks = [
-        {"name": arm, "data": None if mask is None else nifti(mask, scene.geometry)[0]}
-        for arm, mask in scene.masks.items()
+        {"name": arm, "data": None if mask is None else nifti(mask, case.geometry)[0]}
+        for arm, mask in case.masks.items()
     ]
-    return {"maps": images, "truth": nifti(scene.truth, scene.geometry)[0], "arms": masks, "start": _centre(scene)}
+    return {"maps": images, "truth": nifti(case.truth, case.geometry)[0], "arms": masks, "start": _centre(case)}
 
 
-def _centre(scene: CaseImages) -> list[float]:
+def _centre(case: CaseImages) -> list[float]:
     """Return where the viewer begins, as fractions of the axes: in the largest true lesion, else in the middle."""
-    sizes = np.bincount(scene.lesions.ravel())[1:]
+    sizes = np.bincount(case.lesions.ravel())[1:]
     if not sizes.size:
         return [0.5, 0.5, 0.5]
-    voxels = np.argwhere(scene.lesions == int(sizes.argmax()) + 1)
+    voxels = np.argwhere(case.lesions == int(sizes.argmax()) + 1)
     middle = voxels[np.abs(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
-    return [float(place) for place in (middle + 0.5) / scene.lesions.shape]
+    return [float(place) for place in (middle + 0.5) / case.lesions.shape]
 
 
-def _card(shown: list[Slice]) -> Thumbnail:
+def _thumbnail(shown: list[Slice]) -> Thumbnail:
     def widest(arm: str) -> Slice:
         return max(shown, key=lambda one: one.areas[arm])
 

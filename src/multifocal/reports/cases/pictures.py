@@ -54,40 +54,40 @@ def window(image: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
     return float(low), float(high) if high > low else float(low) + 1.0
 
 
-def slices(scene: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
+def slices(case: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
     """Draw the slices that show a case best, lowest first.
 
     Args:
-        scene: the case.
+        case: the case.
         folder: where the grey pictures go.
         prefix: the folder's name from the report's.
     """
-    image = next(iter(scene.images.values()))
-    levels = window(image, scene.brain)
+    image = next(iter(case.images.values()))
+    levels = window(image, case.brain)
     found = []
-    for index in chosen_slices(scene):
+    for index in chosen_slices(case):
         name = f"slice{index:03d}.png"
-        _write_grey(folder / name, np.where(scene.brain, image, levels[0])[:, :, index], levels)
-        blank = Tile(f"{prefix}/{name}", scene.truth.shape[:2], scene.spacing[:2])
-        true = ("truth", outline(scene.truth[:, :, index]), "true outline")
-        cuts = {arm: None if mask is None else mask[:, :, index] for arm, mask in scene.masks.items()}
+        _write_grey(folder / name, np.where(case.brain, image, levels[0])[:, :, index], levels)
+        blank = Tile(f"{prefix}/{name}", case.truth.shape[:2], case.spacing[:2])
+        true = ("truth", outline(case.truth[:, :, index]), "true outline")
+        cuts = {arm: None if mask is None else mask[:, :, index] for arm, mask in case.masks.items()}
         arms = {
             arm: None if cut is None else _over(blank, true, ("prediction", outline(cut), "predicted outline"))
             for arm, cut in cuts.items()
         }
         areas = {
-            arm: int(np.count_nonzero(scene.truth[:, :, index] | (False if cut is None else cut)))
+            arm: int(np.count_nonzero(case.truth[:, :, index] | (False if cut is None else cut)))
             for arm, cut in cuts.items()
         }
         found.append(Slice(index, _over(blank, true), arms, areas))
     return found
 
 
-def chosen_slices(scene: CaseImages, *, count: int = SLICES) -> list[int]:
+def chosen_slices(case: CaseImages, *, count: int = SLICES) -> list[int]:
     """Return at most `count` slices: spread evenly over the true lesion volume, then over what is predicted."""
-    predicted = [mask for mask in scene.masks.values() if mask is not None]
+    predicted = [mask for mask in case.masks.values() if mask is not None]
     chosen: set[int] = set()
-    for volume in (scene.truth, np.sum(predicted, axis=0) if predicted else scene.truth, scene.brain):
+    for volume in (case.truth, np.sum(predicted, axis=0) if predicted else case.truth, case.brain):
         areas = volume.sum(axis=(0, 1), dtype=np.int64)
         if areas.any() and len(chosen) < math.ceil(count / 2):
             middles = (np.arange(count - len(chosen)) + 0.5) / (count - len(chosen)) * areas.sum()
@@ -96,22 +96,22 @@ def chosen_slices(scene: CaseImages, *, count: int = SLICES) -> list[int]:
 
 
 def projections(
-    scene: CaseImages, folder: Path, *, prefix: str, options: Mapping[str, ScoringOptions]
+    case: CaseImages, folder: Path, *, prefix: str, options: Mapping[str, ScoringOptions]
 ) -> dict[str, dict[str, Tile | None]]:
     """Draw every arm's lesions as seen through the brain along each axis, found, missed and false ones: {plane: {arm}}.
 
     Grey is the mean of the first map along the line of sight. A 2D image is its own only projection.
     """
-    image = next(iter(scene.images.values()))
-    colours = {arm: _colours(scene, labels, options.get(arm)) for arm, labels in scene.predictions.items()}
+    image = next(iter(case.images.values()))
+    colours = {arm: _colours(case, labels, options.get(arm)) for arm, labels in case.predictions.items()}
     found: dict[str, dict[str, Tile | None]] = {}
-    for plane, axis in list(PLANES.items())[: 3 if scene.geometry.ndim == 3 else 1]:
-        through = np.maximum(scene.brain.sum(axis=axis), 1)
-        grey = upright(np.where(scene.brain, np.nan_to_num(image), 0.0).sum(axis=axis) / through, plane)
-        seen = upright(np.any(scene.brain, axis=axis), plane)
+    for plane, axis in list(PLANES.items())[: 3 if case.geometry.ndim == 3 else 1]:
+        through = np.maximum(case.brain.sum(axis=axis), 1)
+        grey = upright(np.where(case.brain, np.nan_to_num(image), 0.0).sum(axis=axis) / through, plane)
+        seen = upright(np.any(case.brain, axis=axis), plane)
         levels = window(grey, seen)
         _write_grey(folder / f"{plane}.png", np.where(seen, grey, levels[0]), levels)
-        across, down = (side for i, side in enumerate(scene.spacing) if i != axis)
+        across, down = (side for i, side in enumerate(case.spacing) if i != axis)
         blank = Tile(f"{prefix}/{plane}.png", grey.shape, (across, down))
         found[plane] = {
             arm: None if colour is None else _over(blank, *_shadows(colour, axis, plane))
@@ -151,13 +151,13 @@ def area(mask: np.ndarray) -> str:
     return "".join(f"M{i} {j}h1v{n}h-1z" for i, j, n in _runs(mask))
 
 
-def _colours(scene: CaseImages, labels: np.ndarray | None, options: ScoringOptions | None) -> np.ndarray | None:
+def _colours(case: CaseImages, labels: np.ndarray | None, options: ScoringOptions | None) -> np.ndarray | None:
     """Return what became of the lesions of an arm; None for an arm without a mask, or one that was not scored."""
     if labels is None or options is None:
         return None
     prediction = labels if options.predicts_label_maps else labels > 0
-    target = scene.lesions if options.has_label_maps else scene.truth
-    return lesion_outcomes(prediction, target, spacing=scene.spacing, options=options)
+    target = case.lesions if options.has_label_maps else case.truth
+    return lesion_outcomes(prediction, target, spacing=case.spacing, options=options)
 
 
 def _shadows(colour: np.ndarray, axis: int, plane: str) -> list[tuple[str, str, str]]:
