@@ -54,7 +54,7 @@ class CellLine(NamedTuple):
     done: int
     failed: int
     epochs: float | None
-    best_epoch: float | None
+    epochs_to_best: float | None
     seconds: float | None
     step_ms: float | None
     peak_mib: float | None

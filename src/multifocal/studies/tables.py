@@ -55,7 +55,6 @@ def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: M
         done = [outcome for outcome in all_ if outcome is not None and outcome.state == "done"]
         metrics = found[arm].summary["overall"]["metrics"] if arm in found else {}
         medians = cell_medians(done)
-        best = medians["best_epoch"]
         rows.append(
             {
                 "arm": arm,
@@ -65,7 +64,7 @@ def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: M
                 "cases": len(found[arm].rows) if arm in found else 0,
                 **{name: metrics[name]["mean"] if metrics else None for name in SHOWN},
                 "epochs": medians["epochs"],
-                "epochs_to_best": None if best is None else best + 1,
+                "epochs_to_best": medians["epochs_to_best"],
                 "step_ms": medians["step_ms"],
                 "peak_mib": medians["peak_mib"],
                 "hours": sum(outcome.seconds or 0 for outcome in done) / 3600,
@@ -81,8 +80,8 @@ def cell_medians(done: Sequence[CellResult]) -> dict[str, float | None]:
         done: the cells that are done.
 
     Returns:
-        The medians of `epochs`, `best_epoch` (from 0), `seconds`, `step_ms` and `peak_mib` over the cells that have
-        them; None where none has.
+        The medians of `epochs`, `epochs_to_best` (counted with it), `seconds`, `step_ms` and `peak_mib` over the cells
+        that have them; None where none has.
 
     Example:
         >>> cell = {"arm": "a", "fold": 0, "seed": 0, "state": "done", "fingerprint": ""}
@@ -90,11 +89,10 @@ def cell_medians(done: Sequence[CellResult]) -> dict[str, float | None]:
         >>> cell_medians(done)["seconds"], cell_medians(done)["epochs"]
         (2.0, None)
     """
-    found = {}
-    for fact in ("epochs", "best_epoch", "seconds", "step_ms", "peak_mib"):
-        values = [value for result in done if (value := getattr(result, fact)) is not None]
-        found[fact] = statistics.median(values) if values else None
-    return found
+    facts = {name: [getattr(result, name) for result in done] for name in ("epochs", "seconds", "step_ms", "peak_mib")}
+    facts["epochs_to_best"] = [None if result.best_epoch is None else result.best_epoch + 1 for result in done]
+    known = {name: [value for value in values if value is not None] for name, values in facts.items()}
+    return {name: statistics.median(values) if values else None for name, values in known.items()}
 
 
 def strata_table(found: Mapping[str, Results]) -> list[Row]:
