@@ -35,6 +35,10 @@ class Surface:
     `places` is True where there is an element; `weights` holds one number for each of them, in the order of
     `np.argwhere(places)`. The grid has the mask's spacing, so distances between surfaces are those between places.
 
+    Args:
+        places: boolean array, 2D or 3D.
+        weights: float64 array, one number for each element: its area in mm² (2D: length in mm), or 1 for "voxel".
+
     Example:
         >>> surface(np.ones((2, 2), bool), spacing=(1.0, 1.0), convention="voxel").weights.tolist()
         [1.0, 1.0, 1.0, 1.0]

@@ -14,6 +14,12 @@ class Geometry:
     Everything is in the array's own axis order: `size[i]` and `spacing[i]` belong to array axis i, and column i of the
     direction matrix (given flat, row by row) is the unit vector along which index i increases.
 
+    Args:
+        size: number of voxels along each of 2 or 3 axes.
+        spacing: voxel size along each axis, in mm.
+        origin: centre of the first voxel, in mm, LPS.
+        direction: the direction matrix, row by row: 4 numbers in 2D, 9 in 3D.
+
     Raises:
         ValueError: lengths that do not belong together, a size below 1, spacing that is not positive and finite, an
             origin that is not finite, a direction that is not orthonormal (to 1e-3).
@@ -77,6 +83,13 @@ class Geometry:
 
         Spacing and origin may differ by `tolerance` times the spacing, direction cosines by 1e-3.
 
+        Args:
+            other: the grid to compare with.
+            tolerance: allowed difference of spacing and origin, as a share of the smaller spacing along the axis.
+
+        Returns:
+            One text for each field that differs.
+
         Example:
             >>> plane = Geometry((4, 4), (2.0, 2.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
             >>> plane.differences(Geometry((4, 4), (2.0, 3.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0)))
@@ -101,6 +114,10 @@ class Geometry:
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A scalar image: real numbers or bools on a grid; `array.shape == geometry.size`, axes in header order.
+
+    Args:
+        array: bools, whole numbers or floats, of shape `geometry.size`.
+        geometry: the grid.
 
     Raises:
         ValueError: array and geometry do not fit, or the array does not hold real numbers.
@@ -134,6 +151,16 @@ def point(values: Sequence[float]) -> str:
 def resized(geometry: Geometry, size: Sequence[int]) -> Geometry:
     """Return the grid of another size over exactly the same physical extent (outer voxel edges).
 
+    Args:
+        geometry: the old grid.
+        size: number of voxels along each axis of the new grid.
+
+    Returns:
+        The new grid, with the old direction.
+
+    Raises:
+        ValueError: the size has another number of axes, or an axis without voxels.
+
     Example:
         >>> grid = resized(Geometry((4, 4), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0)), (2, 8))
         >>> grid.spacing, grid.origin
@@ -147,6 +174,16 @@ def respaced(geometry: Geometry, spacing: Sequence[float]) -> Geometry:
     """Return the smallest grid of exactly this spacing, about the same centre, that covers the same physical extent.
 
     It may stick out by less than half a voxel on each side; all its voxel centres lie within the old extent.
+
+    Args:
+        geometry: the old grid.
+        spacing: voxel size along each axis of the new grid, in mm.
+
+    Returns:
+        The new grid, with the old direction.
+
+    Raises:
+        ValueError: the spacing is not one positive number for each axis.
 
     Example:
         >>> grid = respaced(Geometry((5, 4), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0)), (2.0, 2.0))

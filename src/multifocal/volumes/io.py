@@ -15,6 +15,13 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
     Of an image with several components (colours, vectors, time points) `component` picks one. PNG files have unit
     spacing. NaN and inf among the voxels are allowed.
 
+    Args:
+        path: the image file.
+        component: which one, counted from 0; None for an image that has only one.
+
+    Returns:
+        The voxels and their grid.
+
     Raises:
         UserError: no such file, not a readable image, truncated or corrupt, a header that promises more voxels than the
             file can hold or whose data file lies elsewhere, a .nii beside a .nii.gz of the same name, an impossible
@@ -42,6 +49,12 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
 def read_geometry(path: str | Path) -> Geometry:
     """Read the grid of an image from its header; of the voxels only the number of bytes is checked.
 
+    Args:
+        path: the image file.
+
+    Returns:
+        The grid that `read` gives.
+
     Raises:
         UserError: as `read`.
 
@@ -62,6 +75,10 @@ def write(path: str | Path, volume: Volume) -> None:
     Values come back exactly, and from MetaImage and NRRD the geometry too. NIfTI keeps the geometry in float32 (a
     relative error of about 1e-6), PNG (2D uint8 or uint16) keeps none. Bools become uint8. The voxels of an .mhd lie in
     a .zraw beside it.
+
+    Args:
+        path: the file to write; an old one is replaced.
+        volume: the image.
 
     Raises:
         UserError: unknown extension, a volume that the format cannot hold, disk full, no permission.
@@ -114,6 +131,12 @@ def extensions() -> tuple[str, ...]:
 def extension_of(name: str) -> str:
     """Return the image extension of a file name (".nii.gz" as one), or nothing if it has none.
 
+    Args:
+        name: the file's name; extensions are in lower case.
+
+    Returns:
+        The extension with its dot, or "".
+
     Example:
         >>> extension_of("case_01.nii.gz"), extension_of("notes.txt")
         ('.nii.gz', '')
@@ -124,6 +147,12 @@ def extension_of(name: str) -> str:
 def strip_extension(name: str) -> str:
     """Return a file name without its image extension (".nii.gz" as one), or as it is if it has none.
 
+    Args:
+        name: the file's name.
+
+    Returns:
+        The name without what `extension_of` returns.
+
     Example:
         >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
         ('case_01', 'v1.2', 'notes.txt')
@@ -133,6 +162,12 @@ def strip_extension(name: str) -> str:
 
 def image_files(path: str | Path) -> list[Path]:
     """Return the files of an image: its own, and the one that its header says holds the voxels.
+
+    Args:
+        path: the image file, or the header where the voxels lie in another file.
+
+    Returns:
+        One path, or two: the image's own comes first.
 
     Raises:
         UserError: not a readable image.
@@ -156,6 +191,13 @@ def image_files(path: str | Path) -> list[Path]:
 
 def volumes_named(folder: str | Path, ending: str) -> dict[str, Path]:
     """Return the files `<name><ending>.<ext>` of a folder by name, in order; what is called otherwise is passed over.
+
+    Args:
+        folder: where to look; folders inside it are not searched.
+        ending: what stands between name and extension, such as "_lesion"; may be "".
+
+    Returns:
+        Paths by name; hidden files are left out.
 
     Raises:
         UserError: no such folder, or several files of one name.

@@ -13,6 +13,12 @@ _LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "
 def axis_codes(geometry: Geometry) -> str:
     """Return the letters towards which the indices increase, as in "LPS"; of an oblique grid, the nearest.
 
+    Args:
+        geometry: a 2D or 3D grid.
+
+    Returns:
+        One letter for each array axis: L or R, P or A, S or I.
+
     Example:
         >>> axis_codes(Geometry((2, 2), (1.0, 1.0), (0.0, 0.0), (0.0, 1.0, -1.0, 0.0)))
         'AL'
@@ -27,6 +33,13 @@ def orient(volume: Volume, *, axes: str = "LPS") -> Volume:
 
     Values are exact, and every voxel keeps its physical point. Of a 2D image the letters L/R and P/A count. An image
     that already lies so comes back as it is.
+
+    Args:
+        volume: the image.
+        axes: directions of the result's axes in order: L or R, P or A, S or I, each pair once.
+
+    Returns:
+        The reoriented image.
 
     Raises:
         ValueError: `axes` does not name each anatomical axis once.
@@ -64,6 +77,14 @@ def orient(volume: Volume, *, axes: str = "LPS") -> Volume:
 def crop(volume: Volume, *, lower: Sequence[int], upper: Sequence[int]) -> Volume:
     """Return the box lower <= index < upper as a volume of its own.
 
+    Args:
+        volume: the image.
+        lower: first index of the box along each axis.
+        upper: index after the last one along each axis.
+
+    Returns:
+        The voxels in the box, each at its old physical point.
+
     Raises:
         ValueError: the box is empty or reaches outside the volume.
 
@@ -90,6 +111,16 @@ def pad(
     fill: float = 0,
 ) -> Volume:
     """Add voxels of value `fill`: so many before (`lower`) and after (`upper`) each axis, or evenly up to `size`.
+
+    Args:
+        volume: the image.
+        lower: number of voxels to add before each axis; None adds none.
+        upper: number of voxels to add after each axis; None adds none.
+        size: number of voxels along each axis of the result; an odd one is added after.
+        fill: value of the added voxels.
+
+    Returns:
+        The larger image, with the volume's dtype.
 
     Raises:
         ValueError: neither or both ways are given, a number is negative, `size` is smaller than the volume, or the
@@ -118,6 +149,12 @@ def pad(
 
 def bounding_box(mask: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Return (lower, upper) of the smallest box around all non-zero voxels (upper exclusive), None if there are none.
+
+    Args:
+        mask: array of bools or numbers.
+
+    Returns:
+        Two tuples of one index for each axis, or None.
 
     Example:
         >>> bounding_box(np.array([[0, 0, 0], [0, 1, 1]]))

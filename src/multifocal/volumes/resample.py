@@ -21,6 +21,15 @@ def resample(volume: Volume, onto: Geometry, *, interpolation: Interpolation, fi
     images do not darken there; a point further out takes `fill`. "nearest" keeps the dtype. "linear" is for
     intensities and probabilities: whole numbers become float32 (float64 from 32 bits up).
 
+    Args:
+        volume: the image.
+        onto: the grid of the result.
+        interpolation: "nearest" or "linear".
+        fill: value of voxels outside the image.
+
+    Returns:
+        The image on the grid `onto`.
+
     Raises:
         ValueError: an unknown interpolation, grids of different dimension, or a dtype that cannot hold `fill`.
 
@@ -56,6 +65,15 @@ def restore(volume: Volume, onto: Geometry, *, interpolation: Interpolation, fil
     the two grids differ by a signed permutation of axes and a whole number of voxels; then values and dtype are kept
     exactly, and voxels of `onto` that the volume does not reach take `fill`. Voxel centres may be 1e-3 voxel apart
     anywhere on the grid and still count as the same. Otherwise see `resample`.
+
+    Args:
+        volume: the image.
+        onto: the grid of the result.
+        interpolation: "nearest" or "linear", where the grids share no lattice.
+        fill: value of voxels outside the image.
+
+    Returns:
+        The image on the grid `onto`.
 
     Raises:
         ValueError: as `resample`, or the dtype cannot hold `fill`.
