@@ -39,10 +39,24 @@ class Criterion(Term):
 
     @abstractmethod
     def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region, (regions,): the mean over channels."""
+        """Return the loss of each region, (regions,): the mean over channels.
+
+        Args:
+            sums: of each region, (regions, channels).
+
+        Returns:
+            One value for each region, (regions,).
+        """
 
     def finish(self, mean: torch.Tensor) -> torch.Tensor:
-        """Return the loss of the batch from the mean over its regions."""
+        """Return the loss of the batch from the mean over its regions.
+
+        Args:
+            mean: weighted mean of `values` over the regions, a scalar.
+
+        Returns:
+            A scalar.
+        """
         return mean
 
     @property
@@ -56,7 +70,25 @@ class Criterion(Term):
         return any(isinstance(cost, HausdorffCost) for cost in self.costs)
 
     def over(self, partition: str, /, **options: Any) -> "Over":
-        """Return the criterion over regions of the image: by the partition's name."""
+        """Return the criterion over regions of the image: by the partition's name.
+
+        The options are those of the partition, such as `batch=True` of "image".
+
+        Args:
+            partition: "image", "blobs", "instances", "predictions", "cells", "prediction-cells", "inverse-weighted", or
+                the name of one that another package registers.
+
+        Returns:
+            A term.
+
+        Raises:
+            UserError: an unknown partition or option, or a partition that changes the distances the criterion takes.
+
+        Example:
+            >>> from multifocal.losses import Dice
+            >>> Dice().over("instances", pool="image").name
+            'dice over instances'
+        """
         return Over(self, partition_named(partition, **options))
 
     @property
@@ -65,7 +97,14 @@ class Criterion(Term):
         return self._over_the_image.needs
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:
-        """Return the criterion over the whole image."""
+        """Return the criterion over the whole image.
+
+        Args:
+            batch_sums: the batch, with what `needs` asks for.
+
+        Returns:
+            A scalar.
+        """
         return self._over_the_image.measure(batch_sums)
 
     @cached_property
@@ -220,7 +259,14 @@ class GeneralizedDice(Checked, Criterion):
     smooth: Positive = SMOOTH
 
     def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
+        """Return the loss of each region.
+
+        Args:
+            sums: of each region, (regions, channels).
+
+        Returns:
+            One value for each region, (regions,).
+        """
         both = sums.predicted + sums.true
         if self.weighting == "normalized":
             weight = 1 / sums.true.clamp_min(1).square()
@@ -310,6 +356,13 @@ class Hausdorff(_Mean):
 class LogHausdorff(Hausdorff):
     """`log(1 + HDT)`, of the batch's mean.
 
+    Args:
+        alpha: α, the power of the distances.
+        empty: distance to the border of a target without one: the image's "diagonal", or "zero" as in MONAI.
+
+    Raises:
+        UserError: an argument that cannot be.
+
     Example:
         >>> target = torch.zeros(1, 1, 4, 4)
         >>> target[..., :2] = 1
@@ -320,7 +373,14 @@ class LogHausdorff(Hausdorff):
     name = "log-hausdorff-dt"
 
     def finish(self, mean: torch.Tensor) -> torch.Tensor:
-        """Return the loss of the batch."""
+        """Return the loss of the batch.
+
+        Args:
+            mean: weighted mean of `values` over the regions, a scalar.
+
+        Returns:
+            A scalar.
+        """
         return torch.log(1 + mean)
 
 
@@ -359,12 +419,29 @@ class CriterionSum(Checked, Criterion):
         return tuple(dict.fromkeys(cost for part, _ in self.parts for cost in part.costs))
 
     def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region."""
+        """Return the loss of each region.
+
+        Args:
+            sums: of each region, (regions, channels).
+
+        Returns:
+            One value for each region, (regions,).
+        """
         return torch.stack([weight * part.values(sums) for part, weight in self.parts]).sum(0)
 
 
 def gdf(*, gamma: float = 2.0, weighting: Literal["monai", "normalized"] = "monai") -> CriterionSum:
     """Return generalized Dice + focal as one criterion.
+
+    Args:
+        gamma: γ of focal.
+        weighting: "monai" or "normalized", see `GeneralizedDice`.
+
+    Returns:
+        The sum of both, each with weight 1.
+
+    Raises:
+        UserError: an argument that cannot be.
 
     Example:
         >>> gdf().over("blobs").name

@@ -61,7 +61,14 @@ class Center(Checked, Term):
         return Needs(predicted=True)
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:
-        """Return the criterion between the stamped images."""
+        """Return the criterion between the stamped images.
+
+        Args:
+            batch_sums: the batch, with what `needs` asks for.
+
+        Returns:
+            A scalar.
+        """
         true, predicted = (self._stamped(batch_sums, side) for side in (batch_sums.true, batch_sums.predicted))
         overlap = predicted[np.isin(predicted, true, assume_unique=True)]
         numbers = [batch_sums.x.new_full((1, 1), float(len(part))) for part in (overlap, predicted, true)]
@@ -120,7 +127,14 @@ class FalseNegativeRate(Term):
         return Needs(predicted=True)
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:
-        """Return the share of lesions that no predicted component touches."""
+        """Return the share of lesions that no predicted component touches.
+
+        Args:
+            batch_sums: the batch, with what `needs` asks for.
+
+        Returns:
+            A scalar.
+        """
         found = np.zeros(batch_sums.true.total, bool)
         touched = batch_sums.pairs.target[batch_sums.pairs.prediction > 0]
         found[touched[touched > 0] - 1] = True
@@ -153,7 +167,14 @@ class FalseDiscoveryRate(Term):
         return Needs(predicted=True)
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:
-        """Return the share of predicted components that touch no lesion."""
+        """Return the share of predicted components that touch no lesion.
+
+        Args:
+            batch_sums: the batch, with what `needs` asks for.
+
+        Returns:
+            A scalar.
+        """
         right = np.zeros(batch_sums.predicted.total, bool)
         touching = batch_sums.pairs.prediction[batch_sums.pairs.target > 0]
         right[touching[touching > 0] - 1] = True
@@ -205,7 +226,14 @@ class Proximity(Checked, Term):
         return Needs(predicted=True)
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:
-        """Return the proximity loss of the batch."""
+        """Return the proximity loss of the batch.
+
+        Args:
+            batch_sums: the batch, with what `needs` asks for.
+
+        Returns:
+            A scalar.
+        """
         to_prediction, to_lesion = (batch_sums.number(side) for side in _nearest(batch_sums.true, batch_sums.predicted))
         relaxed = batch_sums.options.relaxed and self.combine == "sum"
         losses = []

@@ -242,7 +242,21 @@ class CompoundLoss(nn.Module):
         distances: torch.Tensor | None = None,
         cells: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Return each unweighted term by name; the arguments are those of `forward`."""
+        """Return each unweighted term by name; the arguments are those of `forward`.
+
+        Args:
+            logits: (B, C, *spatial), 2D or 3D; probabilities with `activation="none"`.
+            target: zeros and ones of the same shape; with softmax also class numbers, (B, 1, *spatial).
+            instances: the target's lesions as integer labels, (B, C, *spatial); None finds them.
+            distances: `target_distances(target)`, (B, C, *spatial); None computes them.
+            cells: `target_cells(target)`, (B, C, *spatial); None computes them.
+
+        Returns:
+            Scalars by the term's name, to which a prime is added where it occurs before.
+
+        Raises:
+            ValueError: input that does not fit.
+        """
         device = logits.device.type if isinstance(logits, torch.Tensor) else "cpu"
         values: dict[str, torch.Tensor] = {}
         with torch.autocast(device, enabled=False):
@@ -264,7 +278,14 @@ class CompoundLoss(nn.Module):
         )
 
     def combine(self, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the weighted sum of terms, at the present progress."""
+        """Return the weighted sum of terms, at the present progress.
+
+        Args:
+            values: what `terms` returned.
+
+        Returns:
+            A scalar.
+        """
         weighted = [self._schedules[name].at(self.progress) * value for name, value in values.items()]
         return torch.stack(weighted).sum()
 

@@ -38,7 +38,14 @@ class MSSSIM(Term):
         return Needs()
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:
-        """Return the mean over images."""
+        """Return the mean over images.
+
+        Args:
+            batch_sums: the batch, with what `needs` asks for.
+
+        Returns:
+            A scalar.
+        """
         shape = (batch_sums.images, 1, *batch_sums.shape)
         p = torch.sigmoid(batch_sums.x) if batch_sums.activation.name == "logits" else batch_sums.x
         p, y = p.view(shape), torch.from_numpy(batch_sums.true_mask).to(p.device).view(shape)

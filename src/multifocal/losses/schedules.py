@@ -40,6 +40,12 @@ class Schedule(ABC):
 class ConstantWeight(Checked, Schedule):
     """Always the same weight.
 
+    Args:
+        value: the weight.
+
+    Raises:
+        UserError: the weight is no finite number.
+
     Example:
         >>> ConstantWeight(0.5).at(1.0)
         0.5
@@ -52,13 +58,27 @@ class ConstantWeight(Checked, Schedule):
         return self.value
 
     def times(self, factor: float) -> "ConstantWeight":
-        """Return the schedule multiplied by a number."""
+        """Return the schedule multiplied by a number.
+
+        Args:
+            factor: the number.
+
+        Returns:
+            A new schedule.
+        """
         return ConstantWeight(factor * self.value)
 
 
 @dataclass(frozen=True)
 class LinearRamp(Checked, Schedule):
     """From `first` to `last` in a straight line.
+
+    Args:
+        first: the weight at progress 0.
+        last: the weight at progress 1.
+
+    Raises:
+        UserError: a weight is no finite number.
 
     Example:
         >>> LinearRamp(2.0, 4.0).at(0.25)
@@ -73,13 +93,24 @@ class LinearRamp(Checked, Schedule):
         return self.first + progress * (self.last - self.first)
 
     def times(self, factor: float) -> "LinearRamp":
-        """Return the schedule multiplied by a number."""
+        """Return the schedule multiplied by a number.
+
+        Args:
+            factor: the number.
+
+        Returns:
+            A new schedule.
+        """
         return LinearRamp(factor * self.first, factor * self.last)
 
 
 @dataclass(frozen=True)
 class StepWeights(Checked, Schedule):
     """`values[i]` from the i-th of `starts` on, which are shares of training: the first is 0.
+
+    Args:
+        starts: the progress from which each weight holds, rising from 0 to at most 1.
+        values: the weights, one for each start.
 
     Raises:
         UserError: the starts do not rise from 0 to at most 1, or are not as many as the values.
@@ -103,7 +134,14 @@ class StepWeights(Checked, Schedule):
         return self.values[bisect_right(self.starts, progress) - 1]
 
     def times(self, factor: float) -> "StepWeights":
-        """Return the schedule multiplied by a number."""
+        """Return the schedule multiplied by a number.
+
+        Args:
+            factor: the number.
+
+        Returns:
+            A new schedule.
+        """
         return StepWeights(starts=self.starts, values=tuple(factor * value for value in self.values))
 
 

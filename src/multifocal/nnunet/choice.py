@@ -18,6 +18,14 @@ RECORD = "multifocal.json"
 class Choice(LossSettings):
     """A loss and its options; `distances: mm` measures them by the plan's spacing instead of in voxels.
 
+    Args:
+        name: a name that `multifocal.losses.build` takes.
+        options: of the loss, by name, without `activation` and `include_background`.
+        distances: "voxels" or "mm".
+
+    Raises:
+        ValueError: the loss or an option is unknown, or a value cannot be.
+
     Example:
         >>> Choice(name="blob-gdf").distances
         'voxels'
