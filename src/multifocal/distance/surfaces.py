@@ -59,6 +59,9 @@ def surface(mask: np.ndarray, *, spacing: Sequence[float], convention: Conventio
             surface-distance; "voxel": an element at every voxel of the mask with a face neighbour outside, weighted
             with 1, as in MONAI.
 
+    Returns:
+        Where the elements are, and what each weighs.
+
     Example:
         >>> one = surface(np.ones((1, 1), bool), spacing=(3.0, 4.0))
         >>> one.places.tolist(), one.weights.tolist()

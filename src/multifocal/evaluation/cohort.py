@@ -42,7 +42,7 @@ def evaluate_cohort(
     """Score the predictions `<case>_lesion.<ext>` in a folder, in the native space of each case.
 
     The brain is where the cohort's first map is not 0; in a cohort of instance labels the whole image takes its place,
-    and the labels' instances are the true lesions. Options are the fields of `multifocal.metrics.ScoringOptions`.
+    and the labels' instances are the true lesions.
 
     Args:
         predictions: the folder; other files in it are passed over.
@@ -58,6 +58,7 @@ def evaluate_cohort(
         resumed: called with (cases taken from the journal, cases in it that are not: of other settings, or of files
             that have changed since or are not asked for), when there are any.
         progress: called with (cases done, cases in all) after each case.
+        **options: fields of `multifocal.metrics.ScoringOptions`.
 
     Returns:
         Rows in the cohort's order, the lesions of all cases, and the settings.

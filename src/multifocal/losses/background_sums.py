@@ -63,6 +63,9 @@ def split_sums(x: torch.Tensor, plan: SumPlan) -> tuple[torch.Tensor, torch.Tens
     Args:
         x: (images, voxels).
         plan: what and where.
+
+    Returns:
+        The sums, and x at the plan's voxels, flat.
     """
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         return _Split.apply(x, plan)

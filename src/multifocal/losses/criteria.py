@@ -72,11 +72,10 @@ class Criterion(Term):
     def over(self, partition: str, /, **options: Any) -> "Over":
         """Return the criterion over regions of the image: by the partition's name.
 
-        The options are those of the partition, such as `batch=True` of "image".
-
         Args:
             partition: "image", "blobs", "instances", "predictions", "cells", "prediction-cells", "inverse-weighted", or
                 the name of one that another package registers.
+            **options: those of the partition, such as `batch=True` of "image".
 
         Returns:
             A term.
@@ -453,6 +452,9 @@ def gdf(*, gamma: float = 2.0, weighting: Literal["monai", "normalized"] = "mona
 def dice_ce() -> CriterionSum:
     """Return Dice + cross-entropy as one criterion.
 
+    Returns:
+        Their sum, each with weight 1.
+
     Example:
         >>> dice_ce().over("cells").name
         'dice-ce over cells'
@@ -467,6 +469,13 @@ TERMS.register("mix", CriterionSum)
 
 def straight_through(value: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
     """Return the value with the gradient of its soft stand-in.
+
+    Args:
+        value: any shape; what comes out.
+        soft: the same shape; whose gradient it gets.
+
+    Returns:
+        A tensor of that shape.
 
     Example:
         >>> x = torch.tensor(0.3, requires_grad=True)
@@ -487,6 +496,9 @@ def where_empty(value: torch.Tensor, sums: Sums, empty: torch.Tensor) -> torch.T
         value: (regions, channels), or (regions,) of all channels together.
         sums: that it was made of.
         empty: where nothing is true, of the value's shape.
+
+    Returns:
+        A tensor of the value's shape and content.
 
     Example:
         >>> from multifocal.losses import Dice

@@ -50,6 +50,9 @@ def from_config(*, terms: list[dict[str, Any]]) -> Expression:
             `{starts, values}`; `over` a partition's name or `{partition, options}`. A term among options (`criterion`
             of center and proximity, the `parts` of a mix) is a name or `{term, options}`, in a mix with its `weight`.
 
+    Returns:
+        The sum, to be built or added to others.
+
     Raises:
         UserError: a term, a partition or an option that there is not.
 

@@ -163,6 +163,9 @@ def one_vs_rest_logits(logits: torch.Tensor, *, first: int = 1) -> torch.Tensor:
         logits: (B, C, *spatial), two channels or more.
         first: the first channel returned.
 
+    Returns:
+        (B, C - first, *spatial).
+
     Example:
         >>> logits = torch.tensor([[[[0.0]], [[1.0]], [[3.0]]]])
         >>> torch.allclose(one_vs_rest_logits(logits).sigmoid(), logits.softmax(1)[:, 1:])
@@ -180,6 +183,12 @@ def one_vs_rest_logits(logits: torch.Tensor, *, first: int = 1) -> torch.Tensor:
 
 def foreground(target: torch.Tensor) -> np.ndarray:
     """Return the flat indices where the target is 1.
+
+    Args:
+        target: zeros and ones of any shape and type.
+
+    Returns:
+        int64 (N,), in increasing order.
 
     Raises:
         ValueError: the target holds something else than 0 and 1.

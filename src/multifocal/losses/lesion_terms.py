@@ -262,7 +262,10 @@ def instance_terms(
         target: zeros and ones of the same shape.
         criterion: what instances are measured with; Dice with a smoothing of 1e-5.
         instances: the target's lesions as integer labels, if they were made beforehand.
-        options: see `Options`; `relaxed=False` leaves out the gradients of soft stand-ins.
+        **options: see `Options`; `relaxed=False` leaves out the gradients of soft stand-ins.
+
+    Returns:
+        A scalar for each term, by name.
 
     Raises:
         ValueError: input that does not fit.

@@ -99,6 +99,13 @@ class Term(Expression):
     def over(self, partition: str, /, **options: Any) -> "Term":
         """Return the term over regions of the image, which only a criterion can be.
 
+        Args:
+            partition: a region's name: image, blobs, instances, predictions, cells, weighted or another registered one.
+            **options: those of the region.
+
+        Returns:
+            The criterion over these regions.
+
         Raises:
             UserError: the term is no criterion.
         """
@@ -120,6 +127,9 @@ TERMS: Registry[Callable[..., Term]] = Registry("term", group="multifocal.loss_t
 
 class Sum(Expression):
     """A weighted sum of terms.
+
+    Args:
+        weighted: each term with its weight.
 
     Example:
         >>> from multifocal.losses import Dice, Focal
@@ -156,7 +166,7 @@ class CompoundLoss(nn.Module):
 
     Args:
         expression: terms and weights, such as `0.9 * Tversky() + 0.1 * LogHausdorff()`.
-        options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
+        **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
 
     Raises:
         UserError: no expression; an option that there is not, or that cannot be.
@@ -226,6 +236,9 @@ class CompoundLoss(nn.Module):
                 of a spacing with the same smallest side, are not noticed.
             cells: `target_cells(target)`, if they were made beforehand; likewise. Those of another spacing are not
                 noticed.
+
+        Returns:
+            A scalar in float32, or float64 where the logits are.
 
         Raises:
             ValueError: input that does not fit.

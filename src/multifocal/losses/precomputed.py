@@ -112,6 +112,9 @@ def cells_given(numbers: torch.Tensor, foreground_index: torch.Tensor) -> tuple[
         numbers: (images, voxels), as `target_cells` numbers them.
         foreground_index: flat indices of the target's voxels.
 
+    Returns:
+        (images, voxels) whole numbers that number cells from 0 over the batch, and the number of cells of each image.
+
     Raises:
         ValueError: numbers that are not of this target.
     """

@@ -65,6 +65,9 @@ class Partition(ABC):
             batch_sums: the batch.
             costs: that are summed.
             relaxed: give regions without a prediction, or without anything true, the gradient of a soft stand-in.
+
+        Returns:
+            The sums, one a region, and the regions' weights, which add up to 1.
         """
 
 
@@ -347,6 +350,13 @@ class InverseWeighted(Partition):
 def partition_named(name: str, /, **options: Any) -> Partition:
     """Return a partition by its name.
 
+    Args:
+        name: of the partition.
+        **options: its own, such as `pool="image"`.
+
+    Returns:
+        The partition.
+
     Raises:
         UserError: the name or an option is unknown.
 
@@ -426,6 +436,12 @@ def even(batch_sums: BatchSums, count: int) -> torch.Tensor:
 def by_image(counts: np.ndarray) -> np.ndarray:
     """Return weights for a mean over each image's regions, then over the images that have one.
 
+    Args:
+        counts: (images,), the regions of each image.
+
+    Returns:
+        (regions,), in the order of the images; they add up to 1.
+
     Example:
         >>> by_image(np.array([2, 0, 1])).tolist()
         [0.25, 0.25, 0.5]
@@ -435,6 +451,13 @@ def by_image(counts: np.ndarray) -> np.ndarray:
 
 def pooled(counts: np.ndarray, pool: str) -> np.ndarray:
     """Return weights for a mean over the regions of the batch, or over each image's first.
+
+    Args:
+        counts: (images,), the regions of each image.
+        pool: "batch" or "image".
+
+    Returns:
+        (regions,), in the order of the images; they add up to 1.
 
     Example:
         >>> pooled(np.array([3, 1]), "batch").tolist()

@@ -22,6 +22,12 @@ class Schedule(ABC):
     def at(self, progress: float) -> float:
         """Return the weight.
 
+        Args:
+            progress: share of training that is done, 0 to 1.
+
+        Returns:
+            The weight at that moment.
+
         Raises:
             ValueError: the progress is no share of training.
         """
@@ -151,6 +157,12 @@ Weight = float | int | Schedule | tuple[float, float] | Mapping[str, Any]
 def checked_progress(progress: float) -> float:
     """Return how far training has come, if it is a share of training.
 
+    Args:
+        progress: what is checked.
+
+    Returns:
+        The progress, as it is.
+
     Raises:
         ValueError: it is not.
 
@@ -168,6 +180,9 @@ def schedule(weight: Any) -> Schedule:
 
     Args:
         weight: a number, a pair of numbers for a ramp, `{first, last}`, `{starts, values}`, or a schedule.
+
+    Returns:
+        The schedule; one that never changes for a number.
 
     Raises:
         UserError: something else.
@@ -195,6 +210,13 @@ def schedule(weight: Any) -> Schedule:
 
 def product(left: Schedule, right: Schedule) -> Schedule:
     """Return the product of two weights, one of which stays the same.
+
+    Args:
+        left: a weight.
+        right: a weight.
+
+    Returns:
+        The schedule of the product.
 
     Raises:
         UserError: both change.

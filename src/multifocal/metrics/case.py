@@ -77,9 +77,6 @@ def evaluate_case(
 ) -> dict[str, float] | dict[str, dict[str, float]]:
     """Compare a predicted mask with the true one.
 
-    Options are the fields of `multifocal.metrics.ScoringOptions`: tolerance, convention, connectivity, min_size,
-    matching, threshold, score, label_maps, protocol.
-
     Args:
         prediction: 2D or 3D mask of zeros and ones, boolean, integer or float.
         target: mask of the same shape.
@@ -87,6 +84,8 @@ def evaluate_case(
         brain: mask of the same shape; adds `share_of_brain`, true lesion voxels over brain voxels.
         labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`. Each
             class is scored by itself.
+        **options: fields of `multifocal.metrics.ScoringOptions`: tolerance, convention, connectivity, min_size,
+            matching, threshold, score, label_maps, protocol.
 
     Returns:
         The metrics of `multifocal.metrics.METRICS` by name, in that order; with `labels`, such a dict a class. NaN

@@ -75,11 +75,11 @@ METRICS: Registry[Metric] = Registry(
 def metric(name: str, **facts: Any) -> Callable[[MetricFunction], MetricFunction]:
     """Return a decorator that registers a function of a `MaskPair` as a metric.
 
-    From then on `evaluate_case`, the files of an evaluation, its summary and its tables have it. Besides the name it
-    takes the other fields of `Metric`: heading, unit, best, range, undefined_when, is_distance, level.
+    From then on `evaluate_case`, the files of an evaluation, its summary and its tables have it.
 
     Args:
         name: what users type, and the column in files.
+        **facts: the other fields of `Metric`: heading, unit, best, range, undefined_when, is_distance, level.
 
     Returns:
         The decorator, which gives the function back.

@@ -19,12 +19,13 @@ class CaseMetrics(Metric):
 
     Values are those of `multifocal.evaluation.summarize`; metrics best at zero enter with their absolute value.
     The states are sums, so processes (DDP) and batches may share out the cases in any way; a sampler that pads the last
-    batches with repeated cases counts these twice. Other options are those of `torchmetrics.Metric`.
+    batches with repeated cases counts these twice.
 
     Args:
         names: of `METRICS`.
         undefined: what stands for an undefined distance, "skip" or "diagonal"; see `multifocal.evaluation.summarize`.
         rules: how a case is scored, such as `ScoringOptions(tolerance=1.0)`.
+        **kwargs: those of `torchmetrics.Metric`.
 
     Raises:
         UserError: an unknown name or rule.
@@ -106,10 +107,11 @@ class CaseMetrics(Metric):
 
 
 class CaseMetric(CaseMetrics):
-    """Mean over cases of one metric, as a scalar to log; options are those of `CaseMetrics`.
+    """Mean over cases of one metric, as a scalar to log.
 
     Args:
         name: of `METRICS`.
+        **options: those of `CaseMetrics`.
 
     Example:
         >>> metric = CaseMetric("volume_difference")

@@ -98,7 +98,8 @@ def mask_pair(prediction: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.
 def common_box(*masks: np.ndarray) -> tuple[slice, ...]:
     """Return the smallest box that holds all of several masks; an empty one if they are empty.
 
-    The masks are arrays of one shape.
+    Args:
+        *masks: boolean arrays of one shape.
 
     Returns:
         A slice along each axis.

@@ -153,12 +153,11 @@ length, at least 2
 def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any) -> Padded:
     """Return the named network: `(B, in_channels, *spatial)` to logits `(B, out_channels, *spatial)`, any spatial size.
 
-    All other keyword arguments are the network's own options.
-
     Args:
         name: one of `names()`.
         in_channels: channels of the images.
         out_channels: channels of the logits.
+        **options: the network's own.
 
     Returns:
         The network with random weights, behind padding.

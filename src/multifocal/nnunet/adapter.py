@@ -121,7 +121,7 @@ def build_loss(
         factors: how many times coarser than the first each output is, along each axis; only `spacing` needs it.
         regions: whether the targets are regions.
         ignore_label: see `NnUNetLoss`.
-        options: of the loss; `spacing` (mm) is that of full resolution.
+        **options: of the loss; `spacing` (mm) is that of full resolution.
 
     Returns:
         The loss.

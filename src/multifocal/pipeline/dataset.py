@@ -173,10 +173,9 @@ def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
 def mix(purpose: str, *numbers: int) -> int:
     """Return a 63-bit seed for one purpose from several numbers; no two purposes or lists of numbers share one.
 
-    The numbers follow the purpose.
-
     Args:
         purpose: what the seed is for.
+        *numbers: what tells this draw from others of the purpose.
 
     Returns:
         The seed.

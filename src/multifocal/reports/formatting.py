@@ -16,6 +16,14 @@ LONGEST = 60  # characters of a file name; leaves room for endings within what e
 def number(value: Any, *, digits: int = 3, sign: bool = False) -> str:
     """Return a number for a table, with a true minus; a dash for None, NaN and inf.
 
+    Args:
+        value: a number, or None.
+        digits: after the point.
+        sign: write a plus, too.
+
+    Returns:
+        The text.
+
     Example:
         >>> number(-0.12345), number(None), number(12.5, digits=1, sign=True)
         ('−0.123', '–', '+12.5')
@@ -28,6 +36,12 @@ def number(value: Any, *, digits: int = 3, sign: bool = False) -> str:
 def printed(value: float | None) -> str:
     """Return somebody else's number with the digits it has.
 
+    Args:
+        value: a number, or None.
+
+    Returns:
+        The text.
+
     Example:
         >>> printed(0.38), printed(32.0), printed(None)
         ('0.38', '32', '–')
@@ -37,6 +51,15 @@ def printed(value: float | None) -> str:
 
 def span(low: Any, high: Any, *, digits: int = 3, sign: bool = False) -> str:
     """Return an interval, or nothing where there is none.
+
+    Args:
+        low: where it begins.
+        high: where it ends.
+        digits: after the point.
+        sign: write a plus, too.
+
+    Returns:
+        The text.
 
     Example:
         >>> span(0.1, 0.25, digits=2), span(None, None)
@@ -50,6 +73,12 @@ def span(low: Any, high: Any, *, digits: int = 3, sign: bool = False) -> str:
 
 def with_unit(metric: Metric) -> str:
     """Return a metric's heading with its unit; bars stand for absolute values, where zero is best.
+
+    Args:
+        metric: the metric.
+
+    Returns:
+        The text.
 
     Example:
         >>> from multifocal.metrics import METRICS
@@ -70,6 +99,12 @@ def better(metric: Metric) -> str:
 def seconds(value: Any) -> str:
     """Return a time for people.
 
+    Args:
+        value: seconds, or None.
+
+    Returns:
+        The text.
+
     Example:
         >>> seconds(5.2), seconds(75), seconds(7300), seconds(None)
         ('5.2 s', '1 min 15 s', '2 h 1 min', '–')
@@ -84,6 +119,13 @@ def seconds(value: Any) -> str:
 
 def facts(value: Any, *, prefix: str = "") -> list[tuple[str, str]]:
     """Return nested settings as lines of (dotted key, value).
+
+    Args:
+        value: data as JSON has it.
+        prefix: what all names begin with.
+
+    Returns:
+        Pairs of a dotted name and its value as text.
 
     Example:
         >>> facts({"a": {"b": 1, "c": [2, 3]}})
@@ -107,6 +149,12 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
 
     A name that has to change gets a part of its SHA-256, so that no two share a file, also where the file system takes
     upper and lower case for the same.
+
+    Args:
+        names: of cases, each once.
+
+    Returns:
+        The file name of each, without an ending.
 
     Example:
         >>> file_names(["S1-VISIT_01", "a/b"])

@@ -29,7 +29,7 @@ def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]]
     """Write `index.html`, every chart as a file of its own in `figures/`, and the tables as data in `data/`.
 
     Args:
-        source: the study.
+        data: the study.
         thumbnails: page and thumbnail of every case; {} without a cohort.
         out: the report's folder.
     """

@@ -34,6 +34,9 @@ def write_report(
         workers: processes that draw cases; see `multifocal.evaluation.evaluate_cohort`.
         progress: called with (cases done, cases in all) after each case.
 
+    Returns:
+        The path of its first page.
+
     Raises:
         UserError: no study, a file of it that cannot be read, a cohort that is another one, or a failed write.
 

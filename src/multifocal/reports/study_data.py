@@ -100,6 +100,12 @@ class StudyData:
 def read_study_data(folder: str | Path) -> StudyData:
     """Read a study's folder.
 
+    Args:
+        folder: of the study.
+
+    Returns:
+        What its pages show.
+
     Raises:
         UserError: it is not a study's, or a file in it cannot be read.
     """

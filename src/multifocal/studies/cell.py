@@ -76,6 +76,12 @@ class Job(Config):
 def run(job: Job) -> CellResult:
     """Do what is left of a cell, and return its outcome, which is also written.
 
+    Args:
+        job: which cell, and where.
+
+    Returns:
+        How it ended.
+
     Raises:
         UserError: whatever training and prediction raise.
     """

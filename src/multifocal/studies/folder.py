@@ -91,16 +91,36 @@ class StudyFolder:
     comparison: Mapping[str, Any] | None
 
     def cell(self, name: str) -> Path:
-        """Return the run folder of a cell."""
+        """Return the run folder of a cell.
+
+        Args:
+            name: of the cell, a key of `cells`.
+
+        Returns:
+            The path, whether it exists or not.
+        """
         return self.path / CELLS / name
 
     def masks(self, arm: str) -> Path:
-        """Return the folder of an arm's pooled masks."""
+        """Return the folder of an arm's pooled masks.
+
+        Args:
+            arm: its name.
+
+        Returns:
+            The path, whether it exists or not.
+        """
         return self.path / ARMS / arm / MASKS
 
 
 def read_study(path: str | Path) -> StudyFolder:
     """Return what a study's folder holds; cells that failed or are missing, and arms without any result, are no error.
+
+    Args:
+        path: the study's folder.
+
+    Returns:
+        What it holds.
 
     Raises:
         UserError: it is not a study's folder, or a file in it cannot be understood.

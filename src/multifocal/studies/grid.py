@@ -25,7 +25,14 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One training and its test. The order is the one they are run in: arms can be compared fold by fold."""
+    """One training and its test. The order is the one they are run in: arms can be compared fold by fold.
+
+    Args:
+        fold: number of the fold.
+        seed: of weights and training.
+        number: of the arm, in the order of the study.
+        arm: the arm's name.
+    """
 
     fold: int
     seed: int
@@ -75,15 +82,36 @@ class Grid:
         )
 
     def recipe(self, cell: Cell) -> Recipe:
-        """Return what a cell trains."""
+        """Return what a cell trains.
+
+        Args:
+            cell: one of `cells`.
+
+        Returns:
+            The recipe, every default spelled out.
+        """
         return self.recipes[cell.arm, cell.seed]
 
     def fold(self, cell: Cell) -> Fold:
-        """Return the cases of a cell."""
+        """Return the cases of a cell.
+
+        Args:
+            cell: one of `cells`.
+
+        Returns:
+            Their names by part.
+        """
         return self.folds.folds[cell.fold]
 
     def fingerprint_of(self, cell: Cell) -> str:
-        """Return the SHA-256 (hex) of all that decides a cell's masks: recipe and seed, cases, contents of the data."""
+        """Return the SHA-256 (hex) of all that decides a cell's masks: recipe and seed, cases, contents of the data.
+
+        Args:
+            cell: one of `cells`.
+
+        Returns:
+            64 characters.
+        """
         recipe = _as_hashed(self.recipe(cell).model_dump(mode="json"))
         return _digest([FORMAT, recipe, self._fold_digests[cell.fold], cell.seed, self.fingerprint])
 
@@ -99,6 +127,9 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
     Args:
         study: the study.
         cohort: the cases; those without a label are left out.
+
+    Returns:
+        The grid.
 
     Raises:
         UserError: the folds cannot be drawn or are another cohort's, a fold has nothing to train on, to test, or to

@@ -17,6 +17,9 @@ from multifocal.studies.settings import FileFolds, Study
 def names() -> tuple[str, ...]:
     """Return the names of the studies inside the package.
 
+    Returns:
+        The names, in order.
+
     Example:
         >>> "hie-losses" in names()
         True
@@ -25,7 +28,17 @@ def names() -> tuple[str, ...]:
 
 
 def written(name: str) -> str:
-    """Return the YAML text of a study inside the package, to begin one's own with; raises `UserError` without it."""
+    """Return the YAML text of a study inside the package, to begin one's own with.
+
+    Args:
+        name: of the study.
+
+    Returns:
+        The text, with its comments.
+
+    Raises:
+        UserError: there is no such study.
+    """
     if name not in names():
         raise unknown_name("study", name, names())
     return str(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
@@ -37,6 +50,9 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Study:
     Args:
         name: a name, or a path that ends in `.yaml` or `.yml`.
         overrides: `key=value` pairs with dotted keys (`set.training.epochs=5`, `folds.run=[0]`); values are YAML.
+
+    Returns:
+        The study, every arm of which was checked.
 
     Raises:
         UserError: no such study, an unknown key or wrong value in it or in what its arms make of the recipe.
@@ -73,12 +89,28 @@ def with_fold_file(study: Study, path: str) -> Study:
 
 
 def dump(study: Study) -> str:
-    """Return a study as YAML text, every default spelled out."""
+    """Return a study as YAML text, every default spelled out.
+
+    Args:
+        study: the study.
+
+    Returns:
+        The text.
+    """
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> Recipe:
     """Return the recipe that an arm is, with a seed; an arm that needs no training keeps to what it says itself.
+
+    Args:
+        study: the study.
+        arm: the arm's name.
+        seed: of weights and training.
+        where: what the study is called in errors.
+
+    Returns:
+        The recipe, every default spelled out.
 
     Raises:
         UserError: an unknown key or a wrong value, in the base, in `set` or in the arm.

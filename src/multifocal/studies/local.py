@@ -34,6 +34,9 @@ def run_here(jobs: Sequence[Job], *, resources: Resources, slots: Sequence[str])
         jobs: in the order they are begun in.
         resources: of each.
         slots: the GPU of each cell that runs at the same time, see `slots`.
+
+    Yields:
+        Event: a job and None when it begins, a job and how it ended, or None several times a second.
     """
     waiting, free = deque(jobs), list(slots)
     running: dict[CellProcess, str] = {}
@@ -182,6 +185,9 @@ def slots(resources: Resources, *, workers: int | None, device: str = "auto") ->
         resources: of one cell.
         workers: at most so many; None takes as many as cores, memory and GPUs allow.
         device: `cuda:N` keeps all cells to that GPU; any other leaves them all there are.
+
+    Returns:
+        As many entries as cells run at once.
 
     Raises:
         UserError: one cell alone needs more than there is, or there is no such GPU.

@@ -28,6 +28,9 @@ def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | 
         workers: processes that score.
         progress: called with the name of each arm that is begun.
 
+    Returns:
+        A row of the table of arms, for each arm.
+
     Raises:
         UserError: a mask cannot be read, or a file cannot be written.
     """
@@ -60,6 +63,9 @@ def evaluate_arms(
         into: where `arms/` and `comparison/` go: an empty folder.
         workers: processes that score.
         progress: called with the name of each arm that is begun.
+
+    Returns:
+        The evaluations, by arm; none of an arm without a case.
 
     Raises:
         UserError: a mask is missing or cannot be read, or a file cannot be written.

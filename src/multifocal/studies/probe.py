@@ -43,6 +43,16 @@ class Probe(Config):
 def probe(grid: Grid, *, cohort: Path, layout: str, device: str, progress: Callable[[str], None]) -> dict[str, Probe]:
     """Return what each arm costs, from a process of its own with the study's number of threads.
 
+    Args:
+        grid: the study.
+        cohort: path of the cohort.
+        layout: of the cohort.
+        device: of the cells.
+        progress: called with the name of each arm that is begun.
+
+    Returns:
+        The costs, by arm.
+
     Raises:
         UserError: an arm cannot be trained; it says what training said.
     """

@@ -68,6 +68,9 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
         engine: written down.
         rerun_stale: set aside cells that were run with other settings, data or version, to run them again.
 
+    Yields:
+        Plan: what there is to do. The folder is held until the block ends.
+
     Raises:
         UserError: the study does not fit the cohort; the folder holds something else, or is in use; or cells in it are
             stale (and `rerun_stale` is off).
@@ -91,7 +94,17 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
 
 
 def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto") -> list[Job]:
-    """Return what is left to do, in the order to begin it in."""
+    """Return what is left to do, in the order to begin it in.
+
+    Args:
+        plan: of `open_study`.
+        cohort: path of the cohort, as the cells will find it.
+        layout: of the cohort.
+        device: of the cells.
+
+    Returns:
+        A job for each cell that is open.
+    """
     return [
         Job(
             study=plan.out.absolute(),
@@ -126,6 +139,9 @@ def run_cells(
         layout: of the cohort.
         device: of the cells.
         on_event: told of every cell that begins or ends.
+
+    Returns:
+        How the cells ended, in that order.
     """
     ended = []
     for event in engine(jobs(plan, cohort=cohort, layout=layout, device=device)):
@@ -144,6 +160,9 @@ def survey(grid: Grid, out: Path, *, known: str | None, before: str | None) -> S
         out: the study's folder.
         known: the fingerprint of the cohort when the study was last started there; None on the first start.
         before: the version of multifocal that did; it made the cells that do not say which one did.
+
+    Returns:
+        The cells by what is on the disk.
     """
     same_data = known in (None, grid.fingerprint)
     cells: dict[str, list[Cell]] = {"done": [], "open": [], "stale": [], "outdated": []}

@@ -52,7 +52,13 @@ class MetricSettings(Config):
 
 
 class Resources(Config):
-    """What one cell needs: cores (its number of threads), memory in GiB, GPUs (a fraction lets cells share one)."""
+    """What one cell needs.
+
+    Args:
+        cpus: cores, and its number of threads.
+        memory_gib: memory in GiB.
+        gpus: of them; a fraction lets cells share one.
+    """
 
     cpus: int = Field(default=1, gt=0)
     memory_gib: float = Field(default=2.0, gt=0)
@@ -60,7 +66,13 @@ class Resources(Config):
 
 
 class Published(Config):
-    """What a paper reports: by arm and by the metric as it is printed there; null where it prints no number."""
+    """What a paper reports.
+
+    Args:
+        source: the paper.
+        data: what it was measured on.
+        values: by arm, by the metric as it is printed there; null where it prints no number.
+    """
 
     source: str
     data: str

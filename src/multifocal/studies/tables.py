@@ -26,6 +26,9 @@ def write_tables(
         found: the evaluation of each arm that has one.
         out: where `tables/` goes.
 
+    Returns:
+        The rows of the table of arms.
+
     Raises:
         UserError: a file cannot be written.
     """
@@ -145,6 +148,12 @@ def _markdown(rows: Sequence[Row]) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a table shows it.
+
+    Args:
+        value: a number, or None.
+
+    Returns:
+        The text.
 
     Example:
         >>> shown(0.51234), shown(1234.6), shown(None), shown("dice")

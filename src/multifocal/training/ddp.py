@@ -20,7 +20,7 @@ def run_in_processes(target: Callable[..., None], *arguments: Any, processes: in
 
     Args:
         target: a function that a new process can import.
-        arguments: its arguments after the rank; they are pickled.
+        *arguments: its arguments after the rank; they are pickled.
         processes: how many.
 
     Raises:

@@ -103,7 +103,7 @@ def clear_up(*folders: Path) -> None:
     """Remove what a killed process left half written in folders that nobody else writes to.
 
     Args:
-        folders: to be cleared.
+        *folders: to be cleared.
     """
     for folder in folders:
         for debris in folder.glob(f"{WRITING}*"):

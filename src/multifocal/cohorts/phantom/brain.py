@@ -80,10 +80,9 @@ def make_brain(rng: np.random.Generator) -> Brain:
 def generator(seed: int, *key: int) -> np.random.Generator:
     """Return the generator of one purpose: the same seed and key give the same numbers in every process.
 
-    The key follows the seed: numbers that tell the purposes apart.
-
     Args:
         seed: of the cohort.
+        *key: numbers that tell the purposes apart.
 
     Returns:
         A generator.

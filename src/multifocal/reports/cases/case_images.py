@@ -56,6 +56,9 @@ def read_case_images(case: Case, masks: Mapping[str, Path | None], *, label_kind
         masks: the file of each arm's mask, None where there is none.
         label_kind: of the cohort.
 
+    Returns:
+        The case, cropped to the brain and all masks.
+
     Raises:
         UserError: no label, a file that cannot be read, or a mask on another grid than the label.
     """

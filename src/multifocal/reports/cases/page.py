@@ -67,6 +67,12 @@ class Thumbnail:
 def write_case(job: CaseJob) -> Thumbnail:
     """Write `cases/<file>.html` and the folder of pictures and volumes beside it.
 
+    Args:
+        job: the case, its masks and scores, and where the page goes.
+
+    Returns:
+        What the first page shows of the case.
+
     Raises:
         UserError: see `read_case_images`; or a file cannot be written.
     """

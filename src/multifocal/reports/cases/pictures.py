@@ -61,6 +61,9 @@ def slices(case: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
         case: the case.
         folder: where the grey pictures go.
         prefix: the folder's name from the report's.
+
+    Returns:
+        One entry a slice, from below upwards.
     """
     image = next(iter(case.images.values()))
     levels = window(image, case.brain)
@@ -131,6 +134,12 @@ def outline(mask: np.ndarray) -> str:
     Axis 0 runs to the right and axis 1 down; a voxel (i, j) covers the square from (i, j) to (i + 1, j + 1). Edges lie
     where the mask's do, without smoothing; straight pieces are drawn as one.
 
+    Args:
+        mask: boolean (X, Y) of one slice.
+
+    Returns:
+        A path for SVG's `d`, in pixels; empty without a mask.
+
     Example:
         >>> outline(np.array([[1], [1]], bool))
         'M0 0v1M2 0v1M0 0h2M0 1h2'
@@ -143,6 +152,12 @@ def outline(mask: np.ndarray) -> str:
 
 def area(mask: np.ndarray) -> str:
     """Return a 2D mask as path data to be filled, one box a run of voxels down axis 1.
+
+    Args:
+        mask: boolean (X, Y) of one slice.
+
+    Returns:
+        A path for SVG's `d`, in pixels; empty without a mask.
 
     Example:
         >>> area(np.array([[1, 1, 0, 1]], bool))

@@ -22,6 +22,9 @@ def boxes(arms: Sequence[Arm], metric: str, *, group: str, pages: Mapping[str, s
         metric: a name of `METRICS`.
         group: a stratum, or "all".
         pages: the page of each case, where it has one.
+
+    Returns:
+        The chart.
     """
     columns = [_values(arm, metric, group) for arm in arms]
     if not any(columns):

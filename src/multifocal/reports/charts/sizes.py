@@ -128,6 +128,12 @@ def small_bars(arms: Sequence[Arm]) -> Chart | None:
 def shown(name: str) -> str:
     """Return a bin as it is printed.
 
+    Args:
+        name: of a bin, as the tables have it.
+
+    Returns:
+        The text.
+
     Example:
         >>> shown("0.05-0.10"), shown(">=1")
         ('0.05–0.10', '≥1')
