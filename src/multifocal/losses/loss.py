@@ -72,7 +72,14 @@ class Expression(ABC):
         return NotImplemented
 
     def build(self, **options: Any) -> "CompoundLoss":
-        """Return the loss module; the options are those of `Options`."""
+        """Return the loss module.
+
+        Args:
+            **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
+
+        Returns:
+            What is called with logits and target.
+        """
         return CompoundLoss(self, **options)
 
     def __call__(self, logits: torch.Tensor, target: torch.Tensor, **precomputed: Any) -> torch.Tensor:

@@ -19,8 +19,9 @@ class MultifocalLoss(Trainer):
 
     Deep supervision keeps nnU-Net's weights, schedules of weights go by the epoch, and the log shows each term.
 
-        class nnUNetTrainerMine(MultifocalLoss, nnUNetTrainerNoMirroring):
-            multifocal_loss = {"name": "tversky", "options": {"alpha": 0.2, "beta": 0.8}}
+    Example:
+        >>> class nnUNetTrainerMine(MultifocalLoss):  # and nnUNetTrainerNoMirroring, or another of nnU-Net's
+        ...     multifocal_loss = {"name": "tversky", "options": {"alpha": 0.2, "beta": 0.8}}
     """
 
     multifocal_loss: ClassVar[Mapping[str, Any] | None] = None

@@ -36,6 +36,10 @@ class CellResult(Config):
         fingerprint: of all that decides its masks, but for the package.
         version: the version of multifocal that made them; None in files of before it was written down.
         error: why it failed.
+
+    Example:
+        >>> CellResult(arm="dice", fold=0, seed=0, state="failed", fingerprint="", error="no memory").epochs is None
+        True
     """
 
     arm: str
@@ -80,6 +84,11 @@ class StudyFolder:
         cells: every cell of the study by its folder's name, `<arm>/fold<k>-seed<s>`: how it ended, or None.
         arms: the evaluation of each arm that has one.
         comparison: `comparison/comparison.json`, or None.
+
+    Example:
+        >>> study = read_study("studies/losses")  # doctest: +SKIP
+        >>> study.cell("dice/fold0-seed0")  # doctest: +SKIP
+        PosixPath('studies/losses/cells/dice/fold0-seed0')
     """
 
     path: Path
@@ -124,6 +133,11 @@ def read_study(path: str | Path) -> StudyFolder:
 
     Raises:
         UserError: it is not a study's folder, or a file in it cannot be understood.
+
+    Example:
+        >>> read_study("nowhere")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        multifocal.errors.UserError: nowhere: is not a study's folder (no study.yaml); give the DIR of ...
     """
     folder = Path(path)
     if not (folder / STUDY).is_file():

@@ -32,6 +32,10 @@ class Cell:
         seed: of weights and training.
         number: of the arm, in the order of the study.
         arm: the arm's name.
+
+    Example:
+        >>> Cell(fold=1, seed=0, number=0, arm="dice").name
+        'dice/fold1-seed0'
     """
 
     fold: int
@@ -55,6 +59,11 @@ class Grid:
         folds: how they are dealt.
         fingerprint: of the cohort's names and contents.
         recipes: by arm and seed.
+
+    Example:
+        >>> grid = make_grid(study, cohort)  # doctest: +SKIP
+        >>> grid.recipe(grid.cells[0]).name  # doctest: +SKIP
+        'zadc-threshold'
     """
 
     study: Study
@@ -134,6 +143,19 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
     Raises:
         UserError: the folds cannot be drawn or are another cohort's, a fold has nothing to train on, to test, or to
             choose an epoch by, or an arm's recipe is not valid.
+
+    Example:
+        >>> import tempfile
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal import recipes
+        >>> base = recipes.load("zadc-threshold").model_dump(mode="json")
+        >>> arms, folds = {"z2": None, "z3": {"below": -3.0}}, {"scheme": "kfold", "number": 2}
+        >>> study = Study.model_validate({"name": "two limits", "recipe": base, "arms": arms, "folds": folds})
+        >>> folder = Path(tempfile.mkdtemp()) / "cohort"
+        >>> write_phantom(folder, cases=2, seed=0)
+        >>> [cell.name for cell in make_grid(study, open_cohort(folder)).cells]
+        ['z2/fold0-seed0', 'z3/fold0-seed0', 'z2/fold1-seed0', 'z3/fold1-seed0']
     """
     cohort = labelled(cohort)
     folds = _folds(study, cohort)

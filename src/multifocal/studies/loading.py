@@ -38,6 +38,10 @@ def written(name: str) -> str:
 
     Raises:
         UserError: there is no such study.
+
+    Example:
+        >>> written("demo").splitlines()[1]
+        'name: demo'
     """
     if name not in names():
         raise unknown_name("study", name, names())
@@ -96,6 +100,10 @@ def dump(study: Study) -> str:
 
     Returns:
         The text.
+
+    Example:
+        >>> dump(load("demo")).splitlines()[0]
+        'name: demo'
     """
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
@@ -114,6 +122,10 @@ def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> 
 
     Raises:
         UserError: an unknown key or a wrong value, in the base, in `set` or in the arm.
+
+    Example:
+        >>> resolve(load("demo"), "blob-dice", seed=3).loss.name
+        'blob-dice'
     """
     changes = dict(study.arms[arm] or {})
     data = changes.pop("recipe", study.recipe)

@@ -37,6 +37,10 @@ def run_here(jobs: Sequence[Job], *, resources: Resources, slots: Sequence[str])
 
     Yields:
         Event: a job and None when it begins, a job and how it ended, or None several times a second.
+
+    Example:
+        >>> for event in run_here(jobs(plan, cohort="cohort"), resources=study.resources, slots=[""]):  # doctest: +SKIP
+        ...     print(event)
     """
     waiting, free = deque(jobs), list(slots)
     running: dict[CellProcess, str] = {}
@@ -191,6 +195,10 @@ def slots(resources: Resources, *, workers: int | None, device: str = "auto") ->
 
     Raises:
         UserError: one cell alone needs more than there is, or there is no such GPU.
+
+    Example:
+        >>> slots(Resources(memory_gib=0.1), workers=1)
+        ['']
     """
     limits = {"cores": cores() // resources.cpus, "memory": int(memory_gib() // resources.memory_gib)}
     gpus = [""]

@@ -33,6 +33,10 @@ def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | 
 
     Raises:
         UserError: a mask cannot be read, or a file cannot be written.
+
+    Example:
+        >>> with open_study(study, cohort, "study", engine="local") as plan:  # doctest: +SKIP
+        ...     rows = conclude(plan)
     """
     grid = plan.grid
     done = survey(grid, plan.out, known=grid.fingerprint, before=None).done

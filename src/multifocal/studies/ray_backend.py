@@ -39,6 +39,10 @@ def run_on_ray(
     Raises:
         UserError: no such cluster, or no machine in it that could run a cell.
         ModuleNotFoundError: the extra `ray` is not installed.
+
+    Example:
+        >>> for event in run_on_ray(jobs(plan, cohort="cohort"), resources=study.resources):  # doctest: +SKIP
+        ...     print(event)
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray

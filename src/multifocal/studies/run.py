@@ -50,6 +50,10 @@ class Plan:
         grid: all cells.
         out: the folder.
         states: what is on the disk.
+
+    Example:
+        >>> with open_study(study, cohort, "study", engine="local") as plan:  # doctest: +SKIP
+        ...     print(len(plan.states.done), "of", len(plan.grid.cells))
     """
 
     grid: Grid
@@ -74,6 +78,26 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
     Raises:
         UserError: the study does not fit the cohort; the folder holds something else, or is in use; or cells in it are
             stale (and `rerun_stale` is off).
+
+    Example:
+        >>> import tempfile
+        >>> from functools import partial
+        >>> from multifocal import studies
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal import recipes
+        >>> base = recipes.load("zadc-threshold").model_dump(mode="json")
+        >>> arms, folds = {"z2": None, "z3": {"below": -3.0}}, {"scheme": "kfold", "number": 2, "run": [0]}
+        >>> study = Study.model_validate({"name": "two limits", "recipe": base, "arms": arms, "folds": folds})
+        >>> home = Path(tempfile.mkdtemp())
+        >>> write_phantom(home / "cohort", cases=2, seed=0)
+        >>> cohort = open_cohort(home / "cohort")
+        >>> with open_study(study, cohort, home / "study", engine="local") as plan:
+        ...     here = partial(studies.run_here, resources=study.resources, slots=["", ""])
+        ...     ended = run_cells(plan, here, cohort=cohort.root)
+        ...     rows = studies.conclude(plan)
+        >>> [result.state for result in ended], [(row["arm"], row["cases"]) for row in rows]
+        (['done', 'done'], [('z2', 1), ('z3', 1)])
     """
     grid = make_grid(study, cohort)
     known, before = _check_folder(out)
@@ -104,6 +128,10 @@ def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto"
 
     Returns:
         A job for each cell that is open.
+
+    Example:
+        >>> with open_study(study, cohort, "study", engine="local") as plan:  # doctest: +SKIP
+        ...     print([job.cell.name for job in jobs(plan, cohort="cohort")])
     """
     return [
         Job(
@@ -142,6 +170,11 @@ def run_cells(
 
     Returns:
         How the cells ended, in that order.
+
+    Example:
+        >>> from functools import partial
+        >>> engine = partial(studies.run_here, resources=study.resources, slots=["", ""])  # doctest: +SKIP
+        >>> run_cells(plan, engine, cohort="cohort")  # doctest: +SKIP
     """
     ended = []
     for event in engine(jobs(plan, cohort=cohort, layout=layout, device=device)):

@@ -58,6 +58,10 @@ class Resources(Config):
         cpus: cores, and its number of threads.
         memory_gib: memory in GiB.
         gpus: of them; a fraction lets cells share one.
+
+    Example:
+        >>> Resources(cpus=2, memory_gib=4, gpus=0.5).gpus
+        0.5
     """
 
     cpus: int = Field(default=1, gt=0)
@@ -72,6 +76,10 @@ class Published(Config):
         source: the paper.
         data: what it was measured on.
         values: by arm, by the metric as it is printed there; null where it prints no number.
+
+    Example:
+        >>> Published(source="a paper", data="its cohort", values={"dice": {"Dice": 0.61}}).values["dice"]
+        {'Dice': 0.61}
     """
 
     source: str
@@ -94,6 +102,14 @@ class Study(Config):
         metrics: how masks are scored.
         resources: of one cell.
         published: numbers of a paper, shown beside the study's own.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> base = recipes.load("zadc-threshold").model_dump(mode="json")
+        >>> arms, folds = {"z2": None, "z3": {"below": -3.0}}, {"scheme": "kfold", "number": 2}
+        >>> study = Study.model_validate({"name": "two limits", "recipe": base, "arms": arms, "folds": folds})
+        >>> study.folds.number, study.seeds
+        (2, (0,))
     """
 
     name: str
