@@ -22,6 +22,8 @@ class MultifocalLoss(Trainer):
     Example:
         >>> class nnUNetTrainerMine(MultifocalLoss):  # and nnUNetTrainerNoMirroring, or another of nnU-Net's
         ...     multifocal_loss = {"name": "tversky", "options": {"alpha": 0.2, "beta": 0.8}}
+        >>> choose(nnUNetTrainerMine.multifocal_loss, None).options
+        {'alpha': 0.2, 'beta': 0.8}
     """
 
     multifocal_loss: ClassVar[Mapping[str, Any] | None] = None

@@ -38,8 +38,9 @@ class CellResult(Config):
         error: why it failed.
 
     Example:
-        >>> CellResult(arm="dice", fold=0, seed=0, state="failed", fingerprint="", error="no memory").epochs is None
-        True
+        >>> ended = CellResult(arm="dice", fold=0, seed=0, state="failed", fingerprint="", error="no memory left")
+        >>> ended.state, ended.epochs
+        ('failed', None)
     """
 
     arm: str
@@ -86,9 +87,17 @@ class StudyFolder:
         comparison: `comparison/comparison.json`, or None.
 
     Example:
-        >>> study = read_study("studies/losses")  # doctest: +SKIP
-        >>> study.cell("dice/fold0-seed0")  # doctest: +SKIP
-        PosixPath('studies/losses/cells/dice/fold0-seed0')
+        >>> from tempfile import TemporaryDirectory
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal.studies import load, open_study
+        >>> study = load("demo", overrides=["folds.number=2"])
+        >>> with TemporaryDirectory() as home:
+        ...     write_phantom(f"{home}/cohort", cases=2, seed=0)
+        ...     with open_study(study, open_cohort(f"{home}/cohort"), Path(home, "study"), engine="local"):
+        ...         found = read_study(f"{home}/study")
+        >>> found.study.name, found.about["cohort"]["cases"], found.masks("z-adc").relative_to(found.path).as_posix()
+        ('demo', 2, 'arms/z-adc/masks')
     """
 
     path: Path

@@ -61,9 +61,13 @@ class Grid:
         recipes: by arm and seed.
 
     Example:
-        >>> grid = make_grid(study, cohort)  # doctest: +SKIP
-        >>> grid.recipe(grid.cells[0]).name  # doctest: +SKIP
-        'zadc-threshold'
+        >>> from multifocal.cohorts import Case, ImageFile
+        >>> from multifocal.studies import load
+        >>> scan = {"adc": ImageFile(Path("adc.mha"))}
+        >>> cohort = Cohort("demo", Path("."), "manifest", tuple(Case(name, name, scan) for name in "abc"))
+        >>> folds = make_folds(cohort, dict.fromkeys("abc", 0.0), k=3)
+        >>> [cell.name for cell in Grid(load("demo"), cohort, folds, "", {}).cells]
+        ['dice-ce/fold0-seed0', 'blob-dice/fold0-seed0', 'z-adc/fold0-seed0']
     """
 
     study: Study
@@ -141,21 +145,20 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
         The grid.
 
     Raises:
-        UserError: the folds cannot be drawn or are another cohort's, a fold has nothing to train on, to test, or to
-            choose an epoch by, or an arm's recipe is not valid.
+        UserError: no case has a label, a file cannot be read, the folds cannot be drawn or are another cohort's, a
+            fold has nothing to train on, to test, or to choose an epoch by, or an arm's recipe is not valid.
 
     Example:
-        >>> import tempfile
+        >>> from tempfile import TemporaryDirectory
         >>> from multifocal.cohorts import open_cohort
         >>> from multifocal.cohorts.phantom import write_phantom
-        >>> from multifocal import recipes
-        >>> base = recipes.load("zadc-threshold").model_dump(mode="json")
-        >>> arms, folds = {"z2": None, "z3": {"below": -3.0}}, {"scheme": "kfold", "number": 2}
-        >>> study = Study.model_validate({"name": "two limits", "recipe": base, "arms": arms, "folds": folds})
-        >>> folder = Path(tempfile.mkdtemp()) / "cohort"
-        >>> write_phantom(folder, cases=2, seed=0)
-        >>> [cell.name for cell in make_grid(study, open_cohort(folder)).cells]
-        ['z2/fold0-seed0', 'z3/fold0-seed0', 'z2/fold1-seed0', 'z3/fold1-seed0']
+        >>> from multifocal.studies import load
+        >>> study = load("demo", overrides=["folds.number=2"])
+        >>> with TemporaryDirectory() as home:
+        ...     write_phantom(f"{home}/cohort", cases=2, seed=0)
+        ...     grid = make_grid(study, open_cohort(f"{home}/cohort"))
+        >>> len(grid.cells), grid.recipe(grid.cells[0]).loss.name, len(grid.fold(grid.cells[0]).test)
+        (3, 'dice-ce', 1)
     """
     cohort = labelled(cohort)
     folds = _folds(study, cohort)

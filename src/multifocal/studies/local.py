@@ -39,8 +39,12 @@ def run_here(jobs: Sequence[Job], *, resources: Resources, slots: Sequence[str])
         Event: a job and None when it begins, a job and how it ended, or None several times a second.
 
     Example:
-        >>> for event in run_here(jobs(plan, cohort="cohort"), resources=study.resources, slots=[""]):  # doctest: +SKIP
-        ...     print(event)
+        >>> from functools import partial
+        >>> from multifocal.studies import load, slots
+        >>> needs = load("demo").resources
+        >>> engine = partial(run_here, resources=needs, slots=slots(needs, workers=1))  # for `run_cells`
+        >>> list(engine([]))  # no cell is left to run
+        []
     """
     waiting, free = deque(jobs), list(slots)
     running: dict[CellProcess, str] = {}

@@ -35,8 +35,19 @@ def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | 
         UserError: a mask cannot be read, or a file cannot be written.
 
     Example:
-        >>> with open_study(study, cohort, "study", engine="local") as plan:  # doctest: +SKIP
-        ...     rows = conclude(plan)
+        >>> from tempfile import TemporaryDirectory
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal.studies import jobs, load, open_study
+        >>> from multifocal.studies.cell import run
+        >>> study = load("demo", overrides=["arms={z: {recipe: zadc-threshold}}", "folds.number=2"])
+        >>> with TemporaryDirectory() as home:
+        ...     write_phantom(f"{home}/cohort", cases=2, seed=0)
+        ...     with open_study(study, open_cohort(f"{home}/cohort"), Path(home, "study"), engine="local") as plan:
+        ...         ended = [run(job) for job in jobs(plan, cohort=Path(home, "cohort"))]
+        ...         [row] = conclude(plan)
+        >>> row["arm"], row["done"], row["cases"], 0 < row["dice"] < 1
+        ('z', 1, 1, True)
     """
     grid = plan.grid
     done = survey(grid, plan.out, known=grid.fingerprint, before=None).done

@@ -36,13 +36,19 @@ def run_on_ray(
         address: of the cluster; None is that of `RAY_ADDRESS`, or a cluster of this machine alone.
         task: what is done with a job.
 
+    Yields:
+        Event: a job and how it ended, or None several times a second.
+
     Raises:
         UserError: no such cluster, or no machine in it that could run a cell.
         ModuleNotFoundError: the extra `ray` is not installed.
 
     Example:
-        >>> for event in run_on_ray(jobs(plan, cohort="cohort"), resources=study.resources):  # doctest: +SKIP
-        ...     print(event)
+        >>> from functools import partial
+        >>> engine = partial(run_on_ray, resources=Resources(cpus=4), address="localhost:1")  # for `run_cells`
+        >>> next(engine([]))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        multifocal.errors.UserError: Ray cluster localhost:1: cannot connect: ...
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray

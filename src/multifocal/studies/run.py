@@ -52,8 +52,16 @@ class Plan:
         states: what is on the disk.
 
     Example:
-        >>> with open_study(study, cohort, "study", engine="local") as plan:  # doctest: +SKIP
-        ...     print(len(plan.states.done), "of", len(plan.grid.cells))
+        >>> from tempfile import TemporaryDirectory
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal.studies import load
+        >>> study = load("demo", overrides=["folds.number=2"])
+        >>> with TemporaryDirectory() as home:
+        ...     write_phantom(f"{home}/cohort", cases=2, seed=0)
+        ...     with open_study(study, open_cohort(f"{home}/cohort"), Path(home, "study"), engine="local") as plan:
+        ...         print(len(plan.states.done), "of", len(plan.grid.cells), "are done")
+        0 of 3 are done
     """
 
     grid: Grid
@@ -69,35 +77,28 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
         study: the study.
         cohort: the cases.
         out: the study's folder; made, or continued.
-        engine: written down.
+        engine: name of what runs the cells, written to `study.json`.
         rerun_stale: set aside cells that were run with other settings, data or version, to run them again.
 
     Yields:
         Plan: what there is to do. The folder is held until the block ends.
 
     Raises:
-        UserError: the study does not fit the cohort; the folder holds something else, or is in use; or cells in it are
-            stale (and `rerun_stale` is off).
+        UserError: the study does not fit the cohort; the folder holds something else, is in use or cannot be written;
+            or cells in it are stale (and `rerun_stale` is off).
 
     Example:
-        >>> import tempfile
-        >>> from functools import partial
-        >>> from multifocal import studies
+        >>> from tempfile import TemporaryDirectory
         >>> from multifocal.cohorts import open_cohort
         >>> from multifocal.cohorts.phantom import write_phantom
-        >>> from multifocal import recipes
-        >>> base = recipes.load("zadc-threshold").model_dump(mode="json")
-        >>> arms, folds = {"z2": None, "z3": {"below": -3.0}}, {"scheme": "kfold", "number": 2, "run": [0]}
-        >>> study = Study.model_validate({"name": "two limits", "recipe": base, "arms": arms, "folds": folds})
-        >>> home = Path(tempfile.mkdtemp())
-        >>> write_phantom(home / "cohort", cases=2, seed=0)
-        >>> cohort = open_cohort(home / "cohort")
-        >>> with open_study(study, cohort, home / "study", engine="local") as plan:
-        ...     here = partial(studies.run_here, resources=study.resources, slots=["", ""])
-        ...     ended = run_cells(plan, here, cohort=cohort.root)
-        ...     rows = studies.conclude(plan)
-        >>> [result.state for result in ended], [(row["arm"], row["cases"]) for row in rows]
-        (['done', 'done'], [('z2', 1), ('z3', 1)])
+        >>> from multifocal.studies import load
+        >>> study = load("demo", overrides=["folds.number=2"])
+        >>> with TemporaryDirectory() as home:
+        ...     write_phantom(f"{home}/cohort", cases=2, seed=0)
+        ...     with open_study(study, open_cohort(f"{home}/cohort"), Path(home, "study"), engine="local") as plan:
+        ...         files = sorted(path.name for path in plan.out.glob("*.*") if not path.name.startswith("."))
+        >>> files
+        ['folds.json', 'study.json', 'study.yaml']
     """
     grid = make_grid(study, cohort)
     known, before = _check_folder(out)
@@ -123,15 +124,23 @@ def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto"
     Args:
         plan: of `open_study`.
         cohort: path of the cohort, as the cells will find it.
-        layout: of the cohort.
-        device: of the cells.
+        layout: of the cohort, see `open_cohort`.
+        device: of the cells: `auto`, `cpu` or `cuda`.
 
     Returns:
         A job for each cell that is open.
 
     Example:
-        >>> with open_study(study, cohort, "study", engine="local") as plan:  # doctest: +SKIP
-        ...     print([job.cell.name for job in jobs(plan, cohort="cohort")])
+        >>> from tempfile import TemporaryDirectory
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal.studies import load
+        >>> study = load("demo", overrides=["folds.number=2"])
+        >>> with TemporaryDirectory() as home:
+        ...     write_phantom(f"{home}/cohort", cases=2, seed=0)
+        ...     with open_study(study, open_cohort(f"{home}/cohort"), Path(home, "study"), engine="local") as plan:
+        ...         print([job.cell.name for job in jobs(plan, cohort=Path(home, "cohort"))])
+        ['dice-ce/fold0-seed0', 'blob-dice/fold0-seed0', 'z-adc/fold0-seed0']
     """
     return [
         Job(
@@ -162,19 +171,33 @@ def run_cells(
 
     Args:
         plan: of `open_study`.
-        engine: what runs them.
+        engine: what runs them: it takes the jobs and yields events, see `run_here`.
         cohort: path of the cohort, as the cells will find it.
         layout: of the cohort.
         device: of the cells.
         on_event: told of every cell that begins or ends.
 
     Returns:
-        How the cells ended, in that order.
+        How the cells ended, in the order they did.
+
+    Raises:
+        UserError: what the engine raises.
 
     Example:
-        >>> from functools import partial
-        >>> engine = partial(studies.run_here, resources=study.resources, slots=["", ""])  # doctest: +SKIP
-        >>> run_cells(plan, engine, cohort="cohort")  # doctest: +SKIP
+        >>> from tempfile import TemporaryDirectory
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> from multifocal.studies import load
+        >>> from multifocal.studies.cell import run
+        >>> def in_this_process(jobs):
+        ...     yield from ((job, run(job)) for job in jobs)
+        >>> study = load("demo", overrides=["arms={z: {recipe: zadc-threshold}}", "folds.number=2"])
+        >>> with TemporaryDirectory() as home:
+        ...     write_phantom(f"{home}/cohort", cases=2, seed=0)
+        ...     with open_study(study, open_cohort(f"{home}/cohort"), Path(home, "study"), engine="local") as plan:
+        ...         [ended] = run_cells(plan, in_this_process, cohort=Path(home, "cohort"))
+        >>> ended.arm, ended.fold, ended.state
+        ('z', 0, 'done')
     """
     ended = []
     for event in engine(jobs(plan, cohort=cohort, layout=layout, device=device)):

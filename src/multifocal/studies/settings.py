@@ -16,7 +16,14 @@ FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 class DrawnFolds(Config):
-    """Folds by subject, balanced by lesion share; `run` names those to run, where not all of them."""
+    """Folds by subject, balanced by lesion share.
+
+    Args:
+        scheme: `kfold`, train and test, or `nested`, with validation cases too.
+        number: of the folds.
+        seed: what they are drawn with.
+        run: numbers of those to run; None runs all.
+    """
 
     scheme: Literal["kfold", "nested"]
     number: int = Field(default=5, ge=2)
@@ -25,13 +32,23 @@ class DrawnFolds(Config):
 
 
 class DatasetFolds(Config):
-    """The dataset's own train, val and test as one fold."""
+    """The dataset's own train, val and test as one fold.
+
+    Args:
+        scheme: `dataset`.
+    """
 
     scheme: Literal["dataset"]
 
 
 class FileFolds(Config):
-    """Folds of a file that `multifocal data folds` wrote; its path is relative to the study's file."""
+    """Folds of a file that `multifocal data folds` wrote.
+
+    Args:
+        scheme: `file`.
+        path: of the file; relative to the study's file.
+        run: numbers of the folds to run; None runs all.
+    """
 
     scheme: Literal["file"]
     path: str
@@ -39,7 +56,12 @@ class FileFolds(Config):
 
 
 class MetricSettings(Config):
-    """How masks are scored: what stands for an undefined distance, and fields of `ScoringOptions`."""
+    """How masks are scored.
+
+    Args:
+        undefined: what stands for an undefined distance, see `multifocal.evaluation.summarize`.
+        rules: fields of `ScoringOptions`, by name; those left out have their defaults.
+    """
 
     undefined: Undefined = "skip"
     rules: dict[str, Any] = Field(default_factory=lambda: asdict(ScoringOptions()))
@@ -57,7 +79,7 @@ class Resources(Config):
     Args:
         cpus: cores, and its number of threads.
         memory_gib: memory in GiB.
-        gpus: of them; a fraction lets cells share one.
+        gpus: GPUs, 1 at most; a fraction lets cells share one.
 
     Example:
         >>> Resources(cpus=2, memory_gib=4, gpus=0.5).gpus
@@ -106,10 +128,9 @@ class Study(Config):
     Example:
         >>> from multifocal import recipes
         >>> base = recipes.load("zadc-threshold").model_dump(mode="json")
-        >>> arms, folds = {"z2": None, "z3": {"below": -3.0}}, {"scheme": "kfold", "number": 2}
-        >>> study = Study.model_validate({"name": "two limits", "recipe": base, "arms": arms, "folds": folds})
+        >>> study = Study(name="two limits", recipe=base, arms={"z2": None, "z3": {"below": -3.0}})
         >>> study.folds.number, study.seeds
-        (2, (0,))
+        (5, (0,))
     """
 
     name: str
