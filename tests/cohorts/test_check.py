@@ -8,6 +8,7 @@ from multifocal.cohorts import ImageFile, check_case, check_cohort, open_cohort,
 from multifocal.cohorts.check import image_complaints, label_complaints
 from multifocal.errors import UserError
 from multifocal.volumes import Geometry, Volume, write
+from multifocal.volumes.nifti_forms import forms_of
 
 RNG = np.random.default_rng(3)
 ADC = np.where(np.arange(600) < 200, RNG.uniform(700, 1800, 600), 0).reshape(10, 10, 6)
@@ -54,6 +55,20 @@ def test_another_grid_is_named_in_full(case, brain, grid, key):
     assert texts(check_case(case)) == [
         f"error: {name} is not on the grid of adc: spacing 2×2×2.5 instead of 2×2×3; resample it onto that grid",
         f"error: {name} is not on the grid of adc: origin (0, -2, 3) instead of (1, -2, 3); resample it onto that grid",
+    ]
+
+
+def test_a_header_that_contradicts_itself_is_told(tmp_path, case, brain, grid):
+    zooms, apart = tmp_path / "zooms.nii.gz", tmp_path / "apart.nii.gz"
+    forms = forms_of(grid.affine)
+    write(zooms, Volume(brain(0)["adc"], replace(grid, nifti=replace(forms, pixdim=(1, 1, 1, 1)))))
+    moved = (*forms.quaternion[:3], *(forms.quaternion[3:] + np.array([0, 27.5, 0])))
+    write(apart, Volume(brain(0)["zadc"], replace(grid, nifti=replace(forms, quaternion=moved))))
+    report = check_case(replace(case, images={"adc": ImageFile(zooms), "zadc": ImageFile(apart)}, label=None))
+    sizes = "×".join(f"{side:g}" for side in grid.spacing)
+    assert texts(report) == [
+        f"warning: adc: pixdim's 1×1×1 mm are not the sform's {sizes} mm, which are used",
+        "warning: zadc: its qform places it up to 27.5 mm from its sform, which is used",
     ]
 
 

@@ -193,6 +193,9 @@ def _examine(case: Case, *, label_kind: LabelKind) -> tuple[CaseReport, dict[str
     grids = [(name, volume.geometry) for name, volume in volumes.items()]
     grids += [("the label", label.geometry)] if label else []
     if grids:
+        for name, grid in grids:
+            for contradiction in grid.nifti.differences(grid.size) if grid.nifti else ():
+                note("warning", f"{name}: {contradiction}")
         reference, geometry = grids[0]
         codes = axis_codes(geometry)
         report = replace(

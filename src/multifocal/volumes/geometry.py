@@ -1,10 +1,12 @@
 """Where the voxels of an image lie in the patient, and an array with its geometry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 
 import numpy as np
+
+from multifocal.volumes.nifti_forms import NiftiForms
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Geometry:
         spacing: voxel size along each axis, in mm.
         origin: centre of the first voxel, in mm, LPS.
         direction: the direction matrix, row by row: 4 numbers in 2D, 9 in 3D.
+        nifti: how the NIfTI file that it was read from says so, which an image on this grid is written back with; None
+            for any other. It does not tell two geometries apart.
 
     Raises:
         ValueError: lengths that do not belong together, a size below 1, spacing that is not positive and finite, an
@@ -34,6 +38,7 @@ class Geometry:
     spacing: tuple[float, ...]
     origin: tuple[float, ...]
     direction: tuple[float, ...]
+    nifti: NiftiForms | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(index(n) for n in self.size))

@@ -108,7 +108,7 @@ def write(path: str | Path, volume: Volume) -> None:
             stored = format_.read_header(temporary)
             check_length(temporary, stored)
             check_stream(temporary, stored)
-        except (RuntimeError, UserError) as error:
+        except (RuntimeError, OSError, UserError) as error:
             raise UserError(
                 f"{path}: cannot write all of it (is the disk full?); free some space, run again"
             ) from error

@@ -3,15 +3,15 @@
 import base64
 import gzip
 import json
-import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from multifocal.volumes import Geometry
+from multifocal.volumes import Geometry, Volume
+from multifocal.volumes.formats.nifti import nifti_bytes
 
 LEVELS = 4095  # of an image that is not whole numbers: finer than a screen shows, and a quarter of float32 on the disk
-MILLIMETRES, ALIGNED = 2, 2
 
 
 def nifti(array: np.ndarray, geometry: Geometry) -> tuple[bytes, float]:
@@ -21,18 +21,8 @@ def nifti(array: np.ndarray, geometry: Geometry) -> tuple[bytes, float]:
     become 0. The same array gives the same bytes.
     """
     values, slope, offset = _stored(array)
-    header = bytearray(352)
-    struct.pack_into("<i", header, 0, 348)
-    struct.pack_into("<8h", header, 40, 3, *array.shape, 1, 1, 1, 1)
-    struct.pack_into("<2h", header, 70, {1: 2, 2: 4}[values.itemsize], 8 * values.itemsize)
-    struct.pack_into("<8f", header, 76, 1.0, *geometry.spacing, 0.0, 0.0, 0.0, 0.0)
-    struct.pack_into("<3f", header, 108, 352.0, slope, offset)
-    struct.pack_into("<B", header, 123, MILLIMETRES)
-    struct.pack_into("<2h", header, 252, 0, ALIGNED)
-    # LPS, as everywhere here, to NIfTI's RAS.
-    struct.pack_into("<12f", header, 280, *(np.diag([-1.0, -1.0, 1.0, 1.0]) @ geometry.affine)[:3].ravel())
-    struct.pack_into("<4s", header, 344, b"n+1\0")
-    return gzip.compress(bytes(header) + values.tobytes(order="F"), compresslevel=6, mtime=0), slope
+    data = nifti_bytes(Volume(values, replace(geometry, nifti=None)), slope=slope, intercept=offset)
+    return gzip.compress(data, compresslevel=6, mtime=0), slope
 
 
 def script(name: str, data: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -21,13 +22,13 @@ class OpenImage:
     """What is known before the voxels are read.
 
     Args:
-        reader: the way to them.
+        reader: the way to them, whatever the format makes of it.
         geometry: the grid.
         channels: numbers a voxel.
         components: scalar images in the file: channels times what there is along axes beyond the third.
     """
 
-    reader: sitk.ImageFileReader
+    reader: Any
     geometry: Geometry
     channels: int
     components: int

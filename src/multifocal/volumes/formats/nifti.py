@@ -1,22 +1,62 @@
-"""NIfTI-1 (.nii, .nii.gz)."""
+"""NIfTI-1 (.nii, .nii.gz), header and voxels: SimpleITK mixes the forms of a header, and reads NaN as 0."""
 
 import gzip
 import math
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from multifocal.errors import UserError
 from multifocal.volumes.formats import FORMATS, ImageFormat, OpenImage
-from multifocal.volumes.geometry import Volume
+from multifocal.volumes.geometry import Geometry, Volume
 from multifocal.volumes.headers import Stored, damaged, finite_numbers
+from multifocal.volumes.nifti_forms import NiftiForms, forms_of
 
-_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 2304: 4}
-_FLOATS = {16: "f4", 64: "f8"}
+_KINDS = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 128: "u1", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
+    2304: "u1",
+}  # fmt: skip
+_COLOURS = {128: 3, 2304: 4}  # numbers a voxel
+_VECTORS = (1005, 1006, 1007)  # intents: the fifth axis is no place
 _HEADER_LENGTH = 348
+_VOXELS_FROM = 352
 _LARGEST_SIZE = 32767
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What of a header is needed to read its voxels."""
+
+    packed: bool
+    order: str
+    size: tuple[int, ...]
+    kind: int
+    offset: int
+    slope: float
+    intercept: float
+    intent: int
+    forms: NiftiForms
+
+    @property
+    def colours(self) -> int:
+        return _COLOURS.get(self.kind, 1)
+
+    @property
+    def vector(self) -> int:
+        """Numbers a voxel that lie an image apart."""
+        return self.size[4] if len(self.size) == 5 and self.intent in _VECTORS else 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.order + _KINDS[self.kind])
+
+    @property
+    def needed(self) -> int:
+        """Bytes of voxels."""
+        return math.prod(self.size) * self.colours * self.dtype.itemsize
 
 
 class Nifti(ImageFormat):
@@ -36,30 +76,11 @@ class Nifti(ImageFormat):
         Raises:
             UserError: a field of the header that cannot be.
         """
-        packed, header = _start(path)
-        if packed and path.suffix == ".nii":
-            raise UserError(f"{path}: is compressed; rename it to end in .nii.gz")
-        order = _byte_order(header)
-        if len(header) < _HEADER_LENGTH or order is None or header[344:347] != b"n+1":
-            raise UserError(
-                f"{path}: not a NIfTI-1 file with header and voxels in one; save it as one, or copy it again"
-            )
-        dims, *sizes = struct.unpack_from(f"{order}8h", header, 40)
-        if not 2 <= dims <= 7 or min(sizes[:dims]) < 1:
-            raise damaged(path, f"dim {(dims, *sizes)} in the header is not a size")
-        spacing = struct.unpack_from(f"{order}3f", header, 80)[:dims]
-        if min(finite_numbers(path, "pixdim", spacing, len(spacing))) <= 0:
-            raise damaged(path, f"pixdim {spacing} in the header is not a positive spacing")
-        finite_numbers(path, "qform and sform", struct.unpack_from(f"{order}18f", header, 256), 18)
-        (kind,) = struct.unpack_from(f"{order}h", header, 70)
-        if kind not in _BYTES:
-            raise UserError(f"{path}: NIfTI datatype {kind} cannot be read; convert it to a real number type")
-        start = finite_numbers(path, "vox_offset", struct.unpack_from(f"{order}f", header, 108), 1)[0]
-        offset, needed = max(int(start), _HEADER_LENGTH), math.prod(sizes[:dims]) * _BYTES[kind]
+        header = _header(path)
         length = path.stat().st_size
-        if packed:
-            return Stored(path, 0, length, offset + needed, "gzip")
-        return Stored(path, offset, length - offset, needed)
+        if header.packed:
+            return Stored(path, 0, length, header.offset + header.needed, "gzip")
+        return Stored(path, header.offset, length - header.offset, header.needed)
 
     def check_readable(self, path: Path) -> None:
         """Refuse a .nii.gz beside a .nii of the same name.
@@ -72,7 +93,7 @@ class Nifti(ImageFormat):
         """
         beside = path.with_suffix("")
         if path.name.endswith(".nii.gz") and beside.exists():
-            # ITK takes the header of the one and the voxels of the other.
+            # Programs built on ITK take the header of the one and the voxels of the other.
             raise UserError(
                 f"{path}: {beside.name} lies beside it and would be read in its place; remove or rename one of them"
             )
@@ -90,6 +111,42 @@ class Nifti(ImageFormat):
         if max(volume.geometry.size) > _LARGEST_SIZE:
             raise UserError(f"{path}: NIfTI holds at most {_LARGEST_SIZE} voxels an axis; write .mha instead")
 
+    def open(self, path: Path) -> OpenImage:
+        """Read the grid by the form of the header that holds, see `NiftiForms`.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The grid, and the way to the voxels.
+
+        Raises:
+            UserError: no form of the header is a grid, or a 2D image that is no axial slice.
+        """
+        header = _header(path)
+        n = min(len(header.size), 3)
+        form = header.forms.chosen(n)
+        if form is None:
+            raise UserError(
+                f"{path}: neither qform nor sform is a grid (axes sheared, or voxels without a size), as after an "
+                "affine registration; resample the image onto a plain grid in the program that made it"
+            )
+        affine = header.forms.affine(form)
+        spacing = header.forms.spacing(form, n)
+        direction = affine[:n, :n] / np.linalg.norm(affine[:3, :n], axis=0)
+        try:
+            geometry = Geometry(
+                header.size[:n], spacing, tuple(affine[:n, 3]), tuple(direction.ravel()), nifti=header.forms
+            )
+        except ValueError as error:
+            if n == 2:
+                raise UserError(
+                    f"{path}: a 2D image that is no axial slice; save it as a 3D image of one slice"
+                ) from error
+            raise UserError(f"{path}: {error}; correct the header or convert the image again") from error
+        channels = header.colours * header.vector
+        return OpenImage(header, geometry, channels, math.prod(header.size[n:]) * header.colours)
+
     def read_voxels(self, path: Path, image: OpenImage, component: int) -> np.ndarray:
         """Read one scalar image, NaN and inf among its voxels.
 
@@ -104,47 +161,122 @@ class Nifti(ImageFormat):
         Raises:
             UserError: not readable.
         """
-        array = super().read_voxels(path, image, component)
-        if array.dtype.kind == "f":
-            _put_back_non_finite(array, path, image, component)
-        return array
+        header: _Header = image.reader
+        frame, channel = divmod(component, image.channels)
+        if header.vector > 1:
+            frame, channel = channel * (image.components // image.channels) + frame, 0
+        size = image.geometry.size
+        count = math.prod(size) * header.colours
+        try:
+            with gzip.open(path) if header.packed else path.open("rb") as file:
+                file.seek(header.offset + frame * count * header.dtype.itemsize)
+                data = file.read(count * header.dtype.itemsize)
+            stored = np.frombuffer(data, header.dtype, count)
+        except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+            raise damaged(path, f"cannot be read ({error})") from error
+        values = stored.reshape(*size[::-1], header.colours)[..., channel].T
+        if header.slope == 1 and header.intercept == 0:
+            return np.array(values, header.dtype.newbyteorder("="), order="C")
+        scaled = np.array(values, np.float64, order="C")
+        with np.errstate(invalid="ignore"):  # an inf times 0, which stays what it is
+            scaled = scaled * header.slope + header.intercept
+        is_single = header.dtype.itemsize < 4 or header.dtype == np.float32  # which holds up to 24 bits exactly
+        return scaled.astype(np.float32 if is_single else np.float64)
+
+    def write(self, path: Path, volume: Volume) -> None:
+        """Write an image, with the header's forms that its grid was read with.
+
+        Args:
+            path: where to.
+            volume: what `check_writable` let pass.
+        """
+        data = nifti_bytes(volume)
+        path.write_bytes(gzip.compress(data, compresslevel=6, mtime=0) if path.name.endswith(".gz") else data)
 
 
 FORMATS.register("nifti", Nifti())
 
 
-def _put_back_non_finite(array: np.ndarray, path: Path, image: OpenImage, component: int) -> None:
-    # ITK reads the NaN and inf of a NIfTI file as 0; whoever checks the data must see them.
-    values = _unchanged_floats(path, array.size * image.components)
-    if values is not None:
-        frame, channel = divmod(component, image.channels)
-        values = values.reshape(image.channels, image.components // image.channels, *array.shape[::-1])
-        values = values[channel, frame].T
-        lost = ~np.isfinite(values)
-        array[lost] = values[lost]
+def nifti_bytes(volume: Volume, *, slope: float = 1.0, intercept: float = 0.0) -> bytes:
+    """Return a volume as a NIfTI-1 file, not compressed; the same volume gives the same bytes.
 
+    Args:
+        volume: the image; bools become uint8.
+        slope: what voxels are multiplied with when they are read.
+        intercept: what is added then.
 
-def _unchanged_floats(path: Path, count: int) -> np.ndarray | None:
-    """Return the first `count` voxels of a float NIfTI file as they are stored; None if it holds integers.
+    Returns:
+        Header and voxels.
 
-    ITK reads NaN and inf as 0. Here they can be looked up (an inf with the sign that the file's scale gives it).
+    Raises:
+        ValueError: a dtype that NIfTI has not.
+
+    Example:
+        >>> grid = Geometry((2, 3), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+        >>> len(nifti_bytes(Volume(np.zeros((2, 3), np.int16), grid)))
+        364
     """
+    array, geometry = volume.array, volume.geometry
+    array = array.view(np.uint8) if array.dtype == np.bool_ else array
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    name = array.dtype.str[1:]
+    kind = next((kind for kind, known in _KINDS.items() if known == name and kind not in _COLOURS), None)
+    if kind is None:
+        raise ValueError(f"array of {array.dtype}; NIfTI has no such numbers")
+    forms = geometry.nifti
+    if forms is None or not _describes(forms, geometry):
+        forms = forms_of(geometry.affine)
+    header = bytearray(_VOXELS_FROM)
+    struct.pack_into("<i", header, 0, _HEADER_LENGTH)
+    struct.pack_into("<8h", header, 40, array.ndim, *array.shape, *[1] * (7 - array.ndim))
+    struct.pack_into("<2h", header, 70, kind, 8 * array.itemsize)
+    forms.pack_into(header)
+    struct.pack_into("<4f", header, 92, *[1.0] * 4)
+    struct.pack_into("<3f", header, 108, _VOXELS_FROM, slope, intercept)
+    struct.pack_into("<4s", header, 344, b"n+1\0")
+    return bytes(header) + array.tobytes(order="F")
+
+
+def _describes(forms: NiftiForms, geometry: Geometry) -> bool:
+    """Whether the forms that a geometry was read with are still those of its grid."""
+    form = forms.chosen(geometry.ndim)
+    if form is None:
+        return False
+    affine, n = forms.affine(form), geometry.ndim
+    found = np.column_stack([affine[:n, :n], affine[:n, 3]])
+    return bool(np.allclose(found, geometry.affine[:n], rtol=0, atol=1e-4 * min(geometry.spacing)))
+
+
+def _header(path: Path) -> _Header:
     packed, header = _start(path)
-    order = _byte_order(header)
-    kind, offset, slope = (
-        struct.unpack_from(f"{order}{form}", header, at)[0] for form, at in (("h", 70), ("f", 108), ("f", 112))
-    )
-    if kind not in _FLOATS:
-        return None
-    with gzip.open(path) if packed else path.open("rb") as file:
-        file.seek(max(int(offset), _HEADER_LENGTH))
-        dtype = np.dtype(f"{order}{_FLOATS[kind]}")
-        values = np.frombuffer(file.read(count * dtype.itemsize), dtype)
-    return -values if slope < 0 else values
+    if packed and path.suffix == ".nii":
+        raise UserError(f"{path}: is compressed; rename it to end in .nii.gz")
+    order = next((order for order in "<>" if header[:4] == struct.pack(f"{order}i", _HEADER_LENGTH)), None)
+    if len(header) < _HEADER_LENGTH or order is None or header[344:347] != b"n+1":
+        raise UserError(f"{path}: not a NIfTI-1 file with header and voxels in one; save it as one, or copy it again")
 
+    def numbers(form: str, offset: int) -> tuple:
+        return struct.unpack_from(f"{order}{form}", header, offset)
 
-def _byte_order(header: bytes) -> str | None:
-    return next((order for order in "<>" if header[:4] == struct.pack(f"{order}i", _HEADER_LENGTH)), None)
+    dims, *sizes = numbers("8h", 40)
+    if not 2 <= dims <= 7 or min(sizes[:dims]) < 1:
+        raise damaged(path, f"dim {(dims, *sizes)} in the header is not a size")
+    forms = NiftiForms.unpack(header, order)
+    spacing = forms.pixdim[1 : min(dims, 3) + 1]
+    finite_numbers(path, "pixdim", spacing, len(spacing))
+    finite_numbers(path, "qform and sform", (*forms.quaternion, *forms.rows), 18)
+    if forms.chosen(min(dims, 3)) is None and min(spacing) <= 0:
+        raise damaged(path, f"pixdim {spacing} in the header is not a positive spacing")
+    (kind,), (intent,) = numbers("h", 70), numbers("h", 68)
+    if kind not in _KINDS:
+        raise UserError(f"{path}: NIfTI datatype {kind} cannot be read; convert it to a real number type")
+    start, slope, intercept = numbers("3f", 108)
+    finite_numbers(path, "vox_offset", [start], 1)
+    if slope == 0 or math.isnan(slope) or kind in _COLOURS:  # the standard: not scaled, whatever the intercept
+        slope, intercept = 1.0, 0.0
+    finite_numbers(path, "scl_slope and scl_inter", [slope, intercept], 2)
+    offset = max(int(start), _HEADER_LENGTH)
+    return _Header(packed, order, tuple(sizes[:dims]), kind, offset, slope, intercept, intent, forms)
 
 
 def _start(path: Path) -> tuple[bool, bytes]:
