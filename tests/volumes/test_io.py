@@ -163,7 +163,7 @@ def test_one_component_of_several(tmp_path, extension):
     array = np.random.default_rng(0).integers(0, 99, (4, 5, 6, 3)).astype(np.int16)
     path = tmp_path / f"vector{extension}"
     sitk.WriteImage(sitk.GetImageFromArray(array.transpose(2, 1, 0, 3), isVector=True), str(path))
-    assert "holds 3 components; pick one with component=0 to 2" in error_of(path)
+    assert "holds 3 components (colours, time points) where one image is expected; save one of them" in error_of(path)
     assert "there is no component 3; it holds 3" in error_of(path, component=3)
     assert "there is no component -1" in error_of(path, component=-1)
     for component in range(3):

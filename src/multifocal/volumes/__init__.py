@@ -4,6 +4,7 @@ from typing import Any
 
 from multifocal.volumes.geometry import Geometry, Volume, resized, respaced
 from multifocal.volumes.io import (
+    component_count,
     extension_of,
     extensions,
     image_files,
@@ -22,6 +23,7 @@ __all__ = [
     "Volume",
     "axis_codes",
     "bounding_box",
+    "component_count",
     "crop",
     "extension_of",
     "extensions",

@@ -13,7 +13,7 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
     """Read a 2D or 3D image, in the axis order (x, y, z) and dtype of the file (scaled NIfTI comes out as float).
 
     Of an image with several components (colours, vectors, time points) `component` picks one. PNG files have unit
-    spacing. NaN and inf among the voxels are allowed.
+    spacing; without a component, one with a palette is read as its indices. NaN and inf among the voxels are allowed.
 
     Args:
         path: the image file.
@@ -37,13 +37,14 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
     """
     path = Path(path)
     format_, image = _open(path, whole=True)
-    if component is None and image.components > 1:
+    if component is None and image.components > 1 and not image.has_indices:
         raise UserError(
-            f"{path}: holds {image.components} components; pick one with component=0 to {image.components - 1}"
+            f"{path}: holds {image.components} components (colours, time points) where one image is expected; save "
+            f"one of them as a file of its own, or in Python read it with component=0 to {image.components - 1}"
         )
     if component is not None and not 0 <= component < image.components:
         raise UserError(f"{path}: there is no component {component}; it holds {image.components}, counted from 0")
-    return Volume(format_.read_voxels(path, image, component or 0), image.geometry)
+    return Volume(format_.read_voxels(path, image, component), image.geometry)
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -67,6 +68,29 @@ def read_geometry(path: str | Path) -> Geometry:
         (2, 3)
     """
     return _open(Path(path), whole=False)[1].geometry
+
+
+def component_count(path: str | Path) -> int:
+    """Return how many scalar images a file holds: 3 of colour, 4 with transparency, as many as there are time points.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        The number, from the header.
+
+    Raises:
+        UserError: as `read`.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> file = Path(tempfile.mkdtemp()) / "mask.mha"
+        >>> write(file, Volume(np.ones((2, 3), bool), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
+        >>> component_count(file)
+        1
+    """
+    return _open(Path(path), whole=False)[1].components
 
 
 def write(path: str | Path, volume: Volume) -> None:

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import SimpleITK
-
 from multifocal.cohorts.case import ImageFile
 from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
-from multifocal.volumes import read_geometry, strip_extension
+from multifocal.volumes import component_count, read_geometry, strip_extension
 
 _COLOURS = ("red", "green", "blue")
 
@@ -50,7 +48,4 @@ def _channels(found: LayoutResult, path: Path) -> int:
     except UserError as error:
         found.problem(str(error), case=name)
         return 1
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return reader.GetNumberOfComponents()
+    return component_count(path)

@@ -26,12 +26,14 @@ class OpenImage:
         geometry: the grid.
         channels: numbers a voxel.
         components: scalar images in the file: channels times what there is along axes beyond the third.
+        has_indices: whether there is one more, of whole numbers, that is read when no component is chosen.
     """
 
     reader: Any
     geometry: Geometry
     channels: int
     components: int
+    has_indices: bool = False
 
 
 class ImageFormat:
@@ -111,13 +113,13 @@ class ImageFormat:
         channels = reader.GetNumberOfComponents()
         return OpenImage(reader, geometry, channels, channels * int(np.prod(size[n:])))
 
-    def read_voxels(self, path: Path, image: OpenImage, component: int) -> np.ndarray:
+    def read_voxels(self, path: Path, image: OpenImage, component: int | None) -> np.ndarray:
         """Read one scalar image.
 
         Args:
             path: of the file.
             image: what `open` returned.
-            component: which of them, from 0; channels come first.
+            component: which of them, from 0; channels come first. None is the only one.
 
         Returns:
             Array in the axis order (x, y, z), C-contiguous.
@@ -129,7 +131,7 @@ class ImageFormat:
             pixels = image.reader.Execute()
         except (RuntimeError, MemoryError) as error:
             raise damaged(path, f"cannot be read ({_reason(error)})") from error
-        frame, channel = divmod(component, image.channels)
+        frame, channel = divmod(component or 0, image.channels)
         view = sitk.GetArrayViewFromImage(pixels).reshape(-1, *image.geometry.size[::-1], image.channels)
         return np.array(view[frame, ..., channel].T, order="C")
 

@@ -147,13 +147,13 @@ class Nifti(ImageFormat):
         channels = header.colours * header.vector
         return OpenImage(header, geometry, channels, math.prod(header.size[n:]) * header.colours)
 
-    def read_voxels(self, path: Path, image: OpenImage, component: int) -> np.ndarray:
+    def read_voxels(self, path: Path, image: OpenImage, component: int | None) -> np.ndarray:
         """Read one scalar image, NaN and inf among its voxels.
 
         Args:
             path: of the file.
             image: what `open` returned.
-            component: which of them, from 0; channels come first.
+            component: which of them, from 0; channels come first. None is the only one.
 
         Returns:
             Array in the axis order (x, y, z), C-contiguous; scaled numbers come out as float.
@@ -162,7 +162,7 @@ class Nifti(ImageFormat):
             UserError: not readable.
         """
         header: _Header = image.reader
-        frame, channel = divmod(component, image.channels)
+        frame, channel = divmod(component or 0, image.channels)
         if header.vector > 1:
             frame, channel = channel * (image.components // image.channels) + frame, 0
         size = image.geometry.size
