@@ -144,3 +144,23 @@ def test_criteria_are_values():
     """Equal arguments make equal criteria: they are keys of what a scene has summed already."""
     assert Dice() == Dice(smooth=1e-5) and Focal(gamma=2.0) != Focal(gamma=3.0)
     assert len({Tversky(), Tversky(alpha=0.3, beta=0.7)}) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: -1.0 * losses.Dice(),
+        lambda: losses.Dice() * (1.0, -0.5),
+        lambda: losses.build("compound", terms=[{"term": "dice", "weight": -1}]),
+        lambda: losses.build("compound", terms=[{"term": "dice", "weight": {"first": -1, "last": 0}}]),
+        lambda: losses.build("compound", terms=[{"term": "dice", "weight": {"starts": [0, 0.5], "values": [1, -1]}}]),
+        lambda: losses.build(
+            "compound", terms=[{"term": "mix", "options": {"name": "m", "parts": [{"term": "dice", "weight": -1}]}}]
+        ),
+        lambda: losses.build("blob-dice", image=-1),
+        lambda: losses.ConstantWeight(1.0).times(-1.0),
+    ],
+)
+def test_no_weight_is_negative(make):
+    with pytest.raises(UserError, match="greater than or equal to 0"):
+        make()

@@ -254,3 +254,24 @@ def test_validation_in_inference_mode_with_several_threads():
             assert torch.allclose(loss(logits, target), expected)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["dice-ce", "blob-gdf", "cc-dice-ce"])
+def test_class_numbers_need_no_channel(name):
+    logits = torch.randn(2, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    classes = torch.randint(3, (2, 9, 8), generator=torch.Generator().manual_seed(1))
+    loss = losses.build(name, activation="softmax")
+    torch.testing.assert_close(loss(logits, classes), loss(logits, classes[:, None]))
+
+
+def test_a_target_without_channel_says_how_it_gets_one():
+    with pytest.raises(ValueError, match=r"\(2, 9, 8\); .* \(2, 1, 9, 8\): target.unsqueeze\(1\)"):
+        losses.build("dice")(torch.zeros(2, 1, 9, 8), torch.zeros(2, 9, 8))
+
+
+def test_a_volume_without_batch_is_not_taken_for_many_channels():
+    volume = torch.zeros(1, 24, 20, 18)  # (C, X, Y, Z)
+    with pytest.raises(ValueError, match=r"which is 24 channels; .* logits.unsqueeze\(0\)"):
+        losses.build("dice")(volume, volume)
+    losses.build("dice")(volume[None], volume[None])
+    losses.build("dice", activation="softmax")(volume, torch.zeros(1, 20, 18).long())  # 24 classes are possible

@@ -68,6 +68,32 @@ def test_softmax(name, random_batch):
     assert_same(losses.build(name, activation="softmax"), kinds[name], logits, target)
 
 
+def one_hot_batch(random_batch, channels=3):
+    logits, _ = random_batch((2, channels, 9, 8))
+    classes = torch.randint(channels, (2, 9, 8), generator=torch.Generator().manual_seed(1))
+    return logits, torch.nn.functional.one_hot(classes, channels).movedim(-1, 1).float()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize("channels", [2, 3])
+def test_with_softmax_alpha_is_of_the_lesions_and_the_rest_of_the_background(alpha, channels, random_batch):
+    theirs = monai.FocalLoss(use_softmax=True, alpha=alpha)
+    ours = losses.build("focal", activation="softmax", alpha=alpha)
+    assert_same(ours, theirs, *one_hot_batch(random_batch, channels))
+
+
+@pytest.mark.parametrize("name", ["dice-focal", "gdf"])
+def test_monais_compounds_have_a_sigmoid_in_their_focal_part(name, random_batch):
+    kind, _, _ = PAIRS[name]
+    overlap = {"dice-focal": losses.Dice, "gdf": losses.GeneralizedDice}[name]()
+    logits, target = one_hot_batch(random_batch)
+    theirs = getattr(monai, kind)(softmax=True)(logits, target)
+    focal = {how: losses.Focal().build(activation=how)(logits, target) for how in ("softmax", "sigmoid")}
+    part = overlap.build(activation="softmax")(logits, target)
+    torch.testing.assert_close(theirs, part + focal["sigmoid"])
+    torch.testing.assert_close(losses.build(name, activation="softmax")(logits, target), part + focal["softmax"])
+
+
 def test_jaccard_smooths_half(batch):
     theirs = monai.DiceLoss(sigmoid=True, jaccard=True, smooth_nr=2e-5, smooth_dr=2e-5)
     assert_same(losses.build("jaccard"), theirs, *batch)

@@ -12,7 +12,7 @@ from multifocal.instances import Instances, Pairs, given, label, pairs
 from multifocal.losses.background_sums import SumPlan, above, split_sums
 from multifocal.losses.inputs import ChannelView, Options
 from multifocal.losses.precomputed import cells_given, cells_of, check_distances
-from multifocal.losses.probabilities import Foreground
+from multifocal.losses.probabilities import LOG_PROBABILITIES, Foreground
 from multifocal.losses.voxel_costs import HausdorffCost, VoxelCost
 
 
@@ -103,9 +103,11 @@ class BatchSums:
 
     @cached_property
     def _foreground(self) -> Foreground:
-        return Foreground(
-            self._taken[: len(self.foreground_index)] if self._predicted else self._taken, self.activation
-        )
+        x = self._taken[: len(self.foreground_index)] if self._predicted else self._taken
+        is_class_0 = None
+        if self.activation == LOG_PROBABILITIES:
+            is_class_0 = self.tensor("_image_of_one") % self.channels == 0
+        return Foreground(x, self.activation, is_background=is_class_0)
 
     def background(self, cost: VoxelCost) -> torch.Tensor:
         """Sum over the target's background, (images,)."""

@@ -306,7 +306,8 @@ class Focal(_Mean):
 
     Args:
         gamma: γ.
-        alpha: weight of the foreground, `1 - alpha` that of the background; None weighs neither.
+        alpha: weight of the foreground, `1 - alpha` that of the background (with softmax: of class 0); None weighs
+            neither.
 
     Example:
         >>> round(float(Focal(gamma=2.0)(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))), 3)
@@ -402,7 +403,7 @@ class CriterionSum(Checked, Criterion):
 
     called = "Mix"
     name: str
-    parts: tuple[tuple[Criterion, float], ...]
+    parts: tuple[tuple[Criterion, NonNegative], ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()

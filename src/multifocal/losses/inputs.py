@@ -12,6 +12,7 @@ from multifocal.instances import Connectivity
 from multifocal.losses.probabilities import LOG_PROBABILITIES, LOGITS, PROBABILITIES, Activation
 
 ActivationName = Literal["sigmoid", "softmax", "none"]
+_MOST_CHANNELS = 16  # without softmax: more are a volume whose batch axis is missing
 Spacing = Annotated[tuple[Positive, ...], BeforeValidator(lambda sides: _numbers(sides))]
 
 
@@ -93,7 +94,7 @@ class LossInput:
 
     Args:
         logits: (B, C, *spatial).
-        target: 0/1 of the same shape; with softmax also class numbers, (B, 1, *spatial).
+        target: 0/1 of the same shape; with softmax also class numbers, (B, 1, *spatial) or (B, *spatial).
         options: how to read them.
         instances: integer labels of the target's lesions.
         distances: `target_distances(target)`.
@@ -230,6 +231,11 @@ def check_logits(logits: torch.Tensor, options: Options) -> None:
         raise ValueError(f"logits has dtype {logits.dtype}; expected a floating-point type")
     if logits.ndim not in (4, 5):
         raise ValueError(f"logits has shape {tuple(logits.shape)}; expected (B, C, X, Y) or (B, C, X, Y, Z)")
+    if options.activation != "softmax" and logits.shape[1] > _MOST_CHANNELS:
+        raise ValueError(
+            f"logits has shape {tuple(logits.shape)}, which is {logits.shape[1]} channels; expected at most "
+            f"{_MOST_CHANNELS}, or a batch axis before a volume's channels: logits.unsqueeze(0)"
+        )
     if logits.numel() == 0:
         raise ValueError(f"logits has shape {tuple(logits.shape)}; expected at least one voxel")
     if options.activation == "softmax" and logits.shape[1] == 1:
@@ -242,6 +248,9 @@ def check_logits(logits: torch.Tensor, options: Options) -> None:
 
 def check_target(target: torch.Tensor, logits: torch.Tensor) -> None:
     """Raise ValueError for a target that does not lie beside the logits."""
+    if isinstance(target, torch.Tensor) and target.shape == (logits.shape[0], *logits.shape[2:]):
+        wanted = f"expected that of logits, {tuple(logits.shape)}: target.unsqueeze(1)"
+        raise ValueError(f"target has shape {tuple(target.shape)}; {wanted}")
     check_target_alone(target)
     if target.shape != logits.shape:
         raise ValueError(f"target has shape {tuple(target.shape)}; expected that of logits, {tuple(logits.shape)}")
@@ -277,6 +286,8 @@ def check_precomputed(name: str, value: torch.Tensor | None, target: torch.Tenso
 
 def _one_hot(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """Return class numbers as ones and zeros; a target that is that already as it is."""
+    if isinstance(target, torch.Tensor) and target.shape == (logits.shape[0], *logits.shape[2:]):
+        target = target[:, None]
     if not isinstance(target, torch.Tensor) or target.is_complex() or target.ndim != logits.ndim:
         return target  # which is refused
     numbers = target.shape == (logits.shape[0], 1, *logits.shape[2:])

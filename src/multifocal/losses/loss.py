@@ -236,7 +236,8 @@ class CompoundLoss(nn.Module):
 
         Args:
             logits: (B, C, *spatial), 2D or 3D; probabilities with `activation="none"`.
-            target: zeros and ones of the same shape, of any type; with softmax also class numbers, (B, 1, *spatial).
+            target: zeros and ones of the same shape, of any type; with softmax also class numbers, (B, 1, *spatial) or
+                (B, *spatial).
             instances: the target's lesions as integer labels, (B, C, *spatial), if they were made beforehand. Losses
                 that look at no lesions check their type and shape, and do not use them.
             distances: `target_distances(target)`, if they were made beforehand; likewise. Those of another target, or
@@ -266,7 +267,8 @@ class CompoundLoss(nn.Module):
 
         Args:
             logits: (B, C, *spatial), 2D or 3D; probabilities with `activation="none"`.
-            target: zeros and ones of the same shape; with softmax also class numbers, (B, 1, *spatial).
+            target: zeros and ones of the same shape; with softmax also class numbers, (B, 1, *spatial) or
+                (B, *spatial).
             instances: the target's lesions as integer labels, (B, C, *spatial); None finds them.
             distances: `target_distances(target)`, (B, C, *spatial); None computes them.
             cells: `target_cells(target)`, (B, C, *spatial); None computes them.

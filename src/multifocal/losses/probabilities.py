@@ -81,10 +81,11 @@ class Foreground:
     Args:
         x: at these voxels.
         activation: what x holds.
+        is_background: with softmax's classes together, which of them are of class 0.
     """
 
-    def __init__(self, x: torch.Tensor, activation: Activation) -> None:
-        self._x, self._name = x, activation.name
+    def __init__(self, x: torch.Tensor, activation: Activation, *, is_background: torch.Tensor | None = None) -> None:
+        self._x, self._name, self.is_background = x, activation.name, is_background
 
     @cached_property
     def p(self) -> torch.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from multifocal.config import Checked
+from multifocal.config import Checked, NonNegative
 from multifocal.errors import UserError
 
 
@@ -47,10 +47,10 @@ class ConstantWeight(Checked, Schedule):
     """Always the same weight.
 
     Args:
-        value: the weight.
+        value: the weight, 0 or more.
 
     Raises:
-        UserError: the weight is no finite number.
+        UserError: the weight is negative or no finite number.
 
     Example:
         >>> ConstantWeight(0.5).at(1.0)
@@ -58,7 +58,7 @@ class ConstantWeight(Checked, Schedule):
     """
 
     called = "Constant"
-    value: float
+    value: NonNegative
 
     def _weight(self, progress: float) -> float:
         return self.value
@@ -80,11 +80,11 @@ class LinearRamp(Checked, Schedule):
     """From `first` to `last` in a straight line.
 
     Args:
-        first: the weight at progress 0.
-        last: the weight at progress 1.
+        first: the weight at progress 0, which is 0 or more.
+        last: the weight at progress 1, likewise.
 
     Raises:
-        UserError: a weight is no finite number.
+        UserError: a weight is negative or no finite number.
 
     Example:
         >>> LinearRamp(2.0, 4.0).at(0.25)
@@ -92,8 +92,8 @@ class LinearRamp(Checked, Schedule):
     """
 
     called = "Linear"
-    first: float
-    last: float
+    first: NonNegative
+    last: NonNegative
 
     def _weight(self, progress: float) -> float:
         return self.first + progress * (self.last - self.first)
@@ -116,10 +116,10 @@ class StepWeights(Checked, Schedule):
 
     Args:
         starts: the progress from which each weight holds, rising from 0 to at most 1.
-        values: the weights, one for each start.
+        values: the weights, one for each start, 0 or more.
 
     Raises:
-        UserError: the starts do not rise from 0 to at most 1, or are not as many as the values.
+        UserError: a weight is negative, the starts do not rise from 0 to at most 1, or are not as many as the values.
 
     Example:
         >>> [StepWeights(starts=(0.0, 0.5), values=(0.0, 1.0)).at(t) for t in (0.0, 0.49, 0.5, 1.0)]
@@ -128,7 +128,7 @@ class StepWeights(Checked, Schedule):
 
     called = "Steps"
     starts: tuple[float, ...]
-    values: tuple[float, ...]
+    values: tuple[NonNegative, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -57,7 +57,10 @@ class CrossEntropyCost:
 
 @dataclass(frozen=True)
 class FocalCost:
-    """`-|p - y|^γ log(1 - |p - y|)`, times `alpha` where y = 1 and `1 - alpha` where y = 0 if alpha is given."""
+    """`-|p - y|^γ log(1 - |p - y|)`, times `alpha` where y = 1 and `1 - alpha` where y = 0 if alpha is given.
+
+    Of softmax's classes together only the target's own costs: `1 - alpha` then belongs to the voxels of the background.
+    """
 
     costly = True
     costly_slope = True
@@ -66,21 +69,24 @@ class FocalCost:
 
     def background(self, p: Array, c: Array, field: Any) -> Array:
         """Return the cost where the target is 0."""
-        return self._scaled(_power(p, self.gamma) * c, 0)
+        return self._outside(_power(p, self.gamma) * c)
 
     def slopes(self, p: Array, c: Array, field: Any) -> tuple[Array | float, Array | float]:
         """Return its derivatives by p and by c where the target is 0."""
         by_p = self.gamma * _power(p, self.gamma - 1) * c if self.gamma else 0.0
-        return self._scaled(by_p, 0), self._scaled(_power(p, self.gamma), 0)
+        return self._outside(by_p), self._outside(_power(p, self.gamma))
 
     def foreground(self, at: Foreground, field: Any) -> Array:
         """Return the cost where the target is 1."""
-        return self._scaled(_power(at.q, self.gamma) * at.c, 1)
-
-    def _scaled(self, value, side):  # type: ignore[no-untyped-def]
+        cost = _power(at.q, self.gamma) * at.c
         if self.alpha is None:
-            return value
-        return value * (self.alpha if side else 1 - self.alpha)
+            return cost
+        if at.is_background is None:
+            return cost * self.alpha
+        return cost * torch.where(at.is_background, 1 - self.alpha, self.alpha)
+
+    def _outside(self, value: Any) -> Any:
+        return value if self.alpha is None else value * (1 - self.alpha)
 
 
 @dataclass(frozen=True)
