@@ -23,6 +23,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+_MOST_PROBLEMS = 10  # in one message
 # YAML takes the name of the loss `false` for a truth value.
 Name = Annotated[str, BeforeValidator(lambda value: "false" if value is False else value)]
 
@@ -45,7 +46,7 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
         The model; its values are as the file holds them, defaults included.
 
     Raises:
-        UserError: one line for the first problem, with the nearest valid key for an unknown one.
+        UserError: one line with all problems, and the nearest valid key for an unknown one.
 
     Example:
         >>> class Settings(Config):
@@ -68,11 +69,15 @@ def validate(model: type[ModelT], data: Any, *, where: str) -> ModelT:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        # A mistyped key often leaves another one missing: the typing error is the cause.
-        problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-        others = len(problems) - 1
-        more = f" ({others} more problem{'s' if others > 1 else ''})" if others else ""
-        raise UserError(f"{where}: {_explain(problem, model, data)}{more}") from error
+        # A mistyped key often leaves another one missing: the typing error is the cause, and stands first.
+        problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+        said = list(dict.fromkeys(_explain(problem, model, data) for problem in problems))
+        meant = set(re.findall(r"did you mean '([^']+)'", " ".join(said)))
+        said = [one for one in said if one.removesuffix(" is missing").rpartition(".")[2] not in meant]
+        if len(said) > 1:  # where a name is suggested, all the others would bury the next problem
+            said = [re.sub(r"(did you mean '[^']+'\?) Choose from: .*", r"\1", one) for one in said]
+        more = f"; and {len(said) - _MOST_PROBLEMS} more" if len(said) > _MOST_PROBLEMS else ""
+        raise UserError(f"{where}: {'; '.join(said[:_MOST_PROBLEMS])}{more}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -311,6 +316,8 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel], data: Any) -> s
         what = f"{context['discriminator'].strip(chr(39))} is missing; it says which kind of settings these are"
     elif problem["type"] == "json_invalid":
         what = f"cannot be read: {context['error'].partition(' at line')[0]}"  # the rest speaks of our JSON
+    elif problem["type"] == "missing":
+        return f"{'.'.join(map(str, keys))} is missing"
     else:
         what = problem["msg"].removeprefix("Value error, ")
         what = what.replace("a valid array", "a list").replace("an object", "a mapping")  # as YAML calls them

@@ -58,12 +58,23 @@ def test_the_same_2d_recipe_with_axes_that_fit_is_taken():
     assert recipe.inference.flips == (1,)
 
 
-@pytest.mark.parametrize("key", ["map", "below", "name", "source", "description"])
+@pytest.mark.parametrize("key", ["map", "below", "name"])
 def test_a_threshold_recipe_needs_its_keys(key):
     data = recipes.load("zadc-threshold").model_dump()
     del data[key]
-    with pytest.raises(UserError, match=f"my.yaml: {key}: Field required"):
+    with pytest.raises(UserError, match=f"my.yaml: {key} is missing"):
         recipes.parse(data, where="my.yaml")
+
+
+def test_a_networks_recipe_needs_a_name_and_its_maps():
+    short = recipes.parse({"name": "mine", "preprocessing": {"channels": [{"map": "adc"}]}}, where="my.yaml")
+    assert (short.preprocessing.kind, short.preprocessing.brain) == ("brain-box", "adc")
+    assert (short.network.name, short.loss.name, short.training.epochs) == ("unet3d", "dice-ce", 60)
+    assert recipes.parse(short.model_dump(mode="json"), where="my.yaml") == short
+    with pytest.raises(UserError, match="my.yaml: preprocessing is missing$"):
+        recipes.parse({"name": "mine"}, where="my.yaml")
+    with pytest.raises(UserError, match="my.yaml: preprocessing.channels is missing$"):
+        recipes.parse({"name": "mine", "preprocessing": {}}, where="my.yaml")
 
 
 def test_the_loss_named_false_needs_no_quotes():

@@ -98,7 +98,7 @@ def test_mistakes_are_named(load, old, new, message):
         ("seeds=[-1]", "seeds.0: Input should be greater than or equal to 0"),
         ("folds={scheme: kfold, run: [1, 1]}", r"folds.run=\[1, 1\] names one twice"),
         ("folds={scheme: other}", "unknown scheme 'other'; choose from: kfold, nested, dataset, file"),
-        ("folds={scheme: file}", "folds.path: Field required"),
+        ("folds={scheme: file}", "folds.path is missing"),
         ("folds={scheme: dataset, number: 3}", "folds: unknown key 'number'"),
         ("resources.cpus=0", "resources.cpus: Input should be greater than 0"),
         ("resources.gpus=2", "resources.gpus: Input should be less than or equal to 1"),

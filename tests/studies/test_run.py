@@ -179,7 +179,7 @@ def test_a_damaged_outcome_names_the_file(run, tmp_path):
     run()
     file = tmp_path / "study/cells/dice/fold0-seed0/cell.json"
     file.write_text('{"arm": "dice"}')
-    with pytest.raises(UserError, match=r"cell.json: fold: Field required"):
+    with pytest.raises(UserError, match=r"cell.json: fold is missing"):
         run()
     file.write_text("{")
     with pytest.raises(UserError, match=r"cell.json: not valid JSON"):

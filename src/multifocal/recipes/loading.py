@@ -79,7 +79,8 @@ def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
     """
     if isinstance(data, Mapping) and isinstance(data.get("members"), list):
         data = {**data, "members": [_member(member, where=where, home=Path(home)) for member in data["members"]]}
-    return validate(recipe_class(data, where=where), data, where=where)
+    kind = recipe_class(data, where=where)
+    return validate(kind, kind.completed(data) if isinstance(data, Mapping) else data, where=where)
 
 
 def recipe_class(data: Any, *, where: str) -> type[Recipe]:

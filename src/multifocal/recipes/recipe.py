@@ -28,8 +28,8 @@ class Recipe(Config):
 
     kind: str
     name: str
-    description: str
-    source: str
+    description: str = ""
+    source: str = ""
 
     @property
     def trainings(self) -> "tuple[Any, ...]":
@@ -45,6 +45,18 @@ class Recipe(Config):
     def monitor(self) -> str | None:
         """The metric of validation cases by which an epoch is chosen; None where no validation case is needed."""
         return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)
+
+    @classmethod
+    def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a recipe's data with what follows from the rest of them where it is not said.
+
+        Args:
+            data: as a file has them, not validated yet.
+
+        Returns:
+            New data.
+        """
+        return dict(data)
 
     @classmethod
     def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:

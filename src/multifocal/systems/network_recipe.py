@@ -23,7 +23,7 @@ Precision = Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(lambd
 class NetworkSettings(Config):
     """Which network, and its options."""
 
-    name: str
+    name: str = "unet3d"
     options: dict[str, Any] = {}
     init: Literal["default", "xavier"] = "default"
 
@@ -36,7 +36,7 @@ class NetworkSettings(Config):
 class LossSettings(Config):
     """Which loss, and its options."""
 
-    name: Name
+    name: Name = "dice-ce"
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -52,7 +52,7 @@ class OptimizerSettings(Config):
     """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss, `clip` bounds the gradient's norm."""
 
     name: Literal["adam", "adamw"] = "adamw"
-    lr: Positive
+    lr: Positive = 1e-3
     weight_decay: float = Field(default=0.0, ge=0)
     l1: float = Field(default=0.0, ge=0)
     clip: Positive | None = None
@@ -95,8 +95,8 @@ class TrainingSettings(Config):
     results vary from run to run, which matters on a GPU.
     """
 
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
+    epochs: int = Field(default=60, gt=0)
+    batch_size: int = Field(default=2, gt=0)
     accumulate: int = Field(default=1, gt=0)
     monitor: Literal["dice", "masd", "nsd"] | None = "dice"
     patience: int | None = Field(default=None, gt=0)
@@ -153,7 +153,7 @@ class InferenceSettings(Config):
 
 
 class NetworkRecipe(Recipe):
-    """A network that is trained: preprocessing, augmentation, network, loss, optimizer, training, inference.
+    """A network that is trained; only `name` and `preprocessing.channels` must be said, everything else has a default.
 
     Example:
         >>> from multifocal import recipes
@@ -163,18 +163,39 @@ class NetworkRecipe(Recipe):
 
     kind: Literal["network"] = "network"
     preprocessing: Preprocessing
-    augmentation: Augmentation
-    network: NetworkSettings
-    loss: LossSettings
-    optimizer: OptimizerSettings
+    augmentation: Augmentation = Augmentation()
+    network: NetworkSettings = NetworkSettings()
+    loss: LossSettings = LossSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
     schedule: Annotated[Constant | Exponential | Cosine | Plateau, Field(discriminator="name")] = Constant()
-    training: TrainingSettings
+    training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
 
     @property
     def trainings(self) -> "tuple[NetworkRecipe, ...]":
         """Itself."""
         return (self,)
+
+    @classmethod
+    def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the recipe's data; what they do not say is the brain's box, where the first channel's map is not 0.
+
+        Args:
+            data: as a file has them, not validated yet.
+
+        Returns:
+            New data.
+        """
+        said = data.get("preprocessing")
+        if not isinstance(said, Mapping):
+            return dict(data)
+        said = {"kind": "brain-box", **said}
+        match said:
+            case {"kind": "brain-box", "channels": [{"map": str(name)}, *_]}:
+                said = {"brain": name, **said}
+            case {"kind": "brain-box"} if "channels" not in said:
+                said = {"brain": "", **said}  # it is the channels that are missing
+        return {**data, "preprocessing": said}
 
     @classmethod
     def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
