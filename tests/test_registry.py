@@ -72,6 +72,10 @@ def test_options_are_checked_without_a_call(shapes, options, message):
     shapes.check_options("cube", {"side": 2})
 
 
+def test_options_have_a_type_and_a_default(shapes):
+    assert shapes.options("cube") == {"side": (float, 1.0)}
+
+
 def test_a_new_file_of_the_package_is_all_it_takes(tmp_path, monkeypatch):
     register = "from shapes_of_ours import SHAPES\nSHAPES.register({!r}, {})\n"
     shapes = package(tmp_path, monkeypatch, ball=register.format("ball", "int"), rod=register.format("rod", "str"))

@@ -140,6 +140,29 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         return (inspect.getdoc(self._callable_of(self.get(name))) or "").partition("\n")[0]
 
+    def options(self, name: str) -> dict[str, tuple[Any, Any]]:
+        """Return the options of a thing.
+
+        Args:
+            name: one of `names()`.
+
+        Returns:
+            For each keyword argument its annotation and its default; `inspect.Parameter.empty` where it has none.
+
+        Raises:
+            UserError: there is no such name.
+
+        Example:
+            >>> def cube(*, side: float = 1.0) -> float:
+            ...     return side**3
+            >>> shapes = Registry("shape")
+            >>> _ = shapes.register("cube", cube)
+            >>> shapes.options("cube")
+            {'side': (<class 'float'>, 1.0)}
+        """
+        parameters = inspect.signature(self._callable_of(self.get(name))).parameters.values()
+        return {one.name: (one.annotation, one.default) for one in parameters if one.kind is not one.VAR_KEYWORD}
+
     def check_options(
         self, name: str, options: Mapping[str, Any], *, given: tuple[str, ...] = (), where: str | None = None
     ) -> None:

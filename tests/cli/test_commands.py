@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from multifocal import cli, losses, networks, recipes
+from multifocal.losses.named import LOSSES
 from multifocal.errors import UserError
 
 COMMANDS = (
@@ -133,3 +134,27 @@ def test_an_error_of_the_installed_command_is_one_line():
         "error: default: training: unknown key 'epoch'; did you mean 'epochs'? Choose from: accumulate, batch_size, "
         "deterministic, epochs, monitor, patience, precision, seed, validate_every, workers\n"
     )
+
+
+@pytest.mark.parametrize("name", [*losses.names(), "compound"])
+def test_a_loss_is_shown_with_its_options_and_what_it_weighs(multifocal, name):
+    ended = multifocal("losses", name)
+    assert ended.code == 0
+    if name == "compound":
+        assert "over" in ended.out and "blobs" in ended.out
+        return
+    assert losses.describe(name) in " ".join(ended.out.split()) and "small lesion, missed" in ended.out
+    assert all(option in ended.out for option in LOSSES.options(name))
+
+
+def test_a_network_is_shown_with_its_options_and_its_weights(multifocal):
+    ended = multifocal("networks", "unet3d")
+    count = sum(weight.numel() for weight in networks.build("unet3d", in_channels=1).parameters())
+    assert ended.code == 0 and f"{count:,} weights" in ended.out and "features  [32, 64, 128, 256]" in ended.out
+    assert "in_channels" not in ended.out
+
+
+@pytest.mark.parametrize(("command", "name"), [("losses", "dise"), ("networks", "unet3")])
+def test_what_there_is_not_is_named(multifocal, command, name):
+    ended = multifocal(command, name)
+    assert ended.code == 2 and f"'{name}'; did you mean" in ended.err

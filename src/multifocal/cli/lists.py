@@ -1,7 +1,9 @@
 """What there is to choose from: recipes, networks, losses."""
 
+import inspect
+import json
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -26,24 +28,86 @@ def recipes(
     show("recipe", "what it is", ((recipe.name, f"{recipe.description} ({recipe.source})") for recipe in loaded))
 
 
-def networks() -> None:
-    """List the networks.
+def networks(
+    name: Annotated[
+        str | None, typer.Argument(help="Show this network: its options, and where its weights are.")
+    ] = None,
+) -> None:
+    """List the networks, or show one.
 
-    Example: `multifocal networks`
+    Example: `multifocal networks unet3d`
     """
     from multifocal import networks as floor
+    from multifocal.networks import NETWORKS
 
-    _list("network", floor.names(), floor.describe)
+    if name is None:
+        _list("network", floor.names(), floor.describe)
+        return
+    options = NETWORKS.options(name)
+    _about(name, floor.describe(name), {key: options[key] for key in options if not key.endswith("_channels")})
+    network = floor.build(name, in_channels=1)
+    parts = [
+        (key, sum(weight.numel() for weight in part.parameters())) for key, part in network.network.named_children()
+    ]
+    total = sum(count for _, count in parts) or 1
+    screen().print(f"\n{total:,} weights with one input channel and the options as above, by part:")
+    _bars((key, f"{count:,}", count / total, "") for key, count in parts if count)
 
 
-def losses() -> None:
-    """List the losses with their definitions.
+def losses(
+    name: Annotated[str | None, typer.Argument(help="Show this loss: its options, and what it weighs.")] = None,
+) -> None:
+    """List the losses with their definitions, or show one.
 
-    Example: `multifocal losses`
+    Example: `multifocal losses blob-dice`
     """
     from multifocal import losses as floor
+    from multifocal.losses.loss import TERMS
+    from multifocal.losses.named import COMPOUND, LOSSES
+    from multifocal.losses.regions import REGIONS
 
-    _list("loss", floor.names(), floor.describe)
+    if name is None:
+        _list("loss", floor.names(), floor.describe)
+        return
+    if name == COMPOUND:
+        screen().print(
+            "A sum of terms of your own, each over the image or over regions of it; docs/losses.md shows how.\n"
+        )
+        _list("term", TERMS, TERMS.describe)
+        screen().print()
+        _list("over", REGIONS, REGIONS.describe)
+        return
+    _about(name, floor.describe(name), LOSSES.options(name))
+    shares = floor.gradient_shares(floor.build(name))
+    screen().print("\nHow it shares its gradient out over one slice (p = 0.7 where found, else 0.05), and what a pixel")
+    screen().print("there weighs beside one of the large lesion:")
+    pixels, whole = shares["large lesion"]
+    beside = {part: share / count / (whole / pixels) if whole else 0.0 for part, (count, share) in shares.items()}
+    _bars((part, f"{count} px", share, f"× {beside[part]:.2g}") for part, (count, share) in shares.items())
+
+
+def _about(name: str, description: str, options: dict[str, tuple[Any, Any]]) -> None:
+    """Print what something is, and its options."""
+    screen().print(Text(name, "bold"))
+    screen().print(description)
+    if options:
+        show("option", "default", ((key, _default(default)) for key, (_, default) in options.items()))
+
+
+def _default(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return "must be given"
+    return str(list(value)) if isinstance(value, tuple) else json.dumps(value, default=str)
+
+
+def _bars(rows: Iterable[tuple[str, str, float, str]]) -> None:
+    """Print shares of a whole as bars, each with a word after it."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for column in ("left", "right", "right", "left", "left"):
+        table.add_column(justify=column)  # type: ignore[arg-type]
+    for name, size, share, note in rows:
+        table.add_row(name, size, f"{share:.1%}", "█" * round(40 * share), note)
+    screen().print(table)
 
 
 def _list(kind: str, names: Iterable[str], describe: Callable[[str], str]) -> None:

@@ -21,6 +21,7 @@ from multifocal.losses.criteria import (
     dice_ce,
     gdf,
 )
+from multifocal.losses.gradient_shares import gradient_shares
 from multifocal.losses.inputs import Options
 from multifocal.losses.lesion_terms import Center, FalseDiscoveryRate, FalseNegativeRate, Proximity, instance_terms
 from multifocal.losses.loss import CompoundLoss, Expression
@@ -56,6 +57,7 @@ __all__ = [
     "describe",
     "dice_ce",
     "gdf",
+    "gradient_shares",
     "instance_terms",
     "names",
     "register",
