@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from multifocal import cli, losses, networks, recipes
-from multifocal.losses.named import LOSSES
+from multifocal.cli import lists
 from multifocal.errors import UserError
+from multifocal.losses.named import LOSSES
 
 COMMANDS = (
     (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("ensemble",), ("study",), ("studies",),
@@ -64,28 +65,28 @@ def test_wrong_usage_is_exit_code_2(multifocal, arguments):
     ],
 )
 def test_what_the_user_can_put_right_is_one_line(multifocal, monkeypatch, raised, code, line):
-    def fail():
+    def fail(*where, **group):
         raise raised
 
-    monkeypatch.setattr("multifocal.networks.names", fail)
+    monkeypatch.setattr("multifocal.cli.lists._listed", fail)
     ended = multifocal("networks")
     assert (ended.code, ended.out, ended.err) == (code, "", line)
 
 
 def test_a_bug_shows_its_traceback(monkeypatch):
-    def fail():
+    def fail(*where, **group):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("multifocal.networks.names", fail)
+    monkeypatch.setattr("multifocal.cli.lists._listed", fail)
     with pytest.raises(ZeroDivisionError):
         cli.run(["networks"])
 
 
 def test_a_missing_package_of_no_extra_is_a_bug(monkeypatch):
-    def fail():
+    def fail(*where, **group):
         raise ModuleNotFoundError(name="numpy")
 
-    monkeypatch.setattr("multifocal.networks.names", fail)
+    monkeypatch.setattr("multifocal.cli.lists._listed", fail)
     with pytest.raises(ModuleNotFoundError):
         cli.run(["networks"])
 
@@ -96,6 +97,20 @@ def test_lists_name_everything_and_say_what_it_is(multifocal):
         for name in names:
             (line,) = [line for line in lines if line.split()[:1] == [name]]
             assert len(line.split()) > 3
+
+
+@pytest.mark.parametrize("floor", [losses, networks])
+def test_what_is_read_from_the_source_is_what_the_registry_says(floor):
+    where = {"multifocal.losses": "losses/named.py", "multifocal.networks": "networks"}[floor.__name__]
+    assert lists._listed(where, group="nobody's") == {name: floor.describe(name) for name in floor.names()}
+
+
+@pytest.mark.parametrize("command", ["losses", "networks", "recipes"])
+def test_a_list_needs_no_torch(command):
+    says = f"from multifocal import cli; cli.run(['{command}'])"
+    then = "import atexit, sys; atexit.register(lambda: sys.stderr.write(str('torch' in sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", f"{then}; {says}"], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0 and ended.stderr == "False" and ended.stdout
 
 
 def test_a_recipe_is_printed_as_it_can_be_used_again(multifocal, tmp_path):

@@ -11,7 +11,7 @@ PARTS = {"large lesion": 400, "middle lesion": 36, "small lesion": 4, "small les
 def test_the_shares_of_dice_are_those_of_its_formula():
     # d/dp of 1 - (2I + s) / (P + Y + s), times p (1 - p).
     pixels, s = {**PARTS, "background": 64**2 - 480}, 1e-5
-    p = {name: 0.7 for name in PARTS} | {"small lesion, missed": 0.05, "background": 0.05}
+    p = dict.fromkeys(PARTS, 0.7) | {"small lesion, missed": 0.05, "background": 0.05}
     true = {name: name not in ("false lesion", "background") for name in p}
     both = sum(pixels[name] * p[name] for name in p if true[name])
     size = sum(pixels[name] * (p[name] + true[name]) for name in p) + s

@@ -1,14 +1,19 @@
 """What there is to choose from: recipes, networks, losses."""
 
+import ast
 import inspect
 import json
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+import multifocal
 from multifocal.cli.screen import screen
 
 
@@ -24,8 +29,7 @@ def recipes(
     if name is not None:
         typer.echo(floor.dump(floor.load(name)), nl=False)
         return
-    loaded = [floor.load(each) for each in floor.names()]
-    show("recipe", "what it is", ((recipe.name, f"{recipe.description} ({recipe.source})") for recipe in loaded))
+    show("recipe", "what it is", ((each, floor.describe(each)) for each in floor.names()))
 
 
 def networks(
@@ -37,12 +41,13 @@ def networks(
 
     Example: `multifocal networks unet3d`
     """
+    if name is None:
+        listed = _listed("networks", group="multifocal.networks")
+        _list("network", listed, listed.__getitem__)
+        return
     from multifocal import networks as floor
     from multifocal.networks import NETWORKS
 
-    if name is None:
-        _list("network", floor.names(), floor.describe)
-        return
     options = NETWORKS.options(name)
     _about(name, floor.describe(name), {key: options[key] for key in options if not key.endswith("_channels")})
     network = floor.build(name, in_channels=1)
@@ -61,14 +66,15 @@ def losses(
 
     Example: `multifocal losses blob-dice`
     """
+    if name is None:
+        listed = _listed("losses/named.py", group="multifocal.losses")
+        _list("loss", listed, listed.__getitem__)
+        return
     from multifocal import losses as floor
     from multifocal.losses.loss import TERMS
     from multifocal.losses.named import COMPOUND, LOSSES
     from multifocal.losses.regions import REGIONS
 
-    if name is None:
-        _list("loss", floor.names(), floor.describe)
-        return
     if name == COMPOUND:
         screen().print(
             "A sum of terms of your own, each over the image or over regions of it; docs/losses.md shows how.\n"
@@ -84,6 +90,30 @@ def losses(
     pixels, whole = shares["large lesion"]
     beside = {part: share / count / (whole / pixels) if whole else 0.0 for part, (count, share) in shares.items()}
     _bars((part, f"{count} px", share, f"× {beside[part]:.2g}") for part, (count, share) in shares.items())
+
+
+def _listed(where: str, *, group: str) -> dict[str, str]:
+    """Return what a registry describes, read from the source: torch takes two seconds to import.
+
+    Args:
+        where: our module, or the folder of our modules, that register.
+        group: the entry points of other packages; where there are any, the registry itself is asked.
+    """
+    if entry_points(group=group):
+        floor = import_module(group)
+        return {name: floor.describe(name) for name in floor.names()}
+    path = Path(multifocal.__file__).parent / where
+    found = {}
+    for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            for call in getattr(node, "decorator_list", ()):
+                match call:
+                    case ast.Call(
+                        func=ast.Name(id="register") | ast.Attribute(attr="register"),
+                        args=[ast.Constant(value=str(name))],
+                    ):
+                        found[name] = (ast.get_docstring(node) or "").partition("\n")[0]  # type: ignore[arg-type]
+    return found
 
 
 def _about(name: str, description: str, options: dict[str, tuple[Any, Any]]) -> None:

@@ -27,6 +27,28 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")))
 
 
+def describe(name: str) -> str:
+    """Return what a recipe inside the package is, and its source in brackets; nothing but the file's head is looked at.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        One line of text.
+
+    Raises:
+        UserError: there is no such recipe.
+
+    Example:
+        >>> describe("zadc-threshold").partition(" (")[0]
+        'Z-ADC below a threshold; no training'
+    """
+    if name not in names():
+        raise unknown_name("recipe", name, names())
+    data = parse_yaml(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"), where=name)
+    return f"{data['description']} ({data['source']})"
+
+
 def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
     """Return a recipe: one of the package's by name, or a YAML file of yours.
 
