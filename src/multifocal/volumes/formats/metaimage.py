@@ -57,6 +57,8 @@ class MetaImage(ImageFormat):
         local = fields["ElementDataFile"].upper() == "LOCAL"
         data, start = (path, offset) if local else (beside(path, fields["ElementDataFile"]), 0)
         available = data.stat().st_size - start
+        if packed and not binary:
+            raise damaged(path, "the header says that its compressed voxels are text (BinaryData = False)")
         if packed:
             # Without the size, or with a wrong one, SimpleITK returns garbage.
             length = positive_integers(path, "CompressedDataSize", fields.get("CompressedDataSize", ""), 1)[0]
