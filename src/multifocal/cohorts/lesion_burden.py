@@ -7,6 +7,7 @@ import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.errors import UserError
+from multifocal.limits import at_least, at_most
 from multifocal.metrics import burden
 
 Stratum = Literal["no lesion", "<1 %", "1-5 %", ">5 %"]
@@ -106,6 +107,6 @@ def stratum(share: float) -> Stratum:
         raise ValueError(f"share is {share}; expected a fraction of the brain, 0 or more")
     if share == 0:
         return "no lesion"
-    if share < 0.01:
+    if not at_least(share, 0.01):
         return "<1 %"
-    return "1-5 %" if share <= 0.05 else ">5 %"
+    return "1-5 %" if at_most(share, 0.05) else ">5 %"

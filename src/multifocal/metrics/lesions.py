@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from multifocal.instances import Instances, Pairs, given, label, pairs
+from multifocal.limits import at_least
 from multifocal.metrics.cc_dice import cc_dice
 from multifocal.metrics.scoring_options import MatchScore, ScoringOptions
 
@@ -251,7 +252,7 @@ def score_lesions(
     Returns:
         The lesions of both sides, matched and counted.
     """
-    least = options.min_size / voxel_ml - 1e-9  # a lesion of just the least size is kept, whatever the rounding
+    least = options.min_size / voxel_ml
     predicted = _kept(_instances(prediction, is_map=options.predicts_label_maps, options=options), least)
     true = _kept(_instances(target, is_map=options.has_label_maps, options=options), least)
     overlaps = pairs(predicted, true)
@@ -311,7 +312,7 @@ def _instances(mask: np.ndarray, *, is_map: bool, options: ScoringOptions) -> In
 
 def _kept(lesions: Instances, least: float) -> Instances:
     """Return the lesions of at least so many voxels, numbered anew."""
-    kept = lesions.sizes >= least
+    kept = at_least(lesions.sizes, least)
     if kept.all():
         return lesions
     number = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
