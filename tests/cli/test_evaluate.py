@@ -37,6 +37,12 @@ def test_lesions_are_written_and_shown(multifocal, cohort, masks, tmp_path):
     assert f"│ {name}" in ended.out and f"{group['false']} │" in ended.out
 
 
+def test_masks_that_are_taken_for_label_maps_are_told_in_one_line(multifocal, cohort, masks, tmp_path):
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", "--label-maps", "both")
+    [line] = ended.err.splitlines()
+    assert ended.code == 0 and line.startswith(f"warning: {masks}: every prediction and every reference holds at most")
+
+
 @pytest.mark.parametrize(
     ("options", "settings"),
     [

@@ -1,5 +1,6 @@
 """A folder of predictions against the labels of a cohort."""
 
+import warnings
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -42,7 +43,8 @@ def evaluate_cohort(
     """Score the predictions `<case>_lesion.<ext>` in a folder, in the native space of each case.
 
     The brain is where the cohort's first map is not 0; in a cohort of instance labels the whole image takes its place,
-    and the labels' instances are the true lesions.
+    and the labels' instances are the true lesions. Where label maps hold no more than one value each, a `UserWarning`
+    says so: they are probably masks, and each counts as one lesion.
 
     Args:
         predictions: the folder; other files in it are passed over.
@@ -104,7 +106,24 @@ def evaluate_cohort(
             lesions += theirs
             if progress:
                 progress(done, len(tasks))
+    if doubt := _doubtful_maps(rows, scoring):
+        warnings.warn(f"{predictions}: {doubt}", stacklevel=2)
     return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing})
+
+
+def _doubtful_maps(rows: Sequence[ScoreRow], options: ScoringOptions) -> str:
+    """Say which label maps look like masks; nothing where none do, or there are none."""
+    counts = {
+        "prediction": [row["predicted_lesions"] for row in rows if options.predicts_label_maps],
+        "reference": [row["true_lesions"] for row in rows if options.has_label_maps],
+    }
+    alike = [f"every {side}" for side, found in counts.items() if found and max(found) == 1]
+    if not alike:
+        return ""
+    return (
+        f"{' and '.join(alike)} holds at most one value beside 0, and counts as one lesion under "
+        f"label_maps={options.label_maps!r}; if these are masks of 0 and 1, leave --label-maps out"
+    )
 
 
 @dataclass(frozen=True)
