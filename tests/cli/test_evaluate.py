@@ -48,6 +48,7 @@ def test_masks_that_are_taken_for_label_maps_are_told_in_one_line(multifocal, co
     [
         (("--matching", "iou", "--threshold", "0.3"), {"matching": "iou", "threshold": 0.3, "score": "iou"}),
         (("--matching", "iou", "--score", "dice"), {"matching": "iou", "score": "dice"}),
+        (("--matching", "iou", "--strict"), {"matching": "iou", "strict": True, "threshold": 0.5}),
         (("--connectivity", "face", "--min-size", "0.05"), {"connectivity": "face", "min_size_ml": 0.05}),
         (("--convention", "voxel", "--tolerance", "1"), {"convention": "voxel", "tolerance_mm": 1.0}),
         (("--protocol", "bonbid-2023"), {"protocol": "bonbid-2023"}),
@@ -104,6 +105,7 @@ def test_several_classes_are_shown_one_by_one(multifocal, cohort, masks, tmp_pat
         (("--label", "a=1", "--label", "a=2"), "--label a=2: a is there twice"),
         (("--label", "a=1", "--label-maps", "both"), "label_maps is 'both', and labels names classes"),
         (("--tolerance", "inf"), "tolerance is inf; expected finite mm, 0 or more"),
+        (("--strict",), "strict is about the IoU of a match, and matching is 'overlap'"),
         (("--threshold", "0"), "threshold is 0.0; expected an IoU above 0"),
         (("--protocol", "bonbid-2023", "--tolerance", "1"), "protocol bonbid-2023 measures surfels within 2 mm"),
         (("--protocol", "bonbid-2023", "--undefined", "diagonal"), "--protocol bonbid-2023 leaves undefined distances"),

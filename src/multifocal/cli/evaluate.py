@@ -39,6 +39,12 @@ def evaluate(
     threshold: Annotated[
         float, typer.Option(max=1, help="The least IoU of a match, under iou.", rich_help_panel=LESIONS)
     ] = 0.5,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Under iou, a match is above the threshold, not from it on.", rich_help_panel=LESIONS
+        ),
+    ] = False,
     score: Annotated[
         Literal["dice", "iou"] | None,
         typer.Option(help="What SQ and PQ average; else as matched.", rich_help_panel=LESIONS),
@@ -105,6 +111,7 @@ def evaluate(
             min_size=min_size,
             matching=matching,
             threshold=threshold,
+            strict=strict,
             score=score,
             label_maps=label_maps,
             protocol=protocol,

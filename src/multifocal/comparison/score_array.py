@@ -21,6 +21,9 @@ _OF_THE_CASE = ("stratum", "true_ml")
 _FREE = {"allow_missing"}  # settings that change no score of a prediction
 
 
+_SINCE = {"strict": False}  # rules that older evaluations do not name, as they were then
+
+
 @dataclass(frozen=True, eq=False)
 class ScoreArray:
     """Every metric of every method in every case, cases sorted by name so that the order of rows is of no account.
@@ -171,7 +174,7 @@ def _same(ours: Any, theirs: Any) -> bool:
 
 def _check_settings(found: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `UserError` unless all methods were scored by the same rules."""
-    (name, reference), *others = found.items()
+    (name, reference), *others = ((name, {**_SINCE, **settings}) for name, settings in found.items())
     for other, settings in others:
         for key in sorted((reference.keys() & settings.keys()) - _FREE):
             if reference[key] != settings[key]:

@@ -283,7 +283,7 @@ def match(prediction: Instances, target: Instances, overlaps: Pairs, *, options:
     m, n, shared = overlaps.prediction[both] - 1, overlaps.target[both] - 1, overlaps.counts[both]
     sizes = prediction.sizes[m] + target.sizes[n]
     dice, iou = 2 * shared / sizes, shared / (sizes - shared)
-    kept = _one_to_one(m, n, iou, options.threshold) if options.matching == "iou" else slice(None)
+    kept = _one_to_one(m, n, iou, options) if options.matching == "iou" else slice(None)
     return Matches(prediction.total, target.total, m[kept], n[kept], dice[kept], iou[kept])
 
 
@@ -321,9 +321,9 @@ def _kept(lesions: Instances, least: float) -> Instances:
     return Instances(voxels, labels, np.array([np.count_nonzero(kept)]), lesions.shape)
 
 
-def _one_to_one(m: np.ndarray, n: np.ndarray, iou: np.ndarray, threshold: float) -> list[int]:
-    """Return the pairs of at least the threshold that are left when the best come first and each lesion counts once."""
-    candidates = np.flatnonzero(iou >= threshold)
+def _one_to_one(m: np.ndarray, n: np.ndarray, iou: np.ndarray, options: ScoringOptions) -> list[int]:
+    """Return the pairs that reach the threshold and are left when the best come first and each lesion counts once."""
+    candidates = np.flatnonzero(iou > options.threshold if options.strict else iou >= options.threshold)
     kept, taken = [], (set(), set())  # type: tuple[list[int], tuple[set[int], set[int]]]
     for pair in candidates[np.argsort(-iou[candidates], kind="stable")]:
         ends = int(m[pair]), int(n[pair])
