@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort, ImageFile, LabelKind
+from multifocal.cohorts.label_values import allowed_values, is_strange
 from multifocal.cohorts.layouts.layout_result import Problem, Severity
 from multifocal.cohorts.lesion_burden import Stratum, brain_mask, stratum
 from multifocal.cohorts.opening import Survey
@@ -164,8 +165,7 @@ def label_complaints(array: np.ndarray, *, instances: bool) -> Iterator[Complain
     if not np.isfinite(array).all():
         yield "error", "the label holds NaN or infinite values; replace it"
         return
-    values = np.unique(array)
-    wrong = values[(values < 0) | (values != np.round(values))] if instances else values[(values != 0) & (values != 1)]
+    wrong = np.unique(array[is_strange(array, allowed=allowed_values("instances" if instances else "binary"))])
     if wrong.size:
         listed = ", ".join(f"{value:g}" for value in wrong[:5]) + (", ..." if wrong.size > 5 else "")
         expected = "whole numbers from 0" if instances else "only 0 and 1 (a binary label)"
