@@ -9,6 +9,7 @@ import children
 import numpy as np
 import pytest
 
+from multifocal.cohorts import open_cohort
 from multifocal.volumes import Geometry, Volume, read, write
 
 BROKEN = "S_3-VISIT_01"
@@ -84,7 +85,12 @@ MISTAKES = {
     "NaN": (zadc, spoil, "train predict threshold"),
     "label that is no mask": (label, halve, "train evaluate"),
 }
-AT_ONCE = ("no Z-ADC", "truncated label", "label on another grid")  # before anything is predicted or scored
+AT_ONCE = (
+    "no Z-ADC",
+    "truncated label",
+    "label on another grid",
+    "label that is no mask",
+)  # before anything is predicted or scored
 CASES = [(mistake, command) for mistake, (*_, commands) in MISTAKES.items() for command in commands.split()]
 
 
@@ -100,6 +106,34 @@ def arguments(cohort, small_recipe, finished_run, tmp_path, multifocal):
         "threshold": ["predict", "zadc-threshold", *rest],
         "evaluate": ["evaluate", masks, *rest],
     }
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "folds", "dataset folds", "study", "dry run"])
+def test_label_values_that_nobody_named_are_refused_before_any_work(
+    multifocal, cohort, arguments, listing, tmp_path, command
+):
+    """255 for "ignore" and a 2 are not lesion: every command that reads labels says so alike, and writes nothing."""
+    place, volume = label(cohort), read(label(cohort))
+    array = volume.array.astype(np.int16)
+    array[1, 2, 3], array[4, 5, 6] = 255, 2
+    write(place, Volume(array, volume.geometry))
+    says = "name: s\nrecipe: zadc-threshold\narms: {a: {}}\nfolds: {scheme: kfold, number: 2}\n"
+    (tmp_path / "study.yaml").write_text(says)
+    rows = [f"{case.name},{case.images['adc'].path},{case.label.path},train" for case in open_cohort(cohort)]
+    (tmp_path / "all.csv").write_text("\n".join(["case,adc,label,split", *rows]))
+    out = ["--out", tmp_path / "out"]
+    commands = {
+        **arguments,
+        "folds": ["data", "folds", cohort, *out, "--k", 2],
+        "dataset folds": ["data", "folds", tmp_path / "all.csv", "--scheme", "dataset", *out],
+        "study": ["study", tmp_path / "study.yaml", cohort, *out],
+        "dry run": ["study", tmp_path / "study.yaml", cohort, *out, "--dry-run"],
+    }
+    ended = multifocal(*commands[command])
+    assert ended.code == 2 and ended.err.count("\n") == 1
+    assert ended.err.startswith(f"error: case {BROKEN}: ")
+    assert "mask holds 255 at (1, 2, 3), and 2; expected only 0 and 1; write masks with 0 outside" in ended.err
+    assert not (tmp_path / "out").exists() or listing(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize(("mistake", "command"), CASES)

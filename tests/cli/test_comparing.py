@@ -31,7 +31,7 @@ def test_two_folders(multifocal, evaluations, tmp_path, listing):
     ended = multifocal("compare", evaluations / "a", evaluations / "b", "--out", tmp_path / "out", "--samples", 50)
     assert (ended.code, ended.err) == (0, "")
     assert listing(tmp_path / "out") == ["comparison.json", "table.csv", "table.md", "table.tex"]
-    assert "Ranks over all 8 cases" in ended.out and "Paired differences" in ended.out
+    assert "Means and ranks over all 8 cases" in ended.out and "Paired differences" in ended.out
     found = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert found["methods"] == ["a", "b"]
     assert found["metrics"] == list(DEFAULT_METRICS)

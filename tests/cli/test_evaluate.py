@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from multifocal.cohorts import open_cohort
+from multifocal.comparison import compare
 from multifocal.evaluation import evaluate_cohort, read_results
 from multifocal.metrics import METRICS
 from multifocal.volumes import Volume, read, write
@@ -37,11 +38,41 @@ def test_lesions_are_written_and_shown(multifocal, cohort, masks, tmp_path):
     assert f"│ {name}" in ended.out and f"{group['false']} │" in ended.out
 
 
+def test_masks_that_are_taken_for_label_maps_are_told_in_one_line(multifocal, cohort, masks, tmp_path):
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", "--label-maps", "both")
+    [line] = ended.err.splitlines()
+    assert ended.code == 0 and line.startswith(f"warning: {masks}: every prediction and every reference holds at most")
+
+
+@pytest.mark.parametrize("options", [(), ("--undefined", "diagonal"), ("--label", "a=1", "--label", "b=1")])
+def test_means_are_shown_with_the_intervals_of_a_comparison(multifocal, cohort, masks, tmp_path, options):
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", *options)
+    assert (ended.code, ended.err) == (0, "")
+    assert "Means over cases; below them 95 % intervals (bootstrap over cases)." in plain(ended.out)
+    rule = "diagonal" if "diagonal" in options else "skip"
+    results = read_results(tmp_path / "scores")
+    found = compare({"": results}, label="a" if "a=1" in options else None, undefined=rule)
+    cells = [[cell.strip() for cell in line.split("│")] for line in ended.out.splitlines() if line.count("│") > 6]
+    start = next(place for place, row in enumerate(cells) if row[1] == "all")
+    shown = dict(zip(("dice", "masd", "nsd"), zip(cells[start][3:6], cells[start + 1][3:6], strict=True), strict=True))
+    for metric, (mean, interval) in shown.items():
+        score = found.overall.methods[""].metrics[metric]
+        assert mean.split()[0] == f"{score.mean:.3f}" and interval == f"{score.low:.3f} to {score.high:.3f}", metric
+
+
+def test_a_single_case_has_no_interval(multifocal, cohort, masks, tmp_path):
+    folds = ("--folds", tmp_path / "folds.json", "--fold", 0)
+    multifocal("data", "folds", cohort, "--scheme", "kfold", "--k", 6, "--out", tmp_path / "folds.json")
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", *folds)
+    assert ended.code == 0 and "Means over cases." in ended.out and "interval" not in ended.out
+
+
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
         (("--matching", "iou", "--threshold", "0.3"), {"matching": "iou", "threshold": 0.3, "score": "iou"}),
         (("--matching", "iou", "--score", "dice"), {"matching": "iou", "score": "dice"}),
+        (("--matching", "iou", "--strict"), {"matching": "iou", "strict": True, "threshold": 0.5}),
         (("--connectivity", "face", "--min-size", "0.05"), {"connectivity": "face", "min_size_ml": 0.05}),
         (("--convention", "voxel", "--tolerance", "1"), {"convention": "voxel", "tolerance_mm": 1.0}),
         (("--protocol", "bonbid-2023"), {"protocol": "bonbid-2023"}),
@@ -98,6 +129,7 @@ def test_several_classes_are_shown_one_by_one(multifocal, cohort, masks, tmp_pat
         (("--label", "a=1", "--label", "a=2"), "--label a=2: a is there twice"),
         (("--label", "a=1", "--label-maps", "both"), "label_maps is 'both', and labels names classes"),
         (("--tolerance", "inf"), "tolerance is inf; expected finite mm, 0 or more"),
+        (("--strict",), "strict is about the IoU of a match, and matching is 'overlap'"),
         (("--threshold", "0"), "threshold is 0.0; expected an IoU above 0"),
         (("--protocol", "bonbid-2023", "--tolerance", "1"), "protocol bonbid-2023 measures surfels within 2 mm"),
         (("--protocol", "bonbid-2023", "--undefined", "diagonal"), "--protocol bonbid-2023 leaves undefined distances"),

@@ -56,6 +56,11 @@ def scored(results, **settings):
             {},
             "t is 1.0 for a and 2.0 for b",
         ),
+        (
+            lambda m: {"a": scored(m["plain"], threshold=0.5), "b": scored(m["better"], threshold=0.5, strict=True)},
+            {},
+            "strict is False for a and True for b",  # a was evaluated before there was the rule
+        ),
         (lambda m: {"a": dropped(m["plain"], *(f"case{k:02d}" for k in range(20)))}, {}, "a: no cases"),
         (lambda m: m, {"metrics": ["dize"]}, "did you mean 'dice'"),
         (lambda m: m, {"metrics": ["true_ml"]}, "unknown metric to compare 'true_ml'"),

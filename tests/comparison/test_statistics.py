@@ -212,6 +212,13 @@ def test_ties_share_their_places_and_no_mean_is_last():
     assert np.isnan(ranks(np.full(3, np.nan), highest_is_best=True)).all()
 
 
+def test_means_that_are_equal_but_for_rounding_tie():
+    means = np.array([np.mean([0.1, 0.2, 0.3]), np.mean([0.3, 0.2, 0.1]), 0.1])
+    assert means[0] != means[1]
+    assert ranks(means, highest_is_best=True).tolist() == [1.5, 1.5, 3]
+    assert share_first(ranks(means[:, None], highest_is_best=True)).tolist() == [0.5, 0.5, 0]
+
+
 def test_share_first_by_hand():
     places = np.array([[1.0, 1.5, 3.0, np.nan], [2.0, 1.5, 1.0, np.nan], [3.0, 3.0, 2.0, np.nan]])
     np.testing.assert_allclose(share_first(places), [1.5 / 3, 1.5 / 3, 0])

@@ -287,6 +287,40 @@ def test_predicted_label_maps_in_2d(tmp_path):
         evaluate_cohort(tmp_path / "out", cells, labels=[1, 2])
 
 
+@pytest.mark.parametrize(
+    ("of_prediction", "of_reference", "maps", "told"),
+    [
+        ((1, 1, 1), (1, 1, 1), "both", "every prediction and every reference holds at most one value"),
+        ((1, 1, 1), (1, 2, 3), "both", "every prediction holds at most one value"),
+        ((1, 2, 3), (1, 1, 1), "both", "every reference holds at most one value"),
+        ((1, 1, 1), (1, 1, 1), "target", "every reference holds at most one value"),
+        ((1, 2, 3), (1, 2, 3), "both", None),
+        ((1, 1, 1), (1, 2, 3), "target", None),
+        ((1, 1, 1), (1, 1, 1), "neither", None),
+        ((0, 0, 0), (1, 2, 3), "both", None),
+    ],
+)
+def test_masks_that_are_taken_for_label_maps_are_told(tmp_path, recwarn, of_prediction, of_reference, maps, told):
+    """Three blobs on each side, of which two match: F1 is 2/3, and 1 where a mask counts as one instance."""
+    grid = Geometry((20, 4), (1.0, 1.0), (0.0, 0.0), (1, 0, 0, 1))
+    images = {"image": np.ones(grid.size, np.uint8)}
+    for name, values, shift in (("a_lesion", of_prediction, 3), ("label", of_reference, 0)):
+        images[name] = np.zeros(grid.size, np.uint8)
+        for place, value in zip((0, 6, 12 + shift), values, strict=True):
+            images[name][place : place + 2, 1:3] = value
+    for name, array in images.items():
+        write(tmp_path / f"{name}.png", Volume(array, grid))
+    case = Case("a", "a", {"image": ImageFile(tmp_path / "image.png")}, ImageFile(tmp_path / "label.png"))
+    (row,) = rows_of(tmp_path, Cohort("demo", tmp_path, "manifest", (case,)), label_maps=maps)
+    said = [str(warning.message) for warning in recwarn if warning.category is UserWarning]
+    if told is None:
+        assert said == []
+    else:
+        assert len(said) == 1 and told in said[0] and "leave --label-maps out" in said[0]
+    if of_prediction == of_reference == (1, 1, 1):
+        assert row["f1"] == pytest.approx(1.0 if maps == "both" else 2 / 3 if maps == "neither" else row["f1"])
+
+
 def test_settings_are_those_that_were_used(cohort, tmp_path):
     found = evaluate_cohort(tmp_path / "out", cohort, matching="iou", min_size=0.1, allow_missing=True).settings
     assert (found["matching"], found["score"], found["min_size_ml"], found["allow_missing"]) == (

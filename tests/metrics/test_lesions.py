@@ -1,6 +1,7 @@
 """Lesion-level metrics against loops written from their equations, on random and on real masks."""
 
 import math
+import operator
 from itertools import product
 
 import numpy as np
@@ -33,15 +34,14 @@ def iou_of(one, other):
     return overlap_of(one, other) / (one | other).sum()
 
 
-def matched(predicted, true, *, matching, threshold):
+def matched(predicted, true, *, matching, threshold, strict):
     pairs = [(m, n) for m, n in product(range(len(predicted)), range(len(true))) if overlap_of(predicted[m], true[n])]
     if matching == "overlap":
         return pairs
     scores = {(m, n): iou_of(predicted[m], true[n]) for m, n in pairs}
-    kept = []
-    while candidates := [
-        pair for pair in pairs if scores[pair] >= threshold and all(pair[0] != m and pair[1] != n for m, n in kept)
-    ]:
+    reaches = operator.gt if strict else operator.ge
+    pairs, kept = [pair for pair in pairs if reaches(scores[pair], threshold)], []
+    while candidates := [pair for pair in pairs if all(pair[0] != m and pair[1] != n for m, n in kept)]:
         kept.append(max(candidates, key=scores.get))
     return kept
 
@@ -61,9 +61,9 @@ def cc_dice_of(predicted, true):
     return float(np.mean([2 * shared[n] / (sizes[n] + part.sum()) for n, part in enumerate(true)]))
 
 
-def reference(predicted, true, *, matching="overlap", threshold=0.5, score=None):
+def reference(predicted, true, *, matching="overlap", threshold=0.5, strict=False, score=None):
     """All lesion-level metrics from lists of lesions, each a mask."""
-    pairs = matched(predicted, true, matching=matching, threshold=threshold)
+    pairs = matched(predicted, true, matching=matching, threshold=threshold, strict=strict)
     quality = {"dice": dice_of, "iou": iou_of}[score or ("dice" if matching == "overlap" else "iou")]
     right, found = {m for m, _ in pairs}, {n for _, n in pairs}
     tp, false, missed = len(right), len(predicted) - len(right), len(true) - len(found)
@@ -108,6 +108,8 @@ OPTIONS = [
     {"score": "iou"},
     {"matching": "iou"},
     {"matching": "iou", "threshold": 0.2},
+    {"matching": "iou", "strict": True},
+    {"matching": "iou", "threshold": 0.25, "strict": True},
     {"matching": "iou", "score": "dice", "threshold": 0.5, "least": 2},
 ]
 
@@ -122,6 +124,18 @@ def test_random_masks(options):
         prediction = speckled(random, shape, 0.2) if number % 3 else target ^ (random.random(shape) < 0.02)
         several += compare(prediction, target, **options)["tp"] > 1
     assert several > 5
+
+
+def test_an_iou_of_just_the_threshold_is_a_match_unless_strict():
+    """Two of four voxels: IoU 1/2, beside a lesion found whole: PQ is (1/2 + 1)/2, or 1/(1 + 1/2 + 1/2)."""
+    target = np.array([[1, 1, 1, 1, 0, 0, 1, 1, 1]], bool)
+    prediction = np.array([[1, 1, 0, 0, 0, 0, 1, 1, 1]], bool)
+    wide = evaluate_case(prediction, target, spacing=(1.0, 1.0), matching="iou")
+    strict = evaluate_case(prediction, target, spacing=(1.0, 1.0), matching="iou", strict=True)
+    names = ("tp", "false", "missed", "sq", "rq", "pq")
+    assert [wide[name] for name in names] == [2, 0, 0, 0.75, 1.0, 0.75]
+    assert [strict[name] for name in names] == [1, 1, 1, 1.0, 0.5, 0.5]
+    assert evaluate_case(prediction, target, spacing=(1.0, 1.0), matching="iou", strict=True, threshold=0.49) == wide
 
 
 @pytest.mark.parametrize("options", [{}, {"matching": "iou"}], ids=["overlap", "iou"])

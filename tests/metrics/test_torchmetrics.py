@@ -109,6 +109,96 @@ def test_in_a_collection_and_saved():
     assert other.compute().item() == pytest.approx(np.mean([row["dice"] for row in rows()[:3]]), rel=1e-6)
 
 
+def agreeing_then_not():
+    """A first batch on which all metrics below are 1, and a second on which no two are the same."""
+    target = torch.zeros(2, 1, 12, 12, dtype=torch.bool)
+    target[0, 0, 1:5, 1:5] = target[1, 0, 2:6, 2:6] = True
+    target[1, 0, 9:11, 9:11] = True
+    shifted = target.roll(1, dims=2)
+    shifted[1, 0, 8:, 8:] = False  # a lesion is missed
+    return [(target, target), (shifted, target)]
+
+
+APART = {
+    "dice": ("dice", {}),
+    "nsd": ("nsd", {}),
+    "near": ("nsd", {"tolerance": 0.5}),
+    "sen": ("sen", {}),
+    "f1": ("f1", {}),
+}
+
+
+def of_functions(name, rules):
+    """The mean over the four cases, from `evaluate_case`, which knows no states."""
+    cases = [case for batch in agreeing_then_not() for case in zip(*batch, strict=True)]
+    scores = [evaluate_case(a[0].numpy(), b[0].numpy(), spacing=(1.0, 1.0), **rules)[name] for a, b in cases]
+    return pytest.approx(np.mean(scores), rel=1e-6)
+
+
+def test_a_collection_keeps_metrics_and_rules_apart_that_agree_on_the_first_batch():
+    metrics = {key: CaseMetric(name, rules=ScoringOptions(**rules)) for key, (name, rules) in APART.items()}
+    metrics["again"] = CaseMetric("dice")
+    collection = torchmetrics.MetricCollection(metrics, compute_groups=True)
+    for preds, target in agreeing_then_not():
+        collection.update(preds, target, spacing=(1.0, 1.0))
+    found = {name: value.item() for name, value in collection.compute().items()}
+    assert len({round(found[key], 6) for key in APART}) == len(APART)  # or the test would show nothing
+    for key, (name, rules) in APART.items():
+        assert found[key] == of_functions(name, rules), key
+    # What always agrees still shares its states, so that cases are scored once.
+    assert sorted(map(sorted, collection.compute_groups.values())) == [
+        ["again", "dice"],
+        ["f1"],
+        ["near"],
+        ["nsd"],
+        ["sen"],
+    ]
+
+
+def test_a_collection_keeps_rules_for_undefined_distances_and_orders_of_names_apart():
+    target = torch.ones(1, 1, 4, 4)
+    collection = torchmetrics.MetricCollection(
+        {
+            "skip": CaseMetric("masd"),
+            "diagonal": CaseMetric("masd", undefined="diagonal"),
+            "there": CaseMetrics(["dice", "sensitivity"]),
+            "back": CaseMetrics(["sensitivity", "dice"]),
+        }
+    )
+    half = torch.zeros(1, 1, 4, 4)
+    half[..., :2] = 1
+    for preds in (target, half, 0 * target):
+        collection.update(preds, target, spacing=(3.0, 4.0))
+    masd = evaluate_case(half[0, 0].numpy(), target[0, 0].numpy(), spacing=(3.0, 4.0))["masd"]
+    found = collection.compute()
+    assert found["skip"].item() == pytest.approx(masd / 2)
+    assert found["diagonal"].item() == pytest.approx((masd + 20) / 3)  # 4 pixels of 3 mm and 4 of 4 mm
+    for key in ("there", "back"):
+        assert found[f"{key}_dice"].item() == pytest.approx((1 + 2 / 3) / 3)
+        assert found[f"{key}_sensitivity"].item() == pytest.approx(1.5 / 3)
+
+
+def test_lightning_logs_a_collection_whose_metrics_agree_at_first():
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+            metrics = {key: CaseMetric(name, rules=ScoringOptions(**rules)) for key, (name, rules) in APART.items()}
+            self.metrics = torchmetrics.MetricCollection(metrics)
+
+        def validation_step(self, batch, batch_idx):
+            self.metrics.update(*batch, spacing=(1.0, 1.0))
+            self.log_dict(self.metrics)
+
+    loader = torch.utils.data.DataLoader(agreeing_then_not(), batch_size=None)
+    options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    [found] = lightning.Trainer(enable_checkpointing=False, **options).validate(Module(), loader, verbose=False)
+    for key, (name, rules) in APART.items():
+        assert found[key] == of_functions(name, rules), key
+
+
 def test_nothing_defined_is_nan():
     empty = torch.zeros(1, 1, 4, 4)
     metric = CaseMetric("masd")
@@ -145,6 +235,12 @@ def _process(rank: int, folder: Path) -> None:
     metrics = CaseMetrics(NAMES)
     for preds, target in batches()[rank::2]:  # two batches for the one, one for the other
         metrics.update(preds, target, SPACING)
+    together = torchmetrics.MetricCollection({name: CaseMetric(name) for name in NAMES})
+    for preds, target in batches()[rank::2]:
+        together.update(preds, target, spacing=SPACING)
+    assert {name: value.item() for name, value in together.compute().items()} == pytest.approx(
+        {name: value.item() for name, value in metrics.compute().items()}
+    )
     torch.save(metrics.compute(), folder / f"{rank}.pt")
     distributed.destroy_process_group()
 

@@ -85,6 +85,12 @@ def _write_cell(folder: Path, arm: str, number: int, fold: int, *, epochs: int, 
     write_json(folder / "cell.json", {**outcome, **({"state": "failed", "error": error} if is_failed else done)})
 
 
+@pytest.fixture
+def study_of():
+    """What makes a study's folder, for arms of one's own."""
+    return make_study
+
+
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory) -> Path:
     """A synthetic cohort of five cases."""

@@ -13,6 +13,8 @@ from multifocal.errors import UserError
 from multifocal.files import WRITING, write_csv
 from multifocal.reports import write_report
 from multifocal.reports.cases import page as case_page
+from multifocal.reports.study_data import Arm
+from multifocal.reports.tables import RankedRow, Ranking
 from multifocal.volumes import Volume, read, write
 
 NASTY = "<script>alert('1')</script>"
@@ -109,6 +111,35 @@ def test_without_a_cohort_there_are_tables_and_charts(small_study):
     assert "Written without the cohort" in page.text
     assert "All cases" in page.text
     assert not [link for link in page.links if link.startswith("cases/")]
+
+
+@pytest.mark.parametrize(
+    ("arms", "first", "note"),
+    [
+        (
+            {"a": -1.5, "b": -2.0, "c": -2.0},
+            "b, c (tied)",
+            "that of b (which shares the first rank with c), with",
+        ),
+        ({"a": -2.0, "b": -2.0}, "a, b (tied)", "minus that of a (which shares the first rank with b), with"),
+        ({"a": -1.5, "b": -2.0}, "b", "minus that of b, with"),
+    ],
+)
+def test_all_that_share_the_first_rank_are_named(small_cohort, tmp_path, study_of, arms, first, note):
+    """Arms of one threshold have the same masks; of two thresholds the lower one is the better one here."""
+    study = study_of(tmp_path / "study", open_cohort(small_cohort), arms, epochs=2, failed=False)
+    text = " ".join(Page(write_report(study)).text.split())
+    assert f"ranked first{first} Ranking" in text
+    assert note in text
+
+
+def test_ranks_that_are_equal_but_for_rounding_share_the_first_place():
+    def row(name, rank):
+        return RankedRow(Arm(0, name, Path(), None), {"RA": {"rank": rank, "first": None}}, {})
+
+    tied = Ranking("all", 4, (row("a", 4 / 3), row("b", 1 / 3 + 1 / 3 + 2 / 3), row("c", 2.0)), {})
+    assert tied.first == ("a", "b")
+    assert Ranking("all", 4, (row("a", None),), {}).first == ()
 
 
 def test_another_cohort_is_refused(small_study, small_cohort, phantom, tmp_path):

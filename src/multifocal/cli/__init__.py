@@ -2,6 +2,9 @@
 
 import sys
 import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -35,6 +38,7 @@ def run(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message=harmless)
     sys.warnoptions.append(f"ignore:{harmless}")  # for the processes that training starts
     screen = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    warnings.showwarning = partial(_show_warning, screen, warnings.showwarning)
     try:
         from multifocal.cli.main import app
 
@@ -56,6 +60,16 @@ def run(arguments: list[str] | None = None) -> None:
             raise
         screen.print(f"interrupted{_kept(arguments or sys.argv[1:])}", style="yellow")
         sys.exit(INTERRUPTED)
+
+
+def _show_warning(
+    screen: Console, others: Any, message: Warning | str, category: type[Warning], filename: str, *place: Any
+) -> None:
+    """Print a warning of ours for people, in one line; what warns developers stays as it is."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parents[1]):
+        screen.print(f"warning: {message}", style="yellow")
+    else:
+        others(message, category, filename, *place)
 
 
 def _kept(arguments: list[str]) -> str:

@@ -88,6 +88,7 @@ def folds(
         if k is not None or seed is not None:
             raise UserError("--k and --seed mean nothing with --scheme dataset; leave them out")
         made = cohorts.dataset_folds(opened)
+        cohorts.check_labels(opened)
     else:
         shares = cohorts.lesion_shares(opened)
         options = {"k": 5 if k is None else k, "seed": 0 if seed is None else seed}

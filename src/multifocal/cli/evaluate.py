@@ -39,6 +39,12 @@ def evaluate(
     threshold: Annotated[
         float, typer.Option(max=1, help="The least IoU of a match, under iou.", rich_help_panel=LESIONS)
     ] = 0.5,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Under iou, a match is above the threshold, not from it on.", rich_help_panel=LESIONS
+        ),
+    ] = False,
     score: Annotated[
         Literal["dice", "iou"] | None,
         typer.Option(help="What SQ and PQ average; else as matched.", rich_help_panel=LESIONS),
@@ -70,8 +76,10 @@ def evaluate(
     Example: `multifocal evaluate masks BONBID2023_Train --out scores`
     """
     from multifocal.cohorts import open_cohort, read_fold
+    from multifocal.comparison import mean_intervals
     from multifocal.errors import UserError
-    from multifocal.evaluation import evaluate_cohort, summary_tables, write_results
+    from multifocal.evaluation import Results, evaluate_cohort, summary_tables, write_results
+    from multifocal.evaluation.tables import shown_metrics
 
     if (out / "cases.csv").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
@@ -105,6 +113,7 @@ def evaluate(
             min_size=min_size,
             matching=matching,
             threshold=threshold,
+            strict=strict,
             score=score,
             label_maps=label_maps,
             protocol=protocol,
@@ -112,7 +121,13 @@ def evaluate(
     summary = write_results(scores, out, undefined=undefined)
     journal.unlink(missing_ok=True)
     console = screen()
-    for table in summary_tables(summary):
+    results = Results(scores.rows, scores.lesions, summary)
+    shown = [name for names in shown_metrics().values() for name in names]
+    intervals = {
+        name: mean_intervals(results, metrics=shown, label=name or None, undefined=undefined)
+        for name in summary.get("labels", [""])
+    }
+    for table in summary_tables(summary, intervals=intervals):
         console.print(table)
     console.print(f"written: {out / 'cases.csv'}, {out / 'lesions.csv'}, {out / 'summary.json'}", soft_wrap=True)
 

@@ -5,6 +5,7 @@ from multifocal.cohorts.check import CaseReport, check_case, check_cohort
 from multifocal.cohorts.fetch import fetch_bonbid
 from multifocal.cohorts.fingerprint import case_fingerprint, fingerprint
 from multifocal.cohorts.folds import Fold, Folds, dataset_folds, make_folds, read_fold
+from multifocal.cohorts.label_values import check_labels
 from multifocal.cohorts.layouts import LAYOUTS, Problem, layout_names
 from multifocal.cohorts.lesion_burden import (
     STRATA,
@@ -32,6 +33,7 @@ __all__ = [
     "case_fingerprint",
     "check_case",
     "check_cohort",
+    "check_labels",
     "dataset_folds",
     "fetch_bonbid",
     "fingerprint",

@@ -3,15 +3,17 @@
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort, ImageFile, LabelKind
+from multifocal.cohorts.label_values import allowed_values, is_strange
 from multifocal.cohorts.layouts.layout_result import Problem, Severity
 from multifocal.cohorts.lesion_burden import Stratum, brain_mask, stratum
 from multifocal.cohorts.opening import Survey
@@ -105,7 +107,9 @@ def check_cohort(
     """
     if workers < 1:
         raise UserError(f"workers is {workers}; expected 1 or more")
-    examine = partial(_examine, label_kind=cohort.label_kind)
+    # A file that the layout missed already is told once.
+    told = {problem.missing for problem in cohort.problems if problem.missing} if isinstance(cohort, Survey) else set()
+    examine = partial(_examine, label_kind=cohort.label_kind, told=told)
     reports: list[CaseReport] = []
     owners: dict[str, dict[str, str]] = defaultdict(dict)
     # Threads: unpacking, hashing, copying and waiting for the disk, nearly all of the work, do without the interpreter.
@@ -164,23 +168,23 @@ def label_complaints(array: np.ndarray, *, instances: bool) -> Iterator[Complain
     if not np.isfinite(array).all():
         yield "error", "the label holds NaN or infinite values; replace it"
         return
-    values = np.unique(array)
-    wrong = values[(values < 0) | (values != np.round(values))] if instances else values[(values != 0) & (values != 1)]
+    wrong = np.unique(array[is_strange(array, allowed=allowed_values("instances" if instances else "binary"))])
     if wrong.size:
         listed = ", ".join(f"{value:g}" for value in wrong[:5]) + (", ..." if wrong.size > 5 else "")
         expected = "whole numbers from 0" if instances else "only 0 and 1 (a binary label)"
         yield "error", f"the label holds {listed}; expected {expected}"
 
 
-def _examine(case: Case, *, label_kind: LabelKind) -> tuple[CaseReport, dict[str, str]]:
-    """Return the report and a digest of each map's voxels."""
+def _examine(case: Case, *, label_kind: LabelKind, told: Collection[Path] = ()) -> tuple[CaseReport, dict[str, str]]:
+    """Return the report and a digest of each map's voxels; files that are told to be missing are passed over."""
     problems: list[Problem] = []
 
     def note(severity: Severity, text: str) -> None:
         problems.append(Problem(severity, text, case.name))
 
-    volumes = {name: volume for name, image in case.images.items() if (volume := _read(image, note))}
-    label = _read(case.label, note) if case.label else None
+    images = {name: image for name, image in case.images.items() if image.path not in told}
+    volumes = {name: volume for name, image in images.items() if (volume := _read(image, note))}
+    label = _read(case.label, note) if case.label and case.label.path not in told else None
     digests = {}
     for name, volume in volumes.items():
         for severity, text in image_complaints(name, volume.array):

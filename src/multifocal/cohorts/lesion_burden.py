@@ -5,8 +5,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from multifocal.cohorts.case import Case, Cohort
+from multifocal.cohorts.case import Case, Cohort, LabelKind
+from multifocal.cohorts.label_values import CURE, allowed_values, check_label
 from multifocal.errors import UserError
+from multifocal.limits import at_least, at_most
 from multifocal.metrics import burden
 
 Stratum = Literal["no lesion", "<1 %", "1-5 %", ">5 %"]
@@ -31,17 +33,20 @@ def brain_mask(image: np.ndarray) -> np.ndarray:
     return np.isfinite(image) & (image != 0)
 
 
-def lesion_share(case: Case) -> float:
+def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE) -> float:
     """Return the lesion's share of one case's brain, read from its files.
 
     Args:
         case: a case with a label; its first map is 0 outside the brain.
+        kind: what its label is taken for, a "binary" mask or "instances" that are numbered.
+        cure: what to do about a label that is none.
 
     Returns:
         Lesion voxels over brain voxels, see `multifocal.metrics.burden`.
 
     Raises:
-        UserError: the case has no label, its brain is empty, label and map differ in size, or a file cannot be read.
+        UserError: the case has no label, or one with values that nobody named; its brain is empty; label and map differ
+            in size; or a file cannot be read.
 
     Example:
         >>> import tempfile
@@ -55,7 +60,9 @@ def lesion_share(case: Case) -> float:
     if case.label is None:
         raise UserError(f"case {case.name}: no label, so its lesion share is unknown; add the label")
     first = next(iter(case.images.values()))
-    brain, lesion = brain_mask(first.read().array), case.label.read().array
+    lesion = case.label.read().array
+    check_label(case, lesion, allowed=allowed_values(kind), cure=cure)
+    brain = brain_mask(first.read().array)
     if not brain.any():
         raise UserError(f"case {case.name}: {first.path}: every voxel is 0; replace the image")
     if brain.shape != lesion.shape:
@@ -66,24 +73,26 @@ def lesion_share(case: Case) -> float:
     return burden(lesion, brain)
 
 
-def lesion_shares(cohort: Cohort) -> dict[str, float]:
+def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = CURE) -> dict[str, float]:
     """Return the lesion's share of the brain for every case of a cohort.
 
     Args:
         cohort: cases with labels.
+        kind: what the labels are taken for; None for the cohort's own kind.
+        cure: what to do about a label that is none.
 
     Returns:
         The share by the case's name.
 
     Raises:
-        UserError: a case has no label, its brain is empty, or a file cannot be read.
+        UserError: see `lesion_share`.
 
     Example:
         >>> from pathlib import Path
         >>> lesion_shares(Cohort("none", Path("."), "manifest", ()))
         {}
     """
-    return {case.name: lesion_share(case) for case in cohort}
+    return {case.name: lesion_share(case, kind=kind or cohort.label_kind, cure=cure) for case in cohort}
 
 
 def stratum(share: float) -> Stratum:
@@ -106,6 +115,6 @@ def stratum(share: float) -> Stratum:
         raise ValueError(f"share is {share}; expected a fraction of the brain, 0 or more")
     if share == 0:
         return "no lesion"
-    if share < 0.01:
+    if not at_least(share, 0.01):
         return "<1 %"
-    return "1-5 %" if share <= 0.05 else ">5 %"
+    return "1-5 %" if at_most(share, 0.05) else ">5 %"

@@ -1,6 +1,7 @@
 """Methods against each other, over the same cases."""
 
 from multifocal.comparison.compare import compare
+from multifocal.comparison.intervals import mean_intervals
 from multifocal.comparison.result import Comparison, Difference, Group, MeanRank, Method, MethodPair, Score
 from multifocal.comparison.score_array import DEFAULT_METRICS
 from multifocal.comparison.statistics import MEAN_RANKS
@@ -17,5 +18,6 @@ __all__ = [
     "MethodPair",
     "Score",
     "compare",
+    "mean_intervals",
     "write_comparison",
 ]

@@ -1,5 +1,6 @@
 """The scores of several methods side by side, after checking that they can be compared."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ import numpy as np
 
 from multifocal.errors import UserError, unknown_name
 from multifocal.evaluation import Results
+from multifocal.limits import SLACK
 from multifocal.metrics import METRICS, Metric
 from multifocal.metrics.metric import Undefined
 
@@ -17,6 +19,9 @@ DEFAULT_METRICS = ("pq", "dice", "masd", "nsd", "volume_difference", "fdr", "fnr
 
 _OF_THE_CASE = ("stratum", "true_ml")
 _FREE = {"allow_missing"}  # settings that change no score of a prediction
+
+
+_SINCE = {"strict": False}  # rules that older evaluations do not name, as they were then
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,16 +158,23 @@ def _check_cases(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         for case, row in found.items():
             for column in _OF_THE_CASE:
                 ours, theirs = reference[case].get(column), row.get(column)
-                if ours != theirs:
+                if not _same(ours, theirs):
                     raise UserError(
                         f"case {case}: {column} is {ours} for method {name} and {theirs} for {other}; "
                         "evaluate both against the same labels"
                     )
 
 
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether two cells agree; a label's volume differs in its last digits where it was kept in another format."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=SLACK)
+    return bool(ours == theirs)
+
+
 def _check_settings(found: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `UserError` unless all methods were scored by the same rules."""
-    (name, reference), *others = found.items()
+    (name, reference), *others = ((name, {**_SINCE, **settings}) for name, settings in found.items())
     for other, settings in others:
         for key in sorted((reference.keys() & settings.keys()) - _FREE):
             if reference[key] != settings[key]:

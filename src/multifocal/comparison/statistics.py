@@ -157,7 +157,7 @@ def ranks(means: np.ndarray, *, highest_is_best: bool) -> np.ndarray:
         >>> ranks(np.array([0.5, 0.9, 0.5, np.nan]), highest_is_best=True).tolist()
         [2.5, 1.0, 2.5, 4.0]
     """
-    keys = -means if highest_is_best else means
+    keys = np.round(-means if highest_is_best else means, 12)  # or means that are equal would not tie
     places = stats.rankdata(np.where(np.isnan(keys), np.inf, keys), axis=0)
     return np.where(np.isnan(means).all(axis=0), np.nan, places)
 

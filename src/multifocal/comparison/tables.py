@@ -96,7 +96,7 @@ def write_comparison(comparison: Comparison, out: str | Path) -> None:
         >>> with TemporaryDirectory() as folder:
         ...     write_comparison(compare({"a": Results(rows, [], {})}, samples=10), folder)
         ...     print((Path(folder) / "table.md").read_text().partition("\\n")[0])
-        ## Ranks over all 8 cases
+        ## Means and ranks over all 8 cases
     """
     folder = Path(out)
     ranking, stability = ranking_table(comparison, with_ranks=True), stability_table(comparison)
@@ -137,7 +137,7 @@ def ranking_table(comparison: Comparison, *, with_ranks: bool) -> ResultTable:
             places = [NOTHING if score.rank is None else f"{score.rank:g}" for score in scores]
             columns.append(("r", marked(places, ranks)))
     note = f"{_ranks_note(comparison, shown)} {_gaps_note(comparison)}".strip()
-    return ResultTable(f"Ranks over all {group.cases} cases", *_transpose(columns), note=note)
+    return ResultTable(f"Means and ranks over all {group.cases} cases", *_transpose(columns), note=note)
 
 
 def strata_table(comparison: Comparison, *, with_intervals: bool) -> ResultTable:

@@ -1,5 +1,6 @@
 """A folder of predictions against the labels of a cohort."""
 
+import warnings
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Unpack
 import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort
+from multifocal.cohorts.label_values import CURE, check_labels
 from multifocal.cohorts.lesion_burden import brain_mask, stratum
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import match_files
@@ -17,11 +19,12 @@ from multifocal.evaluation.results import ScoreRow, Scores
 from multifocal.evaluation.resume import CaseRows, append_journal, fingerprint, read_journal
 from multifocal.evaluation.summary import volume_bin
 from multifocal.metrics import Lesion, ScoringKwargs, ScoringOptions, burden, score_case
-from multifocal.metrics.classes import Classes, Labels, chosen_classes, class_masks
+from multifocal.metrics.classes import Classes, Labels, chosen_classes, class_masks, known_values
 from multifocal.metrics.validation import as_labels, as_mask
 from multifocal.parallel import parallel_map
 from multifocal.volumes import Geometry, Volume, read
 
+_CURE = f"{CURE}, or say what the values are: classes (--label NAME=VALUES) or instances (--label-maps both)"
 _ONE_CLASS = "lesion"  # what the only class of a binary mask is called
 _ToMasks = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -42,7 +45,8 @@ def evaluate_cohort(
     """Score the predictions `<case>_lesion.<ext>` in a folder, in the native space of each case.
 
     The brain is where the cohort's first map is not 0; in a cohort of instance labels the whole image takes its place,
-    and the labels' instances are the true lesions.
+    and the labels' instances are the true lesions. Where label maps hold no more than one value each, a `UserWarning`
+    says so: they are probably masks, and each counts as one lesion.
 
     Args:
         predictions: the folder; other files in it are passed over.
@@ -93,6 +97,9 @@ def evaluate_cohort(
             raise UserError(f"cohort {cohort.name} has instance labels, which are of one class; leave out labels")
         scoring = scoring if scoring.has_label_maps else replace(scoring, label_maps="target")
     files = match_files(predictions, cohort, allow_missing=allow_missing, others=others)
+    # Before the first case is scored, which may be hours before the last.
+    known = None if classes is None else known_values(classes)
+    check_labels(cohort, kind="instances" if scoring.has_label_maps else "binary", allowed=known, cure=_CURE)
     tasks = [
         _CaseTask(case, files[case.name], scoring, classes, is_of_brain=cohort.label_kind == "binary")
         for case in cohort
@@ -104,7 +111,24 @@ def evaluate_cohort(
             lesions += theirs
             if progress:
                 progress(done, len(tasks))
+    if doubt := _doubtful_maps(rows, scoring):
+        warnings.warn(f"{predictions}: {doubt}", stacklevel=2)
     return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing})
+
+
+def _doubtful_maps(rows: Sequence[ScoreRow], options: ScoringOptions) -> str:
+    """Say which label maps look like masks; nothing where none do, or there are none."""
+    counts = {
+        "prediction": [row["predicted_lesions"] for row in rows if options.predicts_label_maps],
+        "reference": [row["true_lesions"] for row in rows if options.has_label_maps],
+    }
+    alike = [f"every {side}" for side, found in counts.items() if found and max(found) == 1]
+    if not alike:
+        return ""
+    return (
+        f"{' and '.join(alike)} holds at most one value beside 0, and counts as one lesion under "
+        f"label_maps={options.label_maps!r}; if these are masks of 0 and 1, leave --label-maps out"
+    )
 
 
 @dataclass(frozen=True)
@@ -182,10 +206,7 @@ def _opened(volume: Volume, case: Case, path: Path, to_masks: _ToMasks) -> dict[
     try:
         return to_masks(volume.array)
     except ValueError as error:
-        raise UserError(
-            f"case {case.name}: {path}: {error}; write masks with 0 outside and 1 inside, "
-            "or say what the values are: classes (--label NAME=VALUES) or instances (--label-maps both)"
-        ) from error
+        raise UserError(f"case {case.name}: {path}: {error}; {_CURE}") from error
 
 
 def _lesion_row(lesion: Lesion, case: str, label: str, grid: Geometry) -> ScoreRow:

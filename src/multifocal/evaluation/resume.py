@@ -36,7 +36,7 @@ def fingerprint(
         64 hexadecimal digits.
     """
     # Spelled as journals have it since they were first written: other words would score every case again.
-    rules = f"Rules({repr(options).partition('(')[2]}"
+    rules = f"Rules({repr(options).partition('(')[2]}".replace(", strict=False", "")
     settings = (
         f"Job(case={case!r}, prediction={prediction!r}, rules={rules}, classes={classes!r}, brain={is_of_brain!r})"
     )

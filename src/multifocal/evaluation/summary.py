@@ -8,6 +8,7 @@ import numpy as np
 
 from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import unknown_name
+from multifocal.limits import at_least
 from multifocal.metrics import METRICS, Metric
 from multifocal.metrics.metric import Undefined, check_undefined
 
@@ -89,8 +90,7 @@ def volume_bin(volume_ml: float) -> str:
     """
     if not (math.isfinite(volume_ml) and volume_ml > 0):
         raise ValueError(f"volume is {volume_ml}; expected positive, finite ml")
-    # Volumes are products of spacings: 3 voxels of 0.05 ml must not fall short of 0.15 ml by a rounding.
-    return VOLUME_BINS[min(int(volume_ml / _BIN_ML + 1e-9), _BINS)]
+    return VOLUME_BINS[sum(at_least(volume_ml, _BIN_ML * number) for number in range(1, _BINS + 1))]
 
 
 def summarize_bins(lesions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

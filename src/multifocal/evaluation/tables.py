@@ -13,11 +13,25 @@ _LESION_METRICS = ("fdr", "fnr", "ppv", "sen", "f1", "pq", "cc_dice")
 _GAPS = {"skip": "left out of the mean", "diagonal": "counted as the diagonal of the image"}
 
 
-def summary_tables(summary: Mapping[str, Any]) -> list[Table]:
+Intervals = Mapping[str, Mapping[str, tuple[float, float]]]
+"""Both ends of the interval of a mean, by group ("all", or a stratum) and metric."""
+
+
+def shown_metrics() -> dict[str, tuple[str, ...]]:
+    """Return the metrics that `summary_tables` shows: some of ours, and all that other packages add.
+
+    Returns:
+        Their names by the title of the table.
+    """
+    return {"Cases": _shown("case", _CASE_METRICS), "Lesions": _shown("lesion", _LESION_METRICS)}
+
+
+def summary_tables(summary: Mapping[str, Any], *, intervals: Mapping[str, Intervals] | None = None) -> list[Table]:
     """Return what there is to see of a summary: case metrics, lesion metrics and lesions by volume, class by class.
 
     Args:
         summary: what `summarize` returns.
+        intervals: of the means, by class ("" where there is one), see `multifocal.comparison.mean_intervals`.
 
     Returns:
         The tables for `rich`.
@@ -31,9 +45,10 @@ def summary_tables(summary: Mapping[str, Any]) -> list[Table]:
     tables = []
     for label, part in summary.get("labels", {"": summary}).items():
         of_label = f" ({label})" if label else ""
-        for title, names in (("Cases", _shown("case", _CASE_METRICS)), ("Lesions", _shown("lesion", _LESION_METRICS))):
+        of_means = (intervals or {}).get(label)
+        for title, names in shown_metrics().items():
             if present := [name for name in names if name in part["overall"]["metrics"]]:
-                tables.append(summary_table(part, metrics=present, title=title + of_label))
+                tables.append(summary_table(part, metrics=present, title=title + of_label, intervals=of_means))
         if part["lesions"]:
             tables.append(bins_table(part["lesions"], title=f"Lesions by volume{of_label}"))
     return tables
@@ -70,6 +85,7 @@ def summary_table(
     *,
     metrics: Sequence[str] = ("dice", "masd", "nsd", "volume_difference"),
     title: str | None = None,
+    intervals: Intervals | None = None,
 ) -> Table:
     """Return the means of a summary: one row a stratum and one for all cases, one column a metric.
 
@@ -80,6 +96,7 @@ def summary_table(
         summary: what `summarize` returns; with several classes, one of its `labels`.
         metrics: names from `METRICS`.
         title: shown above.
+        intervals: of the means, shown below them; None shows none.
 
     Returns:
         The table for `rich`.
@@ -91,16 +108,19 @@ def summary_table(
         >>> table.row_count, [column.header for column in table.columns]
         (5, ['share of brain', 'cases', 'Dice'])
     """
-    table = Table(title=title, title_justify="left", caption=_caption(summary, metrics), caption_justify="left")
+    caption = _caption(summary, metrics, with_intervals=any((intervals or {}).values()))
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("share of brain")
     table.add_column("cases", justify="right")
     for name in metrics:
         table.add_column(_heading(name), justify="right")
     for stratum, group in summary["strata"].items():
-        table.add_row(stratum, str(group["cases"]), *(_cell(group, name) for name in metrics))
+        ends = (intervals or {}).get(stratum, {})
+        table.add_row(stratum, str(group["cases"]), *(_cell(group, name, ends.get(name)) for name in metrics))
     table.add_section()
-    overall = summary["overall"]
-    table.add_row("all", str(overall["cases"]), *(_cell(overall, name) for name in metrics), style="bold")
+    overall, ends = summary["overall"], (intervals or {}).get("all", {})
+    cells = (_cell(overall, name, ends.get(name)) for name in metrics)
+    table.add_row("all", str(overall["cases"]), *cells, style="bold")
     return table
 
 
@@ -119,19 +139,22 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _cell(group: Mapping[str, Any], name: str) -> str:
+def _cell(group: Mapping[str, Any], name: str, interval: tuple[float, float] | None) -> str:
     found = group["metrics"][name]
     text = _number(found["mean_absolute" if METRICS[name].best == "zero" else "mean"])
-    return f"{text} ({found['undefined']})" if METRICS[name].undefined_when else text
+    if METRICS[name].undefined_when:
+        text = f"{text} ({found['undefined']})"
+    return text if interval is None else f"{text}\n{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def _caption(summary: Mapping[str, Any], metrics: Sequence[str]) -> str:
+def _caption(summary: Mapping[str, Any], metrics: Sequence[str], *, with_intervals: bool) -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for name in metrics:
         if reason := METRICS[name].undefined_when:
             rule = _GAPS[summary["overall"]["metrics"][name]["rule"]]
             reasons.setdefault((reason, rule), []).append(METRICS[name].heading)
-    lines = ["Means over cases."]
+    below = "; below them 95 % intervals (bootstrap over cases)" if with_intervals else ""
+    lines = [f"Means over cases{below}."]
     for (reason, rule), headings in reasons.items():
         lines.append(f"{', '.join(headings)}: in brackets the cases where undefined ({reason}), {rule}.")
     return " ".join(lines)

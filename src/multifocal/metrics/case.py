@@ -85,7 +85,7 @@ def evaluate_case(
         labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`. Each
             class is scored by itself.
         **options: fields of `multifocal.metrics.ScoringOptions`: tolerance, convention, connectivity, min_size,
-            matching, threshold, score, label_maps, protocol.
+            matching, threshold, strict, score, label_maps, protocol.
 
     Returns:
         The metrics of `multifocal.metrics.METRICS` by name, in that order; with `labels`, such a dict a class. NaN

@@ -63,6 +63,22 @@ def chosen_classes(labels: Labels | None, *, options: ScoringOptions) -> Classes
     return as_classes(labels)
 
 
+def known_values(classes: Classes) -> list[int]:
+    """Return every value that some class has, and 0.
+
+    Args:
+        classes: label values by class name.
+
+    Returns:
+        The values, sorted.
+
+    Example:
+        >>> known_values({"all": (1, 4), "core": (4,)})
+        [0, 1, 4]
+    """
+    return sorted({0, *(value for members in classes.values() for value in members)})
+
+
 def class_masks(values: ArrayLike, *, classes: Classes, name: str) -> dict[str, np.ndarray]:
     """Return the boolean mask of each class.
 
@@ -83,7 +99,7 @@ def class_masks(values: ArrayLike, *, classes: Classes, name: str) -> dict[str, 
         {'all': [[False, True, True]], 'core': [[False, False, True]]}
     """
     labels = as_labels(values, name=name)
-    known = sorted({0, *(value for members in classes.values() for value in members)})
+    known = known_values(classes)
     wrong = ~np.isin(labels, known)
     if wrong.any():
         raise ValueError(f"{name} holds {labels[wrong][0]}; expected only {', '.join(map(str, known))}")

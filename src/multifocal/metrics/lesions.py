@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from multifocal.instances import Instances, Pairs, given, label, pairs
+from multifocal.limits import at_least
 from multifocal.metrics.cc_dice import cc_dice
 from multifocal.metrics.scoring_options import MatchScore, ScoringOptions
 
@@ -251,7 +252,7 @@ def score_lesions(
     Returns:
         The lesions of both sides, matched and counted.
     """
-    least = options.min_size / voxel_ml - 1e-9  # a lesion of just the least size is kept, whatever the rounding
+    least = options.min_size / voxel_ml
     predicted = _kept(_instances(prediction, is_map=options.predicts_label_maps, options=options), least)
     true = _kept(_instances(target, is_map=options.has_label_maps, options=options), least)
     overlaps = pairs(predicted, true)
@@ -282,7 +283,7 @@ def match(prediction: Instances, target: Instances, overlaps: Pairs, *, options:
     m, n, shared = overlaps.prediction[both] - 1, overlaps.target[both] - 1, overlaps.counts[both]
     sizes = prediction.sizes[m] + target.sizes[n]
     dice, iou = 2 * shared / sizes, shared / (sizes - shared)
-    kept = _one_to_one(m, n, iou, options.threshold) if options.matching == "iou" else slice(None)
+    kept = _one_to_one(m, n, iou, options) if options.matching == "iou" else slice(None)
     return Matches(prediction.total, target.total, m[kept], n[kept], dice[kept], iou[kept])
 
 
@@ -311,7 +312,7 @@ def _instances(mask: np.ndarray, *, is_map: bool, options: ScoringOptions) -> In
 
 def _kept(lesions: Instances, least: float) -> Instances:
     """Return the lesions of at least so many voxels, numbered anew."""
-    kept = lesions.sizes >= least
+    kept = at_least(lesions.sizes, least)
     if kept.all():
         return lesions
     number = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
@@ -320,9 +321,9 @@ def _kept(lesions: Instances, least: float) -> Instances:
     return Instances(voxels, labels, np.array([np.count_nonzero(kept)]), lesions.shape)
 
 
-def _one_to_one(m: np.ndarray, n: np.ndarray, iou: np.ndarray, threshold: float) -> list[int]:
-    """Return the pairs of at least the threshold that are left when the best come first and each lesion counts once."""
-    candidates = np.flatnonzero(iou >= threshold)
+def _one_to_one(m: np.ndarray, n: np.ndarray, iou: np.ndarray, options: ScoringOptions) -> list[int]:
+    """Return the pairs that reach the threshold and are left when the best come first and each lesion counts once."""
+    candidates = np.flatnonzero(iou > options.threshold if options.strict else iou >= options.threshold)
     kept, taken = [], (set(), set())  # type: tuple[list[int], tuple[set[int], set[int]]]
     for pair in candidates[np.argsort(-iou[candidates], kind="stable")]:
         ends = int(m[pair]), int(n[pair])

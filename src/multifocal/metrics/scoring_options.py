@@ -31,6 +31,7 @@ class ScoringKwargs(TypedDict, total=False):
     min_size: float
     matching: Matching
     threshold: float
+    strict: bool
     score: MatchScore | None
     label_maps: LabelMaps
     protocol: Protocol | None
@@ -48,6 +49,8 @@ class ScoringOptions:
         matching: when a predicted and a true lesion match. "overlap": they share a voxel, any number to any number
             (seed 004); "iou": their IoU is `threshold` or more, best first, one to one (panoptica).
         threshold: IoU of a match under "iou", above 0 and up to 1.
+        strict: whether a match under "iou" needs an IoU above `threshold` (Kirillov et al. 2019) and not just of it
+            (panoptica).
         score: what `sq` and `pq` average over matches, "dice" or "iou"; None takes that of the reference: Dice under
             "overlap" (seed 004, eq. 15), IoU under "iou" (panoptica).
         label_maps: which masks are label maps whose instances are given (0 is background, each other value one
@@ -69,6 +72,7 @@ class ScoringOptions:
     min_size: float = 0.0
     matching: Matching = "overlap"
     threshold: float = 0.5
+    strict: bool = False
     score: MatchScore | None = None
     label_maps: LabelMaps = "neither"
     protocol: Protocol | None = None
@@ -83,8 +87,17 @@ class ScoringOptions:
             raise UserError(f"min_size is {self.min_size}; expected finite ml, 0 or more")
         if not 0 < self.threshold <= 1:
             raise UserError(f"threshold is {self.threshold}; expected an IoU above 0 and up to 1")
+        self._check_strict()
         if self.protocol and (self.tolerance, self.convention) != (2.0, "surfel"):
             raise UserError(f"protocol {self.protocol} measures surfels within 2 mm; leave tolerance and convention")
+
+    def _check_strict(self) -> None:
+        if not isinstance(self.strict, bool):
+            raise UserError(f"strict is {self.strict!r}; expected true or false")
+        if self.strict and self.matching != "iou":
+            raise UserError(f"strict is about the IoU of a match, and matching is {self.matching!r}; set it to 'iou'")
+        if self.strict and self.threshold == 1:
+            raise UserError("threshold is 1 and strict, so nothing would match; lower it, or leave strict out")
 
     @property
     def quality(self) -> MatchScore:

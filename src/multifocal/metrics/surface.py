@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multifocal.distance import Convention, distance_to, surface
+from multifocal.limits import at_most
 from multifocal.metrics.validation import as_spacing, as_tolerance, common_box, mask_pair
 
 
@@ -84,7 +85,8 @@ class SurfaceDistances:
         tolerance = as_tolerance(tolerance)
         if not self._weight:
             return 1.0
-        return sum(float(weights[distances <= tolerance].sum()) for distances, weights in self._sides) / self._weight
+        near = (weights[at_most(distances, tolerance)] for distances, weights in self._sides)
+        return sum(float(weights.sum()) for weights in near) / self._weight
 
     @property
     def _sides(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Metrics that grow batch by batch, for torchmetrics (which comes with the extra `train`) and Lightning."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,9 +42,6 @@ class CaseMetrics(Metric):
 
     is_differentiable = False
     full_state_update = False
-    total: Tensor
-    defined: Tensor
-    undefined: Tensor
 
     def __init__(
         self,
@@ -58,9 +56,26 @@ class CaseMetrics(Metric):
             raise unknown_name("metric", unknown[0], METRICS)
         check_undefined(undefined)
         self.names, self.rule, self.rules = tuple(names), undefined, rules or ScoringOptions()
-        self.add_state("total", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("defined", torch.zeros(len(self.names), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("undefined", torch.zeros(len(self.names), dtype=torch.long), dist_reduce_fx="sum")
+        # Metrics of a torchmetrics collection share their states when those have the same names and, after the first
+        # batch, the same values; so only metrics that always agree may have the same names.
+        self._key = hashlib.sha256(repr((self.names, undefined, self.rules)).encode()).hexdigest()[:16]
+        for state, dtype in (("total", torch.float64), ("defined", torch.long), ("undefined", torch.long)):
+            self.add_state(f"{state}_{self._key}", torch.zeros(len(self.names), dtype=dtype), dist_reduce_fx="sum")
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of each metric over its defined cases."""
+        return self._state("total")
+
+    @property
+    def defined(self) -> Tensor:
+        """How many cases have a value of each metric."""
+        return self._state("defined")
+
+    @property
+    def undefined(self) -> Tensor:
+        """In how many cases each metric is undefined."""
+        return self._state("undefined")
 
     def update(self, preds: Tensor, target: Tensor, spacing: Sequence[float] | Tensor) -> None:
         """Add the cases of a batch.
@@ -101,9 +116,12 @@ class CaseMetrics(Metric):
         if self.rule == "diagonal":
             values[gaps & [metric.is_distance for metric in metrics]] = diagonal
         there = ~np.isnan(values)
-        self.total += torch.from_numpy(np.where(there, values, 0.0)).to(self.total)
-        self.defined += torch.from_numpy(there).to(self.defined)
-        self.undefined += torch.from_numpy(gaps).to(self.undefined)
+        for state, more in (("total", np.where(there, values, 0.0)), ("defined", there), ("undefined", gaps)):
+            held = self._state(state)
+            setattr(self, f"{state}_{self._key}", held + torch.from_numpy(more).to(held))
+
+    def _state(self, name: str) -> Tensor:
+        return getattr(self, f"{name}_{self._key}")
 
 
 class CaseMetric(CaseMetrics):

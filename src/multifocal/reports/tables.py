@@ -1,5 +1,6 @@
 """The tables of a report's first page, ready to be filled into a template."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,12 +24,19 @@ class RankedRow(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """The arms of one group of cases, best mean rank first."""
+    """The arms of one group of cases, best mean rank first; those that tie in the study's order."""
 
     name: str
     cases: int
     rows: tuple[RankedRow, ...]
     best: Mapping[str, float | None]
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """Names of all arms that share the best mean rank; none where none has a rank."""
+        ranks = [(row.arm.name, _mean_rank(row)) for row in self.rows]
+        lowest = min((rank for _, rank in ranks), default=math.inf)
+        return tuple(name for name, rank in ranks if rank == lowest < math.inf)
 
 
 class PublishedRow(NamedTuple):
@@ -74,9 +82,15 @@ def _ranking(name: str, group: Mapping[str, Any], arms: Sequence[Arm]) -> Rankin
         for arm in arms
         if arm.name in group["methods"]
     ]
-    rows.sort(key=lambda row: (row.ranks["RA"]["rank"] is None, row.ranks["RA"]["rank"] or 0.0))
+    rows.sort(key=_mean_rank)
     metrics = dict.fromkeys(metric for row in rows for metric in row.scores)
     return Ranking(name, int(group["cases"]), tuple(rows), {metric: _best(rows, metric) for metric in metrics})
+
+
+def _mean_rank(row: RankedRow) -> float:
+    """Return the rank that arms are sorted by; means of ranks that are equal may differ in the last digit."""
+    rank = row.ranks["RA"]["rank"]
+    return math.inf if rank is None else round(rank, 9)
 
 
 def _best(rows: Sequence[RankedRow], metric: str) -> float | None:
@@ -107,7 +121,7 @@ def published(data: StudyData) -> Published | None:
 
 
 def pair_lines(ranking: Ranking, group: Mapping[str, Any], metrics: Sequence[str]) -> Iterator[tuple[str, Difference]]:
-    """Yield (metric, difference) of every arm from the first-ranked one."""
+    """Yield (metric, difference) of every arm from the first one of the table."""
     for metric in metrics:
         for found in differences(group, metric, to=ranking.rows[0].arm.name):
             yield metric, found

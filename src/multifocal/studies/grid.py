@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from multifocal.cohorts import Cohort, Fold, Folds, dataset_folds, fingerprint, lesion_shares, make_folds
+from multifocal.cohorts.case import LabelKind
+from multifocal.cohorts.label_values import CURE, check_labels
 from multifocal.errors import UserError
+from multifocal.metrics import ScoringOptions
 from multifocal.recipes import Recipe
 from multifocal.studies.loading import resolve
 from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 
+_CURE = f"{CURE}, or set metrics.rules.label_maps where the values number the lesions"
 FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
 # out of the fingerprint, so that a study that was begun without them goes on.
@@ -145,8 +149,9 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
         The grid.
 
     Raises:
-        UserError: no case has a label, a file cannot be read, the folds cannot be drawn or are another cohort's, a
-            fold has nothing to train on, to test, or to choose an epoch by, or an arm's recipe is not valid.
+        UserError: no case has a label, a label holds values that nobody named, a file cannot be read, the folds cannot
+            be drawn or are another cohort's, a fold has nothing to train on, to test, or to choose an epoch by, or an
+            arm's recipe is not valid.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -211,9 +216,12 @@ def labelled(cohort: Cohort) -> Cohort:
 
 
 def _folds(study: Study, cohort: Cohort) -> Folds:
-    settings = study.folds
-    if isinstance(settings, FileFolds):
-        return Folds.load(Path(settings.path))
-    if isinstance(settings, DatasetFolds):
-        return dataset_folds(cohort)
-    return make_folds(cohort, lesion_shares(cohort), k=settings.number, seed=settings.seed, scheme=settings.scheme)
+    """Return the folds, after all labels were read: evaluation would refuse a strange one only after training."""
+    settings, is_map = study.folds, ScoringOptions(**study.metrics.rules).has_label_maps
+    kind: LabelKind = "instances" if is_map else cohort.label_kind
+    if not isinstance(settings, FileFolds | DatasetFolds):
+        shares = lesion_shares(cohort, kind=kind, cure=_CURE)
+        return make_folds(cohort, shares, k=settings.number, seed=settings.seed, scheme=settings.scheme)
+    folds = Folds.load(Path(settings.path)) if isinstance(settings, FileFolds) else dataset_folds(cohort)
+    check_labels(cohort, kind=kind, cure=_CURE)
+    return folds

@@ -126,7 +126,9 @@ def _measure(job: Job) -> dict[str, Any]:
     short = recipe.model_validate(_shortened(recipe.model_dump()))
     if recipe.needs_training:
         split = Fold(train=names, validation=(), test=())
-        fit(short, cohort, split=split, out=job.folder, cache=job.study / CACHE, device=job.device, progress=False)
+        # Held: nobody else knows of the folder, and the labels were checked with the grid.
+        options: dict[str, Any] = {"device": job.device, "progress": False, "held": True}
+        fit(short, cohort, split=split, out=job.folder, cache=job.study / CACHE, **options)
         steps.append(system_class(short).facts(short, job.folder)["step_ms"])
     model = system_class(short).load(short, job.folder, device=job.device) if recipe.needs_training else build(recipe)
     started = time.monotonic()

@@ -12,6 +12,7 @@ from multifocal.cohorts import Case
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.instances import Connectivity, components
+from multifocal.limits import at_least
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.loading import load_model, system_class
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
@@ -143,9 +144,7 @@ class ByVolume(Config):
             The mask, of the same shape.
         """
         small, large = (self._volumes(mask > 0, voxel_ml) for mask in masks)
-        # A lesion of exactly the volume is not below it, also where the product of two floats is a last digit off.
-        limit = self.below_ml - 1e-9
-        kept = ((small > 0) & (small < limit)) | ((large > 0) & (large >= limit))
+        kept = ((small > 0) & ~at_least(small, self.below_ml)) | ((large > 0) & at_least(large, self.below_ml))
         return kept.astype(np.uint8)
 
     def _volumes(self, mask: np.ndarray, voxel_ml: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from multifocal.config import Config
 from multifocal.instances import components
+from multifocal.limits import at_least
 from multifocal.volumes import Volume
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -102,7 +103,6 @@ def postprocess(
 def _without_small(mask: np.ndarray, least: float) -> np.ndarray:
     """Return the components of at least so many voxels."""
     labels, count = components(mask)
-    # One of exactly the volume is kept, also where the quotient of two floats is a last digit off.
-    kept = np.bincount(labels.ravel(), minlength=count + 1) >= least - 1e-9
+    kept = at_least(np.bincount(labels.ravel(), minlength=count + 1), least)
     kept[0] = False
     return kept[labels]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from multifocal import networks
-from multifocal.cohorts import Cohort, Fold
+from multifocal.cohorts import Cohort, Fold, check_labels
 from multifocal.device import check_device
 from multifocal.errors import UserError
 from multifocal.files import locked, write_csv
@@ -56,7 +56,8 @@ def fit(
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         progress: show a progress bar.
-        held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training.
+        held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training, and has checked
+            the labels (`multifocal.cohorts.check_labels`).
 
     Returns:
         The path of the weights; of a system that has none of its own, the run folder.
@@ -79,6 +80,8 @@ def fit(
     if not recipe.needs_training:
         raise UserError(f"recipe {recipe.name} needs no training; predict with it")
     _check_split(recipe, cohort, split)
+    if not held:
+        check_labels(cohort, names=(*split.train, *split.validation))
     for training in recipe.trainings:
         _accelerator(training, device, processes)
         # Options that no network can have should fail before cases are prepared.

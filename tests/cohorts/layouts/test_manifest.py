@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from multifocal.cohorts import open_cohort
+from multifocal.cohorts import check_cohort, open_cohort, survey
 from multifocal.errors import UserError
 from multifocal.volumes import Volume, write
 
@@ -42,6 +42,16 @@ def test_least_columns_from_the_file_itself(manifest):
     root = manifest("case,adc\r\na,x.mha\r\n", name="mine.csv", encoding="utf-8-sig")
     cohort = open_cohort(root / "mine.csv")
     assert (cohort.name, cohort.root, cohort.layout, len(cohort)) == ("mine", root, "manifest", 1)
+
+
+def test_a_check_tells_a_missing_file_once(manifest):
+    found = survey(manifest("case,adc,label\na,x.mha,z.mha\nb,gone.mha,y.mha\n"))
+    assert [str(problem).partition(": ")[2] for problem in found.problems] == [
+        "manifest.csv row 2, column label: no such file: z.mha",
+        "manifest.csv row 3, column adc: no such file: gone.mha",
+    ]
+    told = [problem.text for report in check_cohort(found) for problem in report.problems]
+    assert not [text for text in told if "z.mha" in text or "gone.mha" in text]
 
 
 @pytest.mark.parametrize(

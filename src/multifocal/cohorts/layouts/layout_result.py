@@ -26,6 +26,7 @@ class Problem:
         severity: an "error" makes the cohort unusable, a "warning" is to be looked at.
         text: what is wrong, and the cure.
         case: in which case; None for the cohort as a whole.
+        missing: the file that is not there, if that is the problem; reading it is not tried again.
 
     Example:
         >>> str(Problem("error", "adc.mha: file is empty", case="S1"))
@@ -35,6 +36,7 @@ class Problem:
     severity: Severity
     text: str
     case: str | None = None
+    missing: Path | None = None
 
     def __str__(self) -> str:
         return f"case {self.case}: {self.text}" if self.case else self.text
@@ -63,14 +65,15 @@ class LayoutResult:
     cases: dict[str, Case] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def problem(self, text: str, *, case: str | None = None) -> None:
+    def problem(self, text: str, *, case: str | None = None, missing: Path | None = None) -> None:
         """Note an error.
 
         Args:
             text: what is wrong, and the cure.
             case: in which case; None for the cohort as a whole.
+            missing: the file that is not there, if that is the problem.
         """
-        self.problems.append(Problem("error", text, case))
+        self.problems.append(Problem("error", text, case, missing))
 
     def add(
         self,

@@ -65,7 +65,8 @@ def _read_row(found: LayoutResult, path: Path, number: int, cells: dict[str, str
         if value:
             files[column] = ImageFile(path.parent / value)
             if not files[column].path.is_file():
-                found.problem(f"{where}, column {column}: no such file: {value}", case=name)
+                missing = files[column].path
+                found.problem(f"{where}, column {column}: no such file: {value}", case=name, missing=missing)
         elif column != "label":
             found.problem(f"{where}, column {column}: empty; give the path of the file", case=name)
     split = cells.get("split", "").lower() or None
