@@ -2,14 +2,17 @@
 
 import errno
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 
 import children
 import numpy as np
 import pytest
+import torch
 
 from multifocal.volumes import Geometry, Volume, read, write
+from multifocal.weights import read_weights, write_weights
 
 BROKEN = "S_3-VISIT_01"
 
@@ -192,6 +195,21 @@ def test_a_folder_that_holds_a_run(multifocal, arguments, tmp_path):
         ended = multifocal(*arguments["train"], *more)
         assert ended.code == 2 and ended.err.count("\n") == 1 and words in ended.err
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_weights_that_are_nan(multifocal, finished_run, cohort, listing, tmp_path):
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    state = read_weights(run / "weights.safetensors")
+    write_weights(
+        run / "weights.safetensors",
+        {
+            name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+            for name, value in state.items()
+        },
+    )
+    ended = multifocal("predict", run, cohort, "--out", tmp_path / "out", "--device", "cpu")
+    assert ended.code == 2 and ended.err.count("\n") == 1 and listing(tmp_path / "out") == []
+    assert ended.err.startswith("error: case S_0-VISIT_01: the network answers with NaN or infinity; copy its weights")
 
 
 def test_a_checkpoint_that_is_a_pickle(multifocal, arguments, tmp_path, cohort):

@@ -14,6 +14,7 @@ from multifocal.errors import UserError
 from multifocal.instances import Connectivity, components
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.loading import load_model, system_class
+from multifocal.systems.postprocess import check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
 from multifocal.volumes import Volume, extension_of, read, volumes_named, write
 
@@ -93,8 +94,12 @@ class Mean(Config):
 
         Returns:
             The mask, of the same shape.
+
+        Raises:
+            UserError: a probability is NaN or infinite.
         """
         total = np.sum(probabilities, axis=0, dtype=np.float64)
+        check_finite(np.asarray(total), "a mean of probabilities")
         return np.asarray(total / len(probabilities) >= self.threshold, np.uint8)
 
 

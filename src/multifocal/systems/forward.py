@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from multifocal.errors import UserError
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.network_recipe import InferenceSettings
 
@@ -14,6 +15,24 @@ MEMORY_FORMATS = {
     2: torch.channels_last,
     3: torch.channels_last_3d,
 }  # the faster layout for convolutions on CPUs and GPUs
+
+
+class NotFiniteError(UserError):
+    """A network answered with NaN or infinity, which would count as no lesion.
+
+    Args:
+        case: the case's name.
+
+    Example:
+        >>> str(NotFiniteError("S1")).partition(";")[0]
+        'case S1: the network answers with NaN or infinity'
+    """
+
+    def __init__(self, case: str) -> None:
+        super().__init__(
+            f"case {case}: the network answers with NaN or infinity; copy its weights again, or train again with a "
+            "lower optimizer.lr or training.precision=32"
+        )
 
 
 @torch.inference_mode()
@@ -38,6 +57,9 @@ def probabilities(
 
     Returns:
         The probabilities, from 0 to 1.
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite.
     """
     device = next(network.parameters()).device
     images = torch.from_numpy(np.array(prepared.images))
@@ -54,6 +76,8 @@ def probabilities(
             for part in batch.split(settings.batch_size)
         ]
     found = torch.cat(parts)[:, 0].cpu()
+    if not found.isfinite().all():
+        raise NotFiniteError(prepared.name)
     if not sliced:
         return found[0].numpy()
     volume = torch.zeros(shape)
@@ -69,6 +93,8 @@ def _flipped_mean(network: nn.Module, batch: torch.Tensor, settings: InferenceSe
         where = [axis + 2 for axis in axes]
         logits = _forward(network, batch.flip(where) if where else batch, settings)
         mirrored = torch.sigmoid(logits.float())
+        # Infinity would make a probability of 0 or 1, as if the network were sure.
+        mirrored.masked_fill_(~logits.isfinite(), torch.nan)
         total = total.to(mirrored) + (mirrored.flip(where) if where else mirrored)
     return total / len(subsets)
 

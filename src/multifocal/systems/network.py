@@ -73,7 +73,7 @@ class NetworkSystem(System):
             The mask and the probability.
 
         Raises:
-            UserError: it has other dimensions than the network.
+            UserError: it has other dimensions than the network, or the network answers with NaN or infinity.
         """
         if prepared.inside.ndim < self.dimensions:
             raise UserError(

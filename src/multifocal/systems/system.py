@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from multifocal.cohorts import Case, Cohort, Fold
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
+from multifocal.systems.postprocess import check_finite
 from multifocal.volumes import Volume
 
 WEIGHTS, MEMBERS = "weights.safetensors", "members"
@@ -22,6 +23,9 @@ class Prediction:
         mask: uint8, 1 in lesions.
         probability: float32 from 0 to 1; None where the system has none.
 
+    Raises:
+        UserError: one of them holds NaN or infinity.
+
     Example:
         >>> import numpy as np
         >>> from multifocal.volumes import Geometry
@@ -32,6 +36,11 @@ class Prediction:
 
     mask: Volume
     probability: Volume | None
+
+    def __post_init__(self) -> None:
+        check_finite(self.mask.array, "a predicted mask")
+        if self.probability is not None:
+            check_finite(self.probability.array, "a predicted probability")
 
 
 @dataclass(frozen=True)

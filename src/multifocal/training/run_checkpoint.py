@@ -113,9 +113,9 @@ class RunCheckpoint(Checkpoint):
         # Lightning still holds the last validation's values in an epoch without one; they are not this epoch's.
         validated = (epoch + 1) % training.validate_every == 0
         values = {name: value for name, value in values.items() if validated or not name.startswith("val/")}
-        if not math.isfinite(values["train/loss"]):
+        if diverged := _diverged(epoch, values["train/loss"], module):
             raise UserError(
-                f"{self.folder}: the loss of epoch {epoch} is {values['train/loss']}; "
+                f"{self.folder}: {diverged}; "
                 "train into another folder with a lower optimizer.lr, or training.precision=32"
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -160,6 +160,17 @@ class RunCheckpoint(Checkpoint):
             state: what `state_dict` returned.
         """
         self.rows, self.best, self.best_epoch = list(state["rows"]), state["best"], state["best_epoch"]
+
+
+def _diverged(epoch: int, loss: float, module: SegmentationModule) -> str | None:
+    """Return what of an epoch is no longer a finite number, or None."""
+    if not math.isfinite(loss):
+        return f"the loss of epoch {epoch} is {loss}"
+    if module.diverged_in is not None:
+        return f"the network of epoch {epoch} answers validation case {module.diverged_in} with NaN or infinity"
+    if not all(weight.isfinite().all() for weight in module.network.parameters()):  # since the last step
+        return f"the weights of epoch {epoch} hold NaN or infinity"
+    return None
 
 
 class _EventLog:
