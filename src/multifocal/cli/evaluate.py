@@ -70,6 +70,7 @@ def evaluate(
     Example: `multifocal evaluate masks BONBID2023_Train --out scores`
     """
     from multifocal.cohorts import open_cohort, read_fold
+    from multifocal.cohorts.seen import seen_line
     from multifocal.errors import UserError
     from multifocal.evaluation import evaluate_cohort, summary_tables, write_results
 
@@ -114,6 +115,8 @@ def evaluate(
     console = screen()
     for table in summary_tables(summary):
         console.print(table)
+    if scores.seen:
+        console.print(seen_line(scores.seen, len(cases)), soft_wrap=True)
     console.print(f"written: {out / 'cases.csv'}, {out / 'lesions.csv'}, {out / 'summary.json'}", soft_wrap=True)
 
 

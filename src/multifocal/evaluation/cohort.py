@@ -11,6 +11,7 @@ import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.cohorts.lesion_burden import brain_mask, stratum
+from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import match_files
 from multifocal.evaluation.results import ScoreRow, Scores
@@ -104,7 +105,8 @@ def evaluate_cohort(
             lesions += theirs
             if progress:
                 progress(done, len(tasks))
-    return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing})
+    seen = {name: part for name, part in read_seen(predictions).items() if name in files}
+    return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing}, seen)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from multifocal import recipes
 from multifocal.cohorts import Case
+from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.instances import Connectivity, components
@@ -286,6 +287,7 @@ class EnsembleSystem(System):
     def __init__(self, recipe: EnsembleRecipe, members: Sequence[System]) -> None:
         super().__init__(recipe)
         self.members = tuple(members)
+        self.seen = seen_by_any(member.seen for member in self.members)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         if recipe.combine.reads == PROBABILITY and not self.has_probabilities:
             lacking = next(member.recipe.name for member in self.members if not member.has_probabilities)
@@ -453,8 +455,10 @@ def combine_folders(
     existing = [path for path in targets.values() if path.exists()]
     if out.resolve() in {folder.resolve() for folder in homes} or (existing and not overwrite):
         raise UserError(f"{out}: already holds predictions; choose another folder, or --overwrite to replace masks")
+    seen = seen_by_any(map(read_seen, homes))
     for done, (case, target) in enumerate(targets.items(), start=1):
         combine_files([files[case] for files in found], target, rule=rule)
+        mark_seen(out, case, seen.get(case))
         if progress:
             progress(done, len(targets))
     return list(targets.values())

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from multifocal import recipes
+from multifocal.cohorts.seen import PARTS, seen_by_any
 from multifocal.errors import UserError, unknown_name
+from multifocal.files import read_json
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.system import System
 
-RECIPE = "recipe.yaml"
+RECIPE, ABOUT = "recipe.yaml", "run.json"
 
 
 def system_class(recipe: Recipe) -> type[System]:
@@ -105,7 +107,38 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
         raise UserError(
             f"{folder}: training is not finished; continue it with `multifocal train … --out {folder} --resume`"
         )
-    return kind.load(recipe, folder, device=device)
+    system = kind.load(recipe, folder, device=device)
+    system.seen = seen_by_any([system.seen, _seen(folder)])
+    return system
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what a run's `run.json` says of it.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        Plain values; `parts` and `cohort` are there, and what they should be.
+
+    Raises:
+        UserError: there is no such file, or it is not what training writes.
+    """
+    about = read_json(folder / ABOUT)
+    parts = about.get("parts") if isinstance(about, dict) else None
+    known = isinstance(parts, dict) and all(isinstance(parts.get(part), list) for part in (*PARTS, "test"))
+    if not known or not isinstance(about.get("cohort"), dict):
+        raise UserError(
+            f"{folder / ABOUT}: is not what `multifocal train` writes; copy it again, or train into another folder"
+        )
+    return about
+
+
+def _seen(folder: Path) -> dict[str, str]:
+    if not (folder / ABOUT).is_file():
+        return {}
+    parts = read_about(folder)["parts"]
+    return seen_by_any({str(name): part for name in parts[part]} for part in PARTS)
 
 
 def _no_run(run: str | Path) -> UserError:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multifocal.cohorts import Case, Cohort
+from multifocal.cohorts.seen import mark_seen
 from multifocal.errors import UserError
 from multifocal.systems.system import System
 from multifocal.volumes import extension_of, write
@@ -19,6 +20,8 @@ def predict_cohort(
     progress: Callable[[Case], None] | None = None,
 ) -> list[Path]:
     """Write `<case>_lesion.<ext>` (and `<case>_probability.<ext>`) for every case, in the format of its first image.
+
+    Cases that the model was trained or validated on are marked in `seen.json`, for whoever scores the masks.
 
     Args:
         model: what predicts.
@@ -58,6 +61,7 @@ def predict_cohort(
         if probabilities and prediction.probability is not None:
             write(maps[case.name], prediction.probability)
         write(masks[case.name], prediction.mask)
+        mark_seen(out, case.name, model.seen.get(case.name))
         if progress:
             progress(case)
     return list(masks.values())

@@ -79,6 +79,7 @@ class System(ABC):
         recipe_type: the class of its recipes: what a recipe of this kind may say.
         has_probabilities: whether its predictions have any.
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
+        seen: the cases that it was trained or validated on: "train" or "validation" by name.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -93,6 +94,7 @@ class System(ABC):
 
     def __init__(self, recipe: Any) -> None:
         self.recipe = recipe
+        self.seen: Mapping[str, str] = {}
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:
