@@ -212,6 +212,21 @@ def test_weights_that_are_nan(multifocal, finished_run, cohort, listing, tmp_pat
     assert ended.err.startswith("error: case S_0-VISIT_01: the network answers with NaN or infinity; copy its weights")
 
 
+@pytest.mark.parametrize("command", ["train", "predict", "threshold", "evaluate"])
+def test_want_of_memory(multifocal, arguments, monkeypatch, command):
+    name = {
+        "train": "training.module.SegmentationModule.training_step",
+        "predict": "systems.network.probabilities",
+        "threshold": "systems.threshold.prepare",
+        "evaluate": "evaluation.cohort.score_case",
+    }[command]
+    monkeypatch.setattr(f"multifocal.{name}", lambda *positions, **options: np.zeros((10**7, 10**7)))
+    ended = multifocal(*arguments[command])
+    assert ended.code == 2 and ended.err.count("\n") == 1
+    assert ended.err.startswith("error: out of memory: 728 TiB more were asked for than there is; ")
+    assert ("--workers" if command == "evaluate" else "training.batch_size, or predict") in ended.err
+
+
 def test_a_checkpoint_that_is_a_pickle(multifocal, arguments, tmp_path, cohort):
     (tmp_path / "model.ckpt").write_bytes(pickle.dumps({"weights": [1.0]}))
     ended = multifocal("predict", tmp_path / "model.ckpt", cohort, "--out", tmp_path / "out")

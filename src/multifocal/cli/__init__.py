@@ -5,7 +5,7 @@ import warnings
 
 from rich.console import Console
 
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 
 EXTRAS = {
     "lightning": "train",
@@ -47,6 +47,13 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except UserError as error:
         screen.print(f"error: {' '.join(str(error).splitlines())}", style="red")
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        networks = (arguments or sys.argv[1:])[:1] in (["train"], ["predict"], ["study"], ["demo"])
+        short = out_of_memory(error, LESS_MEMORY if networks else "use fewer --workers, or a machine with more memory")
+        if short is None:
+            raise
+        screen.print(f"error: {short}", style="red")
         sys.exit(2)
     except PermissionError as error:
         screen.print(f"error: {error.filename}: no permission; change it, or choose another path", style="red")

@@ -17,7 +17,7 @@ from typing import Any
 from multifocal import __version__, recipes
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.config import Config
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 from multifocal.files import locked
 from multifocal.studies.folder import CACHE, FOLDS, MASKS, STUDY, CellResult, folder_of, write_outcome
 from multifocal.studies.grid import Cell, labelled
@@ -154,6 +154,9 @@ def main() -> None:
             _say(f"started, process {os.getpid()}")
             outcome = run(job)
             _say(f"done after {outcome.epochs or 0} epochs")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (UserError, MemoryError, RuntimeError) as error:
+        told = error if isinstance(error, UserError) else out_of_memory(error, LESS_MEMORY)
+        if told is None:
+            raise
+        sys.stderr.write(f"error: {told}\n")
         sys.exit(2)

@@ -15,7 +15,7 @@ from typing import Any
 from multifocal import networks, recipes
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.config import Config
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 from multifocal.studies.cell import Job, peak_mib
 from multifocal.studies.folder import CACHE, FOLDS
 from multifocal.studies.grid import Grid, labelled
@@ -148,7 +148,10 @@ def main() -> None:
     """Measure the arm that stdin names."""
     try:
         found = _measure(Job.model_validate_json(sys.stdin.readline()))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (UserError, MemoryError, RuntimeError) as error:
+        told = error if isinstance(error, UserError) else out_of_memory(error, LESS_MEMORY)
+        if told is None:
+            raise
+        sys.stderr.write(f"error: {told}\n")
         sys.exit(2)
     sys.stdout.write(f"{json.dumps(found)}\n")
