@@ -294,6 +294,12 @@ def test_weights_that_are_nan_after_the_last_step_are_not_kept(train, tmp_path, 
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
+def test_a_window_too_small_for_the_network_is_refused_before_the_run_begins(train, tmp_path):
+    with pytest.raises(UserError, match=r"inference.window=\[1, 1, 1\] is too small for the network"):
+        train("inference.window=[1, 1, 1]")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 @pytest.mark.parametrize("device", ["tpu", "cuda:x"])
 def test_an_unknown_device_is_refused_before_anything_is_written(train, tmp_path, device):
     with pytest.raises(UserError, match=f"device '{device}': choose from auto, cpu, cuda"):

@@ -1,5 +1,6 @@
 """From prepared images to probabilities: whole volumes, sliding windows, or slices re-stacked."""
 
+from collections.abc import Sequence
 from itertools import chain, combinations
 from typing import cast
 
@@ -60,6 +61,7 @@ def probabilities(
 
     Raises:
         NotFiniteError: a logit is NaN or infinite.
+        UserError: the window is too small for the network.
     """
     device = next(network.parameters()).device
     images = torch.from_numpy(np.array(prepared.images))
@@ -85,6 +87,36 @@ def probabilities(
     return volume.numpy()
 
 
+def window_of(settings: InferenceSettings, size: Sequence[int], *, multiple: int) -> tuple[int, ...] | None:
+    """Return the window that slides over an image, no larger than the image along any axis.
+
+    Args:
+        settings: with the window that is asked for.
+        size: of the image, an axis each.
+        multiple: the sizes that the network takes are multiples of it.
+
+    Returns:
+        Its size; None where it would hold the whole image.
+
+    Raises:
+        UserError: along an axis it is shorter than the image, and than what the network takes.
+
+    Example:
+        >>> window_of(InferenceSettings(window=(64, 64, 10**6)), (200, 60, 30), multiple=8)
+        (64, 60, 30)
+    """
+    if settings.window is None:
+        return None
+    window = tuple(map(min, settings.window, size))
+    # The padding would make up the rest: mostly zeros, and a window for every few voxels.
+    if any(length < multiple and length < whole for length, whole in zip(window, size, strict=True)):
+        raise UserError(
+            f"inference.window={list(settings.window)} is too small for the network, which takes multiples of "
+            f"{multiple} voxels; choose {multiple} or more along each axis, or null for the whole image"
+        )
+    return None if window == tuple(size) else window
+
+
 def _flipped_mean(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
     """Return the mean probability over all combinations of mirrored axes."""
     subsets = list(chain.from_iterable(combinations(settings.flips, n) for n in range(len(settings.flips) + 1)))
@@ -100,11 +132,12 @@ def _flipped_mean(network: nn.Module, batch: torch.Tensor, settings: InferenceSe
 
 
 def _forward(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
-    if settings.window is None:
+    window = window_of(settings, batch.shape[2:], multiple=getattr(network, "multiple", 1))
+    if window is None:
         return network(batch)
     from monai.inferers import sliding_window_inference
 
     logits = sliding_window_inference(
-        batch, settings.window, settings.batch_size, network, overlap=settings.overlap, mode="gaussian"
+        batch, window, settings.batch_size, network, overlap=settings.overlap, mode="gaussian"
     )
     return cast(torch.Tensor, logits)  # MONAI gives a tensor for a network that gives one

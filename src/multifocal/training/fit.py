@@ -18,6 +18,7 @@ from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
 from multifocal.systems import FitJob, System, system_class
+from multifocal.systems.forward import window_of
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
@@ -120,6 +121,7 @@ def _train_network(
         seed=recipe.training.seed,
     )
     validation = ValidationSet([job.cohort.case(name) for name in job.split.validation], prepared)
+    _check_window(recipe, validation)
     begin()
     state, checkpoint = job.out / RESUME, RunCheckpoint(job.out)
     resuming = resuming and state.is_file()
@@ -172,6 +174,16 @@ def _check_split(recipe: Recipe, cohort: Cohort, split: Fold) -> None:
             f"recipe {recipe.name} keeps the best epoch by {recipe.monitor}, which needs validation cases: "
             "use a nested fold file, or --set training.monitor=null --set training.patience=null to keep the last epoch"
         )
+
+
+def _check_window(recipe: NetworkRecipe, validation: ValidationSet) -> None:
+    """Raise `UserError` now, not after the first epoch, for a window that validation could not use."""
+    if recipe.inference.window is None:
+        return
+    channels, dimensions = len(recipe.preprocessing.channels), networks.dimensions(recipe.network.name)
+    multiple = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options).multiple
+    for number in range(len(validation)):
+        window_of(recipe.inference, validation[number].inside.shape[:dimensions], multiple=multiple)
 
 
 def _accelerator(recipe: NetworkRecipe, device: str, processes: int) -> tuple[str, int | list[int]]:
