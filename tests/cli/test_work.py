@@ -117,6 +117,18 @@ def test_the_threshold_with_another_value(multifocal, cohort, tmp_path, below):
         assert found.geometry == case.images["adc"].geometry()
 
 
+def test_what_a_killed_command_left_half_written_is_cleared_by_the_next(multifocal, cohort, tmp_path):
+    one, other, both, scores = (tmp_path / name for name in ("one", "other", "both", "scores"))
+    for folder in (one, other, both, scores):
+        (folder / ".writing-x").mkdir(parents=True)
+        (folder / ".writing-x" / "half").write_text("")
+    for folder in (one, other):
+        assert multifocal("predict", "zadc-threshold", cohort, "--out", folder).code == 0
+    assert multifocal("ensemble", one, other, "--out", both).code == 0
+    assert multifocal("evaluate", both, cohort, "--out", scores).code == 0
+    assert not list(tmp_path.glob("*/.writing-*"))
+
+
 def test_existing_masks_and_scores_are_replaced_only_when_told(multifocal, cohort, tmp_path):
     predict = ("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks")
     evaluate = ("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores")

@@ -73,8 +73,9 @@ def test_a_member_whose_weights_are_nan_is_no_vote_for_nothing(trained, cohort, 
 
 def test_what_is_finished_is_not_trained_again(trained, cohort, tmp_path):
     recipe, options = trained
-    with pytest.raises(UserError, match="this run is finished"):
-        fit(recipe, cohort, **options, resume=True)
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert fit(recipe, cohort, **options, resume=True) == tmp_path / "run"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == whole
     kept = tmp_path / "run" / "members" / "0" / "weights.safetensors"
     before, lost = kept.stat().st_mtime_ns, tmp_path / "run" / "members" / "1" / "weights.safetensors"
     content = lost.read_bytes()

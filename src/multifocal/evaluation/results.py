@@ -10,7 +10,7 @@ from typing import Any
 from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import UserError
 from multifocal.evaluation.summary import VOLUME_BINS, summarize
-from multifocal.files import read_json, write_csv, write_json
+from multifocal.files import clear_up, read_json, write_csv, write_json
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Undefined
 
@@ -115,6 +115,7 @@ def write_results(
     summary |= {"seen": scores.seen} if scores.seen else {}
     facts = {name: {"unit": m.unit, "level": m.level, "best": m.best} for name, m in METRICS.items()}
     columns = case_columns(labelled="label" in scores.rows[0])
+    clear_up(out)
     write_csv(Path(out) / _CASES, scores.rows, columns=columns)
     write_csv(Path(out) / _LESIONS, scores.lesions, columns=LESION_COLUMNS)
     write_json(Path(out) / _SUMMARY, {**summary, "metrics": facts})

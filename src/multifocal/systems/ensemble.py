@@ -12,6 +12,7 @@ from multifocal.cohorts import Case
 from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
+from multifocal.files import clear_up
 from multifocal.instances import Connectivity, components
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.loading import load_model, system_class
@@ -455,6 +456,7 @@ def combine_folders(
     existing = [path for path in targets.values() if path.exists()]
     if out.resolve() in {folder.resolve() for folder in homes} or (existing and not overwrite):
         raise UserError(f"{out}: already holds predictions; choose another folder, or --overwrite to replace masks")
+    clear_up(out)
     seen = seen_by_any(map(read_seen, homes))
     for done, (case, target) in enumerate(targets.items(), start=1):
         combine_files([files[case] for files in found], target, rule=rule)

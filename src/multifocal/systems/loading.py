@@ -126,7 +126,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     about = read_json(folder / ABOUT)
     parts = about.get("parts") if isinstance(about, dict) else None
-    known = isinstance(parts, dict) and all(isinstance(parts.get(part), list) for part in (*PARTS, "test"))
+    known = isinstance(parts, dict) and all(_is_names(parts.get(part)) for part in (*PARTS, "test"))
     if not known or not isinstance(about.get("cohort"), dict):
         raise UserError(
             f"{folder / ABOUT}: is not what `multifocal train` writes; copy it again, or train into another folder"
@@ -134,11 +134,15 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 def _seen(folder: Path) -> dict[str, str]:
     if not (folder / ABOUT).is_file():
         return {}
     parts = read_about(folder)["parts"]
-    return seen_by_any({str(name): part for name in parts[part]} for part in PARTS)
+    return seen_by_any(dict.fromkeys(parts[part], part) for part in PARTS)
 
 
 def _no_run(run: str | Path) -> UserError:

@@ -6,6 +6,7 @@ from pathlib import Path
 from multifocal.cohorts import Case, Cohort
 from multifocal.cohorts.seen import mark_seen
 from multifocal.errors import UserError
+from multifocal.files import clear_up
 from multifocal.systems.system import System
 from multifocal.volumes import extension_of, write
 
@@ -56,6 +57,7 @@ def predict_cohort(
     maps = {case.name: out / f"{case.name}_probability{_probability_extension(case)}" for case in cohort}
     targets = [*masks.values(), *(maps.values() if probabilities else ())]
     _check_free(out, targets, cohort, overwrite=overwrite)
+    clear_up(out)
     for case in cohort:
         prediction = model.predict(case)
         if probabilities and prediction.probability is not None:
