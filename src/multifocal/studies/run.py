@@ -58,7 +58,9 @@ class Plan:
 
 
 @contextmanager
-def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: bool = False) -> Iterator[Plan]:
+def open_study(
+    study: Study, cohort: Cohort, out: str | Path, *, engine: str, rerun_stale: bool = False
+) -> Iterator[Plan]:
     """Hold the study's folder, and yield what is left to do.
 
     Args:
@@ -75,7 +77,7 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
         UserError: the study does not fit the cohort; the folder holds something else, or is in use; or cells in it are
             stale (and `rerun_stale` is off).
     """
-    grid = make_grid(study, cohort)
+    grid, out = make_grid(study, cohort), Path(out)
     known, before = _check_folder(out)
     with locked(out, busy=f"{out}: another `multifocal study` is at work there; wait for it to end"):
         states = survey(grid, out, known=known, before=before)
@@ -93,7 +95,7 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
         yield Plan(grid, out, states)
 
 
-def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto") -> list[Job]:
+def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = "auto") -> list[Job]:
     """Return what is left to do, in the order to begin it in.
 
     Args:
@@ -108,7 +110,7 @@ def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto"
     return [
         Job(
             study=plan.out.absolute(),
-            cohort=cohort.absolute(),
+            cohort=Path(cohort).absolute(),
             layout=layout,
             arm=cell.arm,
             fold=cell.fold,
@@ -125,7 +127,7 @@ def run_cells(
     plan: Plan,
     engine: Engine,
     *,
-    cohort: Path,
+    cohort: str | Path,
     layout: str = "auto",
     device: str = "auto",
     on_event: Callable[[Event], None] | None = None,

@@ -314,7 +314,7 @@ class EnsembleSystem(System):
         return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml), grid), mean)
 
     @classmethod
-    def load(cls, recipe: EnsembleRecipe, folder: Path | None, *, device: str) -> Self:
+    def load(cls, recipe: EnsembleRecipe, folder: str | Path | None, *, device: str) -> Self:
         """Return the ensemble of a finished run folder, or of members that need no training here.
 
         Args:
@@ -334,7 +334,7 @@ class EnsembleSystem(System):
             if own is None:
                 members.append(load_model(str(member.run), device=device))
             else:
-                home = folder / MEMBERS / str(number) if folder is not None and own.needs_training else None
+                home = Path(folder) / MEMBERS / str(number) if folder is not None and own.needs_training else None
                 members.append(system_class(own).load(own, home, device=device))
         return cls(recipe, members)
 
@@ -349,12 +349,15 @@ class EnsembleSystem(System):
         Raises:
             UserError: whatever fitting a member raises.
         """
+        for member in recipe.members:
+            if member.run is not None:
+                load_model(member.run, device=job.device)  # one that is missing says so before hours of training
         for number, own in recipe.fitted:
             job.fit_member(own, job.out / MEMBERS / str(number))
         job.validate(cls.load(recipe, job.out, device=job.device))
 
     @classmethod
-    def is_fitted(cls, recipe: EnsembleRecipe, folder: Path) -> bool:
+    def is_fitted(cls, recipe: EnsembleRecipe, folder: str | Path) -> bool:
         """Return whether all members that are fitted with the ensemble are.
 
         Args:
@@ -364,10 +367,12 @@ class EnsembleSystem(System):
         Returns:
             Whether they are.
         """
-        return all(system_class(own).is_fitted(own, folder / MEMBERS / str(number)) for number, own in recipe.fitted)
+        return all(
+            system_class(own).is_fitted(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted
+        )
 
     @classmethod
-    def facts(cls, recipe: EnsembleRecipe, folder: Path) -> Mapping[str, Any]:
+    def facts(cls, recipe: EnsembleRecipe, folder: str | Path) -> Mapping[str, Any]:
         """Return what fitting the members took together.
 
         Args:
@@ -377,7 +382,7 @@ class EnsembleSystem(System):
         Returns:
             `seconds` and `epochs` are sums over the members, `step_ms` is that of the slowest; no epoch is the best.
         """
-        found = [system_class(own).facts(own, folder / MEMBERS / str(number)) for number, own in recipe.fitted]
+        found = [system_class(own).facts(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted]
         return {
             "seconds": sum(each["seconds"] for each in found),
             "epochs": sum(each.get("epochs") or 0 for each in found),

@@ -77,6 +77,8 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
     if folder.is_dir() and (text not in recipes.names() or (folder / RECIPE).is_file()):
         return _of_folder(folder, overrides=overrides, device=device)
     if text in recipes.names() or text.endswith((".yaml", ".yml")):
+        if text not in recipes.names() and not folder.exists():
+            raise UserError(f"{run}: no such run folder, nor a recipe's file; give one that is there")
         recipe = recipes.load(text, overrides=overrides)
         if recipe.needs_training:
             raise UserError(
@@ -85,7 +87,7 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
         return build(recipe, device=device)
     if folder.exists():
         raise _no_run(run)
-    if len(folder.parts) > 1:  # a path, not a mistyped name
+    if text != folder.name:  # a path, not a mistyped name
         raise UserError(f"{run}: no such run folder; give the folder that `multifocal train` wrote")
     raise UserError(f"{run}: no such run folder, and {unknown_name('recipe', text, recipes.names())}")
 

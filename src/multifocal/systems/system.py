@@ -112,7 +112,7 @@ class System(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, recipe: Any, folder: Path | None, *, device: str) -> Self:
+    def load(cls, recipe: Any, folder: str | Path | None, *, device: str) -> Self:
         """Return the system of a finished run folder, or of a recipe that needs no training.
 
         Args:
@@ -141,7 +141,7 @@ class System(ABC):
         raise UserError(f"recipe {recipe.name} needs no training; predict with it")
 
     @classmethod
-    def is_fitted(cls, recipe: Any, folder: Path) -> bool:
+    def is_fitted(cls, recipe: Any, folder: str | Path) -> bool:
         """Return whether a run folder holds all that `load` needs.
 
         Args:
@@ -152,10 +152,10 @@ class System(ABC):
             Whether it does.
         """
         del recipe
-        return (folder / WEIGHTS).is_file()
+        return (Path(folder) / WEIGHTS).is_file()
 
     @classmethod
-    def facts(cls, recipe: Any, folder: Path) -> Mapping[str, Any]:
+    def facts(cls, recipe: Any, folder: str | Path) -> Mapping[str, Any]:
         """Return what fitting took: `seconds`, and where there were epochs `epochs`, `best_epoch` and `step_ms`.
 
         Args:

@@ -76,7 +76,7 @@ def check_run(
     return "new"
 
 
-def holds_recipe(folder: Path, recipe: Recipe) -> bool:
+def holds_recipe(folder: str | Path, recipe: Recipe) -> bool:
     """Return whether a run folder's recipe is this one, whatever keys with defaults were added since it was written.
 
     Args:
@@ -91,6 +91,7 @@ def holds_recipe(folder: Path, recipe: Recipe) -> bool:
         >>> holds_recipe(Path("runs/none-yet"), recipes.load("default"))
         True
     """
+    folder = Path(folder)
     if not (folder / RECIPE).exists():
         return True
     try:
