@@ -14,6 +14,7 @@ from multifocal.device import check_device
 from multifocal.errors import UserError
 from multifocal.files import clear_up, locked, write_csv
 from multifocal.metrics import evaluate_case
+from multifocal.parallel import check_main
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
@@ -81,6 +82,8 @@ def fit(
     if not recipe.needs_training:
         raise UserError(f"recipe {recipe.name} needs no training; predict with it")
     _check_split(recipe, cohort, split)
+    if processes > 1 or any(training.training.workers for training in recipe.trainings):
+        check_main()
     for training in recipe.trainings:
         _accelerator(training, device, processes)
         # Options that no network can have should fail before cases are prepared.
