@@ -17,7 +17,7 @@ from multifocal.studies.folder import ABOUT, CELLS, FOLDS, REPLACED, STUDY, Cell
 from multifocal.studies.grid import Cell, Grid, make_grid
 from multifocal.studies.local import Event
 from multifocal.studies.settings import Study
-from multifocal.versions import versions
+from multifocal.versions import check_training, versions
 
 FORMAT = "multifocal study 1"
 Engine = Callable[[Sequence[Job]], Iterator[Event]]
@@ -106,7 +106,12 @@ def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = 
 
     Returns:
         A job for each cell that is open.
+
+    Raises:
+        UserError: a cell trains, and what training needs is not installed.
     """
+    if any(plan.grid.recipe(cell).needs_training for cell in plan.states.open):
+        check_training()
     return [
         Job(
             study=plan.out.absolute(),
