@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from multifocal.errors import UserError
-from multifocal.files import WRITING, atomic, locked, read_json, swapped, write_csv, write_json, write_text
+from multifocal.files import WRITING, atomic, clear_up, locked, read_json, swapped, write_csv, write_json, write_text
 
 WRITERS = {
     "write_text": lambda path: write_text(path, "x" * 100_000),
@@ -55,6 +55,15 @@ def test_the_file_appears_whole_with_its_name_and_new_folders(tmp_path):
         assert not path.exists()
     assert path.read_text() == "whole"
     assert _names(path.parent) == [path.name]
+
+
+def test_only_what_nobody_is_writing_is_cleared_up(tmp_path):
+    (tmp_path / f"{WRITING}dead").mkdir()
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+        clear_up(tmp_path, tmp_path / "none")
+        assert _names(tmp_path) == [temporary.parent.name]
+    assert _names(tmp_path) == ["a.txt"]
 
 
 def test_a_folder_can_be_written_too(tmp_path):

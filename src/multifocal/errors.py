@@ -1,5 +1,6 @@
 """The one exception whose message is meant for the person at the keyboard."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -15,6 +16,44 @@ class UserError(ValueError):
         Traceback (most recent call last):
         multifocal.errors.UserError: scan.mha: file is truncated; copy it again from the source
     """
+
+
+LESS_MEMORY = (
+    "lower training.batch_size, or predict a part at a time: inference.window (such as [64,64,64]) and a lower "
+    "inference.batch_size"
+)
+"""What to do about want of memory where a network is at work."""
+
+_NO_MEMORY = re.compile(
+    "out of memory|not enough memory|can't allocate memory|failed to allocate memory|unable to allocate|bad_alloc"
+    "|MemoryAllocationError|STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"(?:tried to|unable to) allocate ([\d.]+) ?(bytes|[KMGTPE]?i?B)\b", re.IGNORECASE)
+
+
+def out_of_memory(error: BaseException, cure: str) -> UserError | None:
+    """Return the error for want of memory, of a processor or a GPU, as torch, NumPy, ITK and Python each say it.
+
+    Args:
+        error: anything that was raised.
+        cure: what to do about it.
+
+    Returns:
+        The error, to be raised; None where the want is another one.
+
+    Example:
+        >>> print(out_of_memory(MemoryError("Unable to allocate 7.45 GiB for an array"), "use fewer workers"))
+        out of memory: 7.45 GiB more were asked for than there is; use fewer workers
+    """
+    text = str(error)
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and _NO_MEMORY.search(text)):
+        return None
+    size = _ASKED.search(text)
+    if size is None:
+        return UserError(f"out of memory; {cure}")
+    amount = f"{float(size[1]) / 2**30:.3g} GiB" if size[2] == "bytes" else f"{size[1].rstrip('.')} {size[2]}"
+    return UserError(f"out of memory: {amount} more were asked for than there is; {cure}")
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:

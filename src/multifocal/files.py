@@ -75,7 +75,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of its own keeps the full name, so writers that go by the extension see the right one.
-        folder = Path(tempfile.mkdtemp(prefix=WRITING, dir=path.parent))
+        folder, held = _writing_folder(path.parent)
     except OSError as error:
         raise write_error(path, error) from error
     try:
@@ -91,6 +91,24 @@ def atomic(path: str | Path) -> Iterator[Path]:
         raise write_error(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def clear_up(*folders: str | Path) -> None:
+    """Remove what killed processes left half written in folders; what a living one is writing stays.
+
+    Args:
+        *folders: to be cleared; there may be none of them.
+    """
+    for debris in (debris for folder in folders for debris in Path(folder).glob(f"{WRITING}*")):
+        try:
+            held = _hold(debris, wait=False)
+        except (OSError, UserError):  # somebody is at work there, or there is no telling
+            continue
+        shutil.rmtree(debris, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -215,6 +233,20 @@ def swapped(parent: str | Path, names: Sequence[str]) -> Iterator[Path]:
             raise write_error(place, error) from error
         finally:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _writing_folder(parent: Path) -> tuple[Path, int | None]:
+    """Make a folder to write in, and hold it where the system can, so that nobody clears it up meanwhile."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=WRITING, dir=parent))
+        try:
+            held = _hold(folder, wait=False)
+        except BlockingIOError:  # taken for debris in the moment it was made
+            continue
+        except (OSError, UserError):
+            return folder, None
+        if held is not None:
+            return folder, held
 
 
 def _hold(folder: Path, *, wait: bool) -> int | None:

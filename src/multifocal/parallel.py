@@ -1,17 +1,20 @@
 """One function over many arguments, in several processes that end well."""
 
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TypeVar
 
 from multifocal.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+GUARD = 'put what the script starts under `if __name__ == "__main__":`'
 
 
 def parallel_map(
@@ -31,7 +34,7 @@ def parallel_map(
         Result: what the function returns, in the order of the items.
 
     Raises:
-        UserError: a process was killed; and whatever the function raises.
+        UserError: fresh processes cannot import the main script, or one was killed; and whatever the function raises.
 
     Example:
         >>> list(parallel_map(abs, [-1, 2, -3], workers=1))
@@ -40,15 +43,45 @@ def parallel_map(
     if workers == 1:
         yield from map(function, items)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    check_main()
+    context = get_context("spawn")
+    begun = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begun.set)
     try:
         with _deaf_children():
             results = pool.map(function, items)
         yield from results
     except BrokenProcessPool as error:
+        if not begun.is_set():
+            raise UserError(f"no process could begin: each imports the main script first; {GUARD}") from error
         raise UserError("a process was killed, likely for want of memory; use fewer workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def check_main() -> None:
+    """Raise `UserError` where fresh processes could not import the main script, which they do before anything else.
+
+    Raises:
+        UserError: the script came from stdin, or would run all over again in each of them.
+
+    Example:
+        >>> check_main()
+    """
+    main = sys.modules["__main__"]
+    file, module = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    if file is None or (module is not None and module.name.endswith("__main__")):
+        return  # which they do not import
+    if Path(file).name == "<stdin>":
+        raise UserError(
+            f"a script from stdin cannot have several processes, for they read it again; save it, and {GUARD}"
+        )
+    try:
+        source = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    if "__name__" not in source:
+        raise UserError(f"{file}: each of several processes would run the script from its start; {GUARD}")
 
 
 @contextmanager

@@ -1,8 +1,21 @@
-"""What a result was computed with."""
+"""What a result was computed with, and the extra packages that some work needs."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
+from multifocal.errors import UserError
+
+EXTRAS = {
+    "lightning": "train",
+    "monai": "train",
+    "tensorboard": "train",
+    "ray": "ray",
+    "jinja2": "reports",
+    "matplotlib": "reports",
+    "PIL": "reports",
+}
+TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
     "multifocal",
     "torch",
@@ -31,3 +44,31 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue  # an extra that is not installed
     return found
+
+
+def missing(error: ModuleNotFoundError) -> UserError | None:
+    """Return the error for a module of an extra that is not installed; None for any other module.
+
+    Args:
+        error: that was raised by an import.
+
+    Returns:
+        The error, to be raised.
+
+    Example:
+        >>> str(missing(ModuleNotFoundError(name="ray.util")))
+        "this needs ray.util: pip install 'multifocal[ray]'"
+    """
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    return UserError(f"this needs {error.name}: pip install 'multifocal[{extra}]'") if extra else None
+
+
+def check_training() -> None:
+    """Raise `UserError` where the packages that training needs are not installed; none is imported.
+
+    Raises:
+        UserError: the first that is missing.
+    """
+    for module in TRAINING:
+        if find_spec(module) is None:
+            raise UserError(f"training needs {module}: pip install 'multifocal[{EXTRAS[module]}]'")

@@ -2,15 +2,18 @@
 
 import errno
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 
 import children
 import numpy as np
 import pytest
+import torch
 
 from multifocal.cohorts import open_cohort
 from multifocal.volumes import Geometry, Volume, read, write
+from multifocal.weights import read_weights, write_weights
 
 BROKEN = "S_3-VISIT_01"
 
@@ -226,6 +229,36 @@ def test_a_folder_that_holds_a_run(multifocal, arguments, tmp_path):
         ended = multifocal(*arguments["train"], *more)
         assert ended.code == 2 and ended.err.count("\n") == 1 and words in ended.err
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_weights_that_are_nan(multifocal, finished_run, cohort, listing, tmp_path):
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    state = read_weights(run / "weights.safetensors")
+    write_weights(
+        run / "weights.safetensors",
+        {
+            name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+            for name, value in state.items()
+        },
+    )
+    ended = multifocal("predict", run, cohort, "--out", tmp_path / "out", "--device", "cpu")
+    assert ended.code == 2 and ended.err.count("\n") == 1 and listing(tmp_path / "out") == []
+    assert ended.err.startswith("error: case S_0-VISIT_01: the network answers with NaN or infinity; copy its weights")
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "threshold", "evaluate"])
+def test_want_of_memory(multifocal, arguments, monkeypatch, command):
+    name = {
+        "train": "training.module.SegmentationModule.training_step",
+        "predict": "systems.network.probabilities",
+        "threshold": "systems.threshold.prepare",
+        "evaluate": "evaluation.cohort.score_case",
+    }[command]
+    monkeypatch.setattr(f"multifocal.{name}", lambda *positions, **options: np.zeros((10**7, 10**7)))
+    ended = multifocal(*arguments[command])
+    assert ended.code == 2 and ended.err.count("\n") == 1
+    assert ended.err.startswith("error: out of memory: 728 TiB more were asked for than there is; ")
+    assert ("--workers" if command == "evaluate" else "training.batch_size, or predict") in ended.err
 
 
 def test_a_checkpoint_that_is_a_pickle(multifocal, arguments, tmp_path, cohort):

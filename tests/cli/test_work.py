@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,9 +67,43 @@ def test_every_recipe_trains_and_predicts(multifocal, cohort, tmp_path, recipe):
     ended = multifocal("train", recipe, cohort, "--out", tmp_path / "run", "--device", "cpu", *settings)
     assert (ended.code, ended.err) == (0, "")
     ended = multifocal("predict", tmp_path / "run", cohort, "--out", tmp_path / "masks", "--device", "cpu")
-    assert (ended.code, ended.err) == (0, "")
+    assert ended.code == 0 and ended.err.startswith("6 of 6 cases are known from training (")
     for case in open_cohort(cohort):
         assert read(tmp_path / "masks" / f"{case.name}_lesion.mha").geometry == case.images["adc"].geometry()
+
+
+def test_cases_that_a_run_was_trained_on_are_told_and_marked(multifocal, cohort, finished_run, tmp_path):
+    """From the prediction to the evaluation, by way of an ensemble; other cases and systems take the mark away."""
+    run, told = Path(shutil.copytree(finished_run, tmp_path / "run")), "3 of 6 cases are known from training (2 trained"
+    parts = {"train": NAMES[:2], "validation": NAMES[2:3], "test": NAMES[3:]}
+    (run / "run.json").write_text(json.dumps({"parts": parts, "cohort": {"fingerprint": ""}}))
+    predict = ("predict", run, cohort, "--device", "cpu", "--out")
+    ended = multifocal(*predict, tmp_path / "masks")
+    assert ended.code == 0 and ended.err.startswith(told) and ended.err.count("\n") == 1
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "other")
+    assert not (tmp_path / "other" / "seen.json").exists()
+    multifocal("ensemble", tmp_path / "masks", tmp_path / "other", "--out", tmp_path / "both")
+    ended = multifocal("evaluate", tmp_path / "both", cohort, "--out", tmp_path / "scores")
+    assert ended.code == 0 and told in ended.out
+    seen = json.loads((tmp_path / "scores" / "summary.json").read_text())["seen"]
+    assert seen == {NAMES[0]: "train", NAMES[1]: "train", NAMES[2]: "validation"}
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "masks", "--overwrite")
+    ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "again")
+    assert "known from training" not in ended.out and not (tmp_path / "masks" / "seen.json").exists()
+
+
+def test_an_ensemble_has_seen_what_any_of_its_members_has(multifocal, cohort, finished_run, tmp_path):
+    for number, parts in enumerate(
+        ({"train": NAMES[:1], "validation": NAMES[1:3]}, {"train": NAMES[1:2], "validation": []})
+    ):
+        run = Path(shutil.copytree(finished_run, tmp_path / str(number)))
+        (run / "run.json").write_text(json.dumps({"parts": {"test": []} | parts, "cohort": {}}))
+    members = f"[{{run: {tmp_path / '0'}}}, {{run: {tmp_path / '1'}}}]"
+    (tmp_path / "both.yaml").write_text(
+        f"{{kind: ensemble, name: both, description: x, source: x, members: {members}}}"
+    )
+    ended = multifocal("predict", tmp_path / "both.yaml", cohort, "--out", tmp_path / "masks", "--device", "cpu")
+    assert ended.code == 0 and ended.err.startswith("3 of 6 cases are known from training (2 trained on, 1 validated")
 
 
 @pytest.mark.parametrize("below", ["-1.5", "-2.5"])
@@ -79,6 +115,18 @@ def test_the_threshold_with_another_value(multifocal, cohort, tmp_path, below):
         found = read(tmp_path / "out" / f"{case.name}_lesion.mha")
         np.testing.assert_array_equal(found.array, expected)
         assert found.geometry == case.images["adc"].geometry()
+
+
+def test_what_a_killed_command_left_half_written_is_cleared_by_the_next(multifocal, cohort, tmp_path):
+    one, other, both, scores = (tmp_path / name for name in ("one", "other", "both", "scores"))
+    for folder in (one, other, both, scores):
+        (folder / ".writing-x").mkdir(parents=True)
+        (folder / ".writing-x" / "half").write_text("")
+    for folder in (one, other):
+        assert multifocal("predict", "zadc-threshold", cohort, "--out", folder).code == 0
+    assert multifocal("ensemble", one, other, "--out", both).code == 0
+    assert multifocal("evaluate", both, cohort, "--out", scores).code == 0
+    assert not list(tmp_path.glob("*/.writing-*"))
 
 
 def test_existing_masks_and_scores_are_replaced_only_when_told(multifocal, cohort, tmp_path):
@@ -260,7 +308,10 @@ training: {epochs: 2, batch_size: 2, monitor: dice, precision: 32}
     ended = multifocal("train", tmp_path / "cells.yaml", tmp_path / "cells", "--out", run, "--device", "cpu")
     assert (ended.code, ended.err) == (0, "")
     ended = multifocal("predict", run, tmp_path / "cells", "--out", out, "--device", "cpu", "--probabilities")
-    assert (ended.code, ended.err) == (0, "")
-    assert masks(out) == sorted(f"c{n}_{kind}" for n in range(5) for kind in ("lesion.png", "probability.nrrd"))
+    assert ended.code == 0 and ended.err.startswith(
+        "5 of 5 cases are known from training (4 trained on, 1 validated on)"
+    )
+    expected = [f"c{n}_{kind}" for n in range(5) for kind in ("lesion.png", "probability.nrrd")]
+    assert masks(out) == sorted([*expected, "seen.json"])
     ended = multifocal("evaluate", out, tmp_path / "cells", "--out", tmp_path / "scores")
     assert (ended.code, ended.err) == (0, "") and len(rows(tmp_path / "scores")) == 5

@@ -10,6 +10,7 @@ import pytest
 
 from multifocal.cohorts import fingerprint, open_cohort
 from multifocal.errors import UserError
+from multifocal.evaluation import read_results
 from multifocal.files import WRITING, write_csv
 from multifocal.reports import write_report
 from multifocal.reports.cases import page as case_page
@@ -52,6 +53,15 @@ def test_every_link_leads_to_a_file_of_the_report(report):
             target = (file.parent / unquote(link)).resolve()
             assert target.is_file(), link
             assert target.is_relative_to(folder.resolve()), link
+
+
+def test_an_arm_that_has_seen_its_cases_is_marked(small_study, report):
+    assert "known from training" not in Page(report).text
+    file = small_study / "arms" / "b" / "summary.json"
+    case = read_results(file.parent).rows[0]["case"]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seen": {case: "train"}}))
+    text = Page(write_report(small_study)).text
+    assert "b: 1 of 6 cases is known from training" in text and "a: 1 of" not in text
 
 
 def test_nothing_comes_from_a_network(report):

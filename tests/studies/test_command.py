@@ -1,7 +1,11 @@
 """`multifocal study`, `studies` and `ensemble` as users run them."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import children
 import pytest
@@ -93,3 +97,32 @@ def test_systems_are_combined(multifocal, finished, tmp_path):
     assert (code, err) == (2, "error: --at-least means nothing with --how volume; leave it out\n")
     code, _, err = multifocal("ensemble", *arms, "--out", tmp_path / "or", "--at-least", "1")
     assert code == 2 and "already holds predictions" in err
+
+
+@pytest.fixture
+def without_extras(small_study, small_cohort, tmp_path, monkeypatch):
+    """Run `multifocal study` where the packages that training needs are not installed."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules |= dict.fromkeys(('lightning', 'pytorch_lightning', 'monai', 'tensorboard'))\n"
+    )
+    paths = [str(tmp_path), str(Path(studies.__file__).parents[2])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+    def run(*options):
+        given = ["study", small_study, small_cohort, "--out", tmp_path / "study", "--workers", "1", *options]
+        return subprocess.run([sys.executable, "-m", "multifocal", *given], capture_output=True, text=True)
+
+    return run
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_what_training_needs_is_missed_before_the_first_cell(without_extras, tmp_path, options):
+    ended = without_extras(*options)
+    assert (ended.returncode, ended.stderr) == (2, "error: training needs lightning: pip install 'multifocal[train]'\n")
+    assert not (tmp_path / "study" / "cells").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_an_arm_without_training_needs_none_of_it(without_extras, tmp_path, options):
+    ended = without_extras("--set", "arms={z: {recipe: zadc-threshold}}", "--set", "set={}", *options)
+    assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -1,5 +1,6 @@
 """Cells in processes of this machine: how many, in what order, and how they end."""
 
+import io
 import json
 import os
 import shutil
@@ -187,3 +188,17 @@ def test_memory_is_in_mebibytes_on_every_system(monkeypatch, tmp_path):
 
 def test_this_machine_has_cores_and_memory():
     assert local.cores() >= 1 and 0.1 < local.memory_gib() < 1e5
+
+
+def test_a_cell_says_in_a_line_that_it_wants_memory(monkeypatch, tmp_path, capsys):
+    def want(job):
+        raise MemoryError("Unable to allocate 7.45 GiB for an array with shape (1000, 1000, 1000)")
+
+    job = {"study": str(tmp_path), "cohort": ".", "layout": "auto", "arm": "a", "fold": 0, "seed": 0, "recipe": {}}
+    told = json.dumps(job | {"fingerprint": "", "device": "cpu"}).encode()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(told)))
+    monkeypatch.setattr(cell, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(cell, "run", want)
+    with pytest.raises(SystemExit, match="2"):
+        cell.main()
+    assert "error: out of memory: 7.45 GiB more were asked for than there is; lower" in capsys.readouterr().err

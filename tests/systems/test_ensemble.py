@@ -110,6 +110,14 @@ def test_probabilities_make_masks_under_the_masks_name(tmp_path):
     assert path.name == "a_lesion.mha" and read(path).array.min() == 1
 
 
+def test_probabilities_that_are_nan_are_refused(tmp_path):
+    for number, value in enumerate((0.9, np.nan)):
+        volume = Volume(np.full((3, 4, 5), value, np.float32), grid((3, 4, 5)))
+        write(tmp_path / str(number) / "a_probability.nrrd", volume)
+    with pytest.raises(UserError, match=r"1/a_probability.nrrd: .*NaN|1/a_probability.nrrd: holds something else"):
+        combine_folders([tmp_path / "0", tmp_path / "1"], tmp_path / "out", rule=Mean())
+
+
 def test_folders_that_do_not_fit_are_refused(folders, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(UserError, match="at least 2 folders"):

@@ -11,6 +11,7 @@ from multifocal.cohorts import Fold
 from multifocal.errors import UserError
 from multifocal.systems import build, load_model
 from multifocal.training import fit
+from multifocal.weights import read_weights, write_weights
 
 
 @pytest.fixture
@@ -63,10 +64,18 @@ def test_the_mean_of_two_networks(trained, cohort, tmp_path):
     assert [row["case"] for row in rows] == [case.name for case in cohort][4:]
 
 
+def test_a_member_whose_weights_are_nan_is_no_vote_for_nothing(trained, cohort, tmp_path):
+    file = tmp_path / "run" / "members" / "1" / "weights.safetensors"
+    write_weights(file, {name: value.double().mul(np.nan).to(value) for name, value in read_weights(file).items()})
+    with pytest.raises(UserError, match="answers with NaN or infinity"):
+        load_model(tmp_path / "run", device="cpu").predict(cohort.cases[0])
+
+
 def test_what_is_finished_is_not_trained_again(trained, cohort, tmp_path):
     recipe, options = trained
-    with pytest.raises(UserError, match="this run is finished"):
-        fit(recipe, cohort, **options, resume=True)
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert fit(recipe, cohort, **options, resume=True) == tmp_path / "run"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == whole
     kept = tmp_path / "run" / "members" / "0" / "weights.safetensors"
     before, lost = kept.stat().st_mtime_ns, tmp_path / "run" / "members" / "1" / "weights.safetensors"
     content = lost.read_bytes()

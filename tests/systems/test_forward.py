@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from multifocal.errors import UserError
 from multifocal.networks import Padded, build
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import probabilities
@@ -92,7 +93,29 @@ def test_windows_make_no_difference_to_a_pointwise_network(size, window, overlap
     network, images = Pointwise(), noise(2, *size)
     found = run(network, images, window=window, overlap=overlap, batch_size=2)
     np.testing.assert_allclose(found, network.expected(images), atol=1e-5)
-    assert all(batch.shape[2:] == window for batch in network.batches)
+    assert all(batch.shape[2:] == tuple(map(min, window, size)) for batch in network.batches)
+
+
+def test_a_window_larger_than_the_image_is_the_image():
+    """Its padding would take minutes and gigabytes, and change nothing."""
+    torch.manual_seed(0)
+    network, images = build("unet3d", in_channels=2, features=(2, 4, 8), dropout=(0, 0, 0)).eval(), noise(2, 9, 11, 6)
+    whole = run(network, images)
+    np.testing.assert_array_equal(run(network, images, window=(10**6,) * 3), whole)
+    np.testing.assert_array_equal(
+        run(network, images, window=(9, 11, 10**6), flips=(0,)), run(network, images, flips=(0,))
+    )
+    low = run(network, images, window=(8, 8, 10**6))
+    np.testing.assert_array_equal(low, run(network, images, window=(8, 8, 6)))
+
+
+def test_a_window_too_small_for_the_network_is_refused():
+    network, images = build("unet3d", in_channels=2, features=(2, 4, 8), dropout=(0, 0, 0)).eval(), noise(2, 9, 11, 3)
+    with pytest.raises(
+        UserError, match=r"inference.window=\[1, 1, 1\] is too small .* multiples of 4 voxels; choose 4"
+    ):
+        run(network, images, window=(1, 1, 1))
+    assert run(network, images, window=(4, 4, 3)).shape == (9, 11, 3)  # the whole image along the last axis
 
 
 def test_windows_of_a_network_with_context_agree_where_they_cover_the_volume():

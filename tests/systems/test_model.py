@@ -14,7 +14,8 @@ from multifocal import networks, recipes
 from multifocal.cohorts import Case, ImageFile
 from multifocal.device import choose_device
 from multifocal.errors import UserError
-from multifocal.systems import load_model
+from multifocal.systems import Postprocess, Prediction, load_model, postprocess
+from multifocal.systems.ensemble import Mean
 from multifocal.systems.loading import RECIPE
 from multifocal.systems.network import NetworkSystem
 from multifocal.systems.system import WEIGHTS
@@ -100,6 +101,35 @@ def test_a_3d_network_refuses_an_image_of_two_dimensions(model, tmp_path):
     case = Case("flat", "flat", {name: ImageFile(tmp_path / f"{name}.mha") for name in ("adc", "zadc")})
     with pytest.raises(UserError, match="case flat: is 2D, but the network unet3d is 3D"):
         model().predict(case)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("overrides", [(), ("inference.flips=[0]",), ("inference.window=[8, 8, 4]",)])
+def test_an_answer_that_is_not_finite_is_refused(model, cohort, bad, overrides):
+    """NaN reaches no threshold: it would make a mask without a lesion."""
+
+    def answer(images):
+        logits = images[:, 1:2].clone()
+        logits[..., -1, -1, -1] = bad
+        return logits
+
+    case = cohort.cases[0]
+    with pytest.raises(
+        UserError, match=f"case {case.name}: the network answers with NaN or infinity; copy its weights"
+    ):
+        model(*overrides, answer=answer).predict(case)
+
+
+def test_no_system_predicts_nan():
+    grid = Geometry((2, 2), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    whole, broken = np.ones((2, 2), np.float32), np.array([[0.5, np.nan], [0, 1]], np.float32)
+    for mask, probability, what in ((broken, None, "mask"), (whole, broken, "probability")):
+        with pytest.raises(UserError, match=f"a predicted {what} holds NaN"):
+            Prediction(Volume(mask, grid), None if probability is None else Volume(probability, grid))
+    with pytest.raises(UserError, match="the probability holds NaN"):
+        postprocess(Volume(broken, grid), Postprocess())
+    with pytest.raises(UserError, match="a mean of probabilities holds NaN"):
+        Mean()([whole, broken], 1.0)
 
 
 @pytest.mark.parametrize("value", [-1.5, -2.0, -2.5])

@@ -119,6 +119,11 @@ def test_a_killed_process_is_explained(forked, tmp_path):
     assert not any(alive(int(file.read_text())) for file in tmp_path.iterdir())
 
 
+def test_want_of_memory_of_a_process_comes_home(forked, tmp_path):
+    with pytest.raises(UserError, match=r"out of memory: 3.73e\+05 GiB more .*; lower training.batch_size"):
+        run_in_processes(children.fail, tmp_path, "memory", processes=2)
+
+
 def test_a_bug_shows_its_traceback(forked, tmp_path):
     with pytest.raises(Exception, match="(?s)line .*RuntimeError: a bug"):
         run_in_processes(children.fail, tmp_path, "bug", processes=2)

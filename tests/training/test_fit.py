@@ -14,6 +14,7 @@ from multifocal.errors import UserError
 from multifocal.evaluation import summarize
 from multifocal.metrics import evaluate_case
 from multifocal.systems import load_model
+from multifocal.systems.network import NetworkSystem
 from multifocal.training import fit
 from multifocal.training.fit import _accelerator
 from multifocal.training.module import SegmentationModule
@@ -261,6 +262,42 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(train, tmp_path):
     with pytest.raises(UserError, match=r"run: the loss of epoch \d is nan; .* lower optimizer.lr"):
         train("optimizer.lr=1e30")
     assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_validation_that_is_not_finite_ends_the_run_with_the_epoch(train, tmp_path, monkeypatch, processes):
+    """A loss is that of the weights before the step: the last step's are seen by the validation alone."""
+    monkeypatch.setattr("multifocal.training.ddp.START", "fork")
+    monkeypatch.setattr(SegmentationModule, "on_validation_epoch_start", break_weights_in_epoch_1)
+    with pytest.raises(UserError, match=r"run: the network of epoch 1 answers validation case S_\d-VISIT_01 with NaN"):
+        train(processes=processes, device="cpu")
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def break_weights_in_epoch_1(module):
+    module._rows, module._model = [], NetworkSystem(module.recipe, module.network)
+    if module.current_epoch == 1:
+        module.network.network.head.bias.data.fill_(torch.nan)
+
+
+def test_weights_that_are_nan_after_the_last_step_are_not_kept(train, tmp_path, monkeypatch):
+    step = torch.optim.AdamW.step
+
+    def broken(optimizer, *arguments, **options):
+        found = step(optimizer, *arguments, **options)
+        optimizer.param_groups[0]["params"][0].data.fill_(torch.nan)
+        return found
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", broken)
+    with pytest.raises(UserError, match="run: the weights of epoch 0 hold NaN or infinity; train into another folder"):
+        train("training.monitor=null", "training.epochs=1", "training.batch_size=9", cases=4, validation=0)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_a_window_too_small_for_the_network_is_refused_before_the_run_begins(train, tmp_path):
+    with pytest.raises(UserError, match=r"inference.window=\[1, 1, 1\] is too small for the network"):
+        train("inference.window=[1, 1, 1]")
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x"])

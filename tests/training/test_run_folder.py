@@ -5,10 +5,13 @@ import shutil
 import sys
 
 import pytest
+import torch
 
 from multifocal.errors import UserError
 from multifocal.files import locked
 from multifocal.pipeline.prepare import prepare
+from multifocal.systems import load_model
+from multifocal.weights import read_tree, write_tree
 
 fit_module = sys.modules["multifocal.training.fit"]
 
@@ -22,8 +25,7 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(train, tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(UserError, match="run: already holds a run; --resume continues it, or choose another folder"):
         train("training.epochs=1")
-    with pytest.raises(UserError, match="run: this run is finished; predict with it, or choose another folder"):
-        train("training.epochs=1", resume=True)
+    train("training.epochs=1", resume=True)  # it is finished
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
@@ -71,6 +73,29 @@ def test_a_run_is_not_resumed_on_files_that_changed(train, tmp_path):
         train("training.epochs=1", resume=True)
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "[" * 100_000, '{"parts": {"train": [["a"]], "validation": [], "test": []}, "cohort": {}}'],
+)
+def test_a_damaged_run_json_is_named(train, content):
+    run = train("training.epochs=1")
+    (run / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"run.json: (is not what `multifocal train` writes|not valid JSON)"):
+        train("training.epochs=1", resume=True)
+    with pytest.raises(UserError, match=r"run.json: (is not what `multifocal train` writes|not valid JSON)"):
+        load_model(run)
+
+
+def test_a_label_that_changed_is_other_data_also_where_it_changes_the_parts(train):
+    run = train("training.epochs=1")
+    (run / "weights.safetensors").unlink()
+    about = json.loads((run / "run.json").read_text())
+    about["cohort"]["fingerprint"] = "0" * 64
+    (run / "run.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="was begun with other data"):
+        train("training.epochs=1", resume=True, validation=3)
+
+
 def test_a_case_that_cannot_be_prepared_does_not_claim_the_folder(train, tmp_path, monkeypatch):
     def broken(case, settings, **options):
         if case.name.startswith("S_2"):
@@ -100,6 +125,67 @@ def test_a_state_that_is_not_one_is_named(train, tmp_path):
     (run / "resume.safetensors").write_bytes(b"\x80\x04")
     with pytest.raises(UserError, match="resume.safetensors: is not a whole safetensors file"):
         train("training.epochs=1", resume=True)
+
+
+def test_a_bit_that_flips_in_the_state_or_the_best_weights_is_noticed(train):
+    for name in ("resume.safetensors", "best.safetensors"):
+        run = train("training.epochs=1", out=name)
+        (run / "weights.safetensors").unlink()
+        content = bytearray((run / name).read_bytes())
+        content[-3] ^= 4
+        (run / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}: is damaged .its contents do not fit its checksum"):
+            train("training.epochs=1", out=name, resume=True)
+
+
+def forge(*keys, value=None):
+    """Return what puts a value in a place of a state, or takes away what is there."""
+
+    def change(state):
+        for key in keys[:-1]:
+            state = state[key]
+        if value is None:
+            del state[keys[-1]]
+        else:
+            state[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            forge(key)
+            for key in ("epoch", "state_dict", "loops", "callbacks", "optimizer_states", "scores", "global_step")
+        ),
+        forge("callbacks", "Keeper", "rows"),
+        forge("callbacks", "Keeper", "best", value="high"),
+        forge("callbacks", "Keeper", "rows", value=[]),
+        forge("loops", value={}),
+        forge("loops", "fit_loop", value=3),
+        forge("state_dict", "network.network.head.bias"),
+        forge("state_dict", "network.network.head.bias", value=torch.zeros(7)),
+        forge("optimizer_states", value=[]),
+        forge("optimizer_states", 0, "param_groups", value=[]),
+        forge("optimizer_states", 0, "state", 0, "exp_avg", value=torch.zeros(7)),
+    ],
+)
+def test_a_forged_state_is_named(train, tmp_path, monkeypatch, change):
+    def stop(*positions, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(
+            "multifocal.training.module.mix", lambda *what: stop() if what[:1] == ("dropout",) and what[2] else 1
+        )
+        train("training.epochs=2")
+    run = tmp_path / "run"
+    state = read_tree(run / "resume.safetensors")
+    change(state)
+    write_tree(run / "resume.safetensors", state)
+    with pytest.raises(UserError, match="resume.safetensors: does not hold the state of a training run"):
+        train("training.epochs=2", resume=True)
 
 
 def test_two_trainings_at_a_time_are_refused(train, tmp_path, monkeypatch):

@@ -8,17 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
+from multifocal.versions import missing
 
-EXTRAS = {
-    "lightning": "train",
-    "monai": "train",
-    "tensorboard": "train",
-    "ray": "ray",
-    "jinja2": "reports",
-    "matplotlib": "reports",
-    "PIL": "reports",
-}
 INTERRUPTED = 130  # which Typer exits with, too
 # What is left by Ctrl-C, and how to go on; where nothing is said, nothing is left or it is to be made anew.
 LEFT = {
@@ -44,13 +36,20 @@ def run(arguments: list[str] | None = None) -> None:
 
         app(arguments, standalone_mode=True)
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        wanted = missing(error)
+        if wanted is None:
             raise
-        screen.print(f"error: this needs {error.name}: pip install 'multifocal[{extra}]'", style="red")
+        screen.print(f"error: {wanted}", style="red")
         sys.exit(2)
     except UserError as error:
         screen.print(f"error: {' '.join(str(error).splitlines())}", style="red")
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        networks = (arguments or sys.argv[1:])[:1] in (["train"], ["predict"], ["study"], ["demo"])
+        short = out_of_memory(error, LESS_MEMORY if networks else "use fewer --workers, or a machine with more memory")
+        if short is None:
+            raise
+        screen.print(f"error: {short}", style="red")
         sys.exit(2)
     except PermissionError as error:
         screen.print(f"error: {error.filename}: no permission; change it, or choose another path", style="red")

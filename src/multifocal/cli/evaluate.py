@@ -76,6 +76,7 @@ def evaluate(
     Example: `multifocal evaluate masks BONBID2023_Train --out scores`
     """
     from multifocal.cohorts import open_cohort, read_fold
+    from multifocal.cohorts.seen import seen_line
     from multifocal.comparison import mean_intervals
     from multifocal.errors import UserError
     from multifocal.evaluation import Results, evaluate_cohort, summary_tables, write_results
@@ -129,6 +130,8 @@ def evaluate(
     }
     for table in summary_tables(summary, intervals=intervals):
         console.print(table)
+    if scores.seen:
+        console.print(seen_line(scores.seen, len(cases)), soft_wrap=True)
     console.print(f"written: {out / 'cases.csv'}, {out / 'lesions.csv'}, {out / 'summary.json'}", soft_wrap=True)
 
 

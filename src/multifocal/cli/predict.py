@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides
-from multifocal.cli.screen import progress, screen
+from multifocal.cli.screen import notice, progress, screen
 
 
 def predict(
@@ -30,12 +30,15 @@ def predict(
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
     from multifocal.cohorts import open_cohort, read_fold
+    from multifocal.cohorts.seen import seen_line
     from multifocal.systems import load_model, predict_cohort
 
     model = load_model(run, overrides=tuple(set_ or ()), device=device)
     cases = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
+    if seen := {case.name: model.seen[case.name] for case in cases if case.name in model.seen}:
+        notice(seen_line(seen, len(cases)))
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))
         written = predict_cohort(

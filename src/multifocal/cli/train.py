@@ -39,10 +39,16 @@ def train(
     if not settings.needs_training:
         raise UserError(f"recipe {settings.name} needs no training; run `multifocal predict {recipe} COHORT --out DIR`")
     cases = open_cohort(cohort, layout=layout)
+    from multifocal.systems import system_class
+    from multifocal.systems.loading import ABOUT
     from multifocal.training import choose_split, fit  # seconds, which a mistake need not wait for
 
     split = choose_split(cases, settings, folds=folds, fold=fold)
     console = screen()
+    if resume and (out / ABOUT).is_file() and system_class(settings).is_fitted(settings, out):
+        fit(settings, cases, split=split, out=out, resume=True, processes=processes, device=device)  # if it is this run
+        console.print(f"{out}: this run is finished; predict with it", soft_wrap=True)
+        return
     console.print(
         f"{settings.name}: {len(split.train)} cases to train on, {len(split.validation)} to validate, "
         f"{len(split.test)} left for testing"

@@ -20,7 +20,7 @@ class ImageFile:
     """One image on disk: a file, or one component of it.
 
     Attributes:
-        path: the file.
+        path: the file; text will do.
         component: which of its components (colour channels), from 0; None for a file that has one.
 
     Example:
@@ -30,6 +30,9 @@ class ImageFile:
 
     path: Path
     component: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
     def read(self) -> Volume:
         """Return the image.
@@ -95,7 +98,7 @@ class Cohort:
 
     Attributes:
         name: of the cohort.
-        root: its folder.
+        root: its folder; text will do.
         layout: name of the layout it was read in.
         cases: the cases.
         label_kind: what the labels hold.
@@ -117,6 +120,7 @@ class Cohort:
     label_kind: LabelKind = "binary"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "cases", tuple(self.cases))
         twice = [name for name, count in Counter(case.name for case in self.cases).items() if count > 1]
         if twice:

@@ -13,6 +13,7 @@ import numpy as np
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.cohorts.label_values import CURE, check_labels
 from multifocal.cohorts.lesion_burden import brain_mask, stratum
+from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import match_files
 from multifocal.evaluation.results import ScoreRow, Scores
@@ -113,7 +114,8 @@ def evaluate_cohort(
                 progress(done, len(tasks))
     if doubt := _doubtful_maps(rows, scoring):
         warnings.warn(f"{predictions}: {doubt}", stacklevel=2)
-    return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing})
+    seen = {name: part for name, part in read_seen(predictions).items() if name in files}
+    return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing}, seen)
 
 
 def _doubtful_maps(rows: Sequence[ScoreRow], options: ScoringOptions) -> str:

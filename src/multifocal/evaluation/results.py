@@ -10,7 +10,7 @@ from typing import Any
 from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import UserError
 from multifocal.evaluation.summary import VOLUME_BINS, summarize
-from multifocal.files import read_json, write_csv, write_json
+from multifocal.files import clear_up, read_json, write_csv, write_json
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Undefined
 
@@ -33,6 +33,7 @@ class Scores:
             mass in LPS (a 2D image has no z: NaN), `matched` 0 or 1, `dice` that of the best match (0 without one),
             `bin` one of `VOLUME_BINS`.
         settings: how they were scored.
+        seen: cases that are known from the training of the system: "train" or "validation" by name.
 
     Example:
         >>> Scores([{"case": "a", "dice": 0.5}], []).rows[0]["dice"]
@@ -42,6 +43,7 @@ class Scores:
     rows: list[dict[str, Any]]
     lesions: list[dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def write_results(
         settings: more to be kept with the settings of the scores.
 
     Returns:
-        What `summarize` returns, and the settings.
+        What `summarize` returns, the settings, and what is `seen` of the cases where any is.
 
     Raises:
         UserError: a file cannot be written.
@@ -110,8 +112,10 @@ def write_results(
     """
     found = summarize(scores.rows, scores.lesions, undefined=undefined)
     summary = {**found, "settings": {**scores.settings, **(settings or {})}}
+    summary |= {"seen": scores.seen} if scores.seen else {}
     facts = {name: {"unit": m.unit, "level": m.level, "best": m.best} for name, m in METRICS.items()}
     columns = case_columns(labelled="label" in scores.rows[0])
+    clear_up(out)
     write_csv(Path(out) / _CASES, scores.rows, columns=columns)
     write_csv(Path(out) / _LESIONS, scores.lesions, columns=LESION_COLUMNS)
     write_json(Path(out) / _SUMMARY, {**summary, "metrics": facts})

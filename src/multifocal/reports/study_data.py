@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multifocal.cohorts.seen import seen_line
 from multifocal.errors import UserError
 from multifocal.evaluation import Results
 from multifocal.metrics import ScoringOptions
@@ -52,6 +53,12 @@ class Arm:
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """Scores case by case; none where there is no evaluation."""
         return self.results.rows if self.results else ()
+
+    @property
+    def seen(self) -> str | None:
+        """How many of its cases it knows from training, in words; None where there is none."""
+        seen = self.results.summary.get("seen") if self.results else None
+        return seen_line(seen, len({row["case"] for row in self.rows})) if seen else None
 
     @property
     def options(self) -> ScoringOptions | None:

@@ -17,10 +17,11 @@ from typing import Any
 from multifocal import __version__, recipes
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.config import Config
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 from multifocal.files import locked
 from multifocal.studies.folder import CACHE, FOLDS, MASKS, STUDY, CellResult, folder_of, write_outcome
 from multifocal.studies.grid import Cell, labelled
+from multifocal.versions import missing
 
 
 class Job(Config):
@@ -86,13 +87,14 @@ def run(job: Job) -> CellResult:
         UserError: whatever training and prediction raise.
     """
     from multifocal.systems import build, load_model, predict_cohort, system_class
-    from multifocal.training import fit
 
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
     recipe = recipes.parse(job.recipe, where=f"{job.study / STUDY}: arm {job.arm}")
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
     kind = system_class(recipe)
     if recipe.needs_training and not kind.is_fitted(recipe, job.folder):
+        from multifocal.training import fit  # with packages that an arm without training can do without
+
         fit(
             recipe,
             cohort,
@@ -154,6 +156,11 @@ def main() -> None:
             _say(f"started, process {os.getpid()}")
             outcome = run(job)
             _say(f"done after {outcome.epochs or 0} epochs")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (UserError, MemoryError, RuntimeError, ModuleNotFoundError) as error:
+        told = error if isinstance(error, UserError) else out_of_memory(error, LESS_MEMORY)
+        if isinstance(error, ModuleNotFoundError):
+            told = missing(error)
+        if told is None:
+            raise
+        sys.stderr.write(f"error: {told}\n")
         sys.exit(2)

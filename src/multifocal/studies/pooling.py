@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
 from multifocal.comparison import compare, write_comparison
 from multifocal.errors import UserError
 from multifocal.evaluation import Results, evaluate_cohort, read_results, write_results
@@ -93,8 +94,10 @@ def evaluate_arms(
         if progress:
             progress(arm)
         folder = into / ARMS / arm
-        for files in cases.values():
+        for case, files in cases.items():
             _pool(files, folder / MASKS / files[0].name)
+            # No cell trains on its test cases, but a run that is a member of an arm's ensemble may have.
+            mark_seen(folder / MASKS, case, seen_by_any(read_seen(file.parent) for file in files).get(case))
         metrics = grid.study.metrics
         several = min(workers, 1 + len(cases) // WORTH_A_PROCESS)
         scores = evaluate_cohort(folder / MASKS, grid.cohort.subset(list(cases)), workers=several, **metrics.rules)

@@ -15,11 +15,12 @@ from typing import Any
 from multifocal import networks, recipes
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.config import Config
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 from multifocal.studies.cell import Job, peak_mib
 from multifocal.studies.folder import CACHE, FOLDS
 from multifocal.studies.grid import Grid, labelled
 from multifocal.studies.local import command, environment
+from multifocal.versions import check_training
 
 BATCHES = 2
 
@@ -57,6 +58,8 @@ def probe(grid: Grid, *, cohort: Path, layout: str, device: str, progress: Calla
         UserError: an arm cannot be trained; it says what training said.
     """
     found = {}
+    if any(recipe.needs_training for recipe in grid.recipes.values()):
+        check_training()
     with tempfile.TemporaryDirectory(prefix="multifocal-") as folder:
         study, seed = Path(folder), grid.study.seeds[0]
         grid.folds.save(study / FOLDS)
@@ -105,7 +108,6 @@ def _measure(job: Job) -> dict[str, Any]:
     from multifocal.pipeline.cache import Cache
     from multifocal.pipeline.dataset import TrainingSet
     from multifocal.systems import build, predict_cohort, system_class
-    from multifocal.training import fit
 
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
     recipe = recipes.parse(job.recipe, where=f"arm {job.arm}")
@@ -125,6 +127,8 @@ def _measure(job: Job) -> dict[str, Any]:
         samples.append(len(drawn) / len(names))
     short = recipe.model_validate(_shortened(recipe.model_dump()))
     if recipe.needs_training:
+        from multifocal.training import fit
+
         split = Fold(train=names, validation=(), test=())
         # Held: nobody else knows of the folder, and the labels were checked with the grid.
         options: dict[str, Any] = {"device": job.device, "progress": False, "held": True}
@@ -150,7 +154,10 @@ def main() -> None:
     """Measure the arm that stdin names."""
     try:
         found = _measure(Job.model_validate_json(sys.stdin.readline()))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (UserError, MemoryError, RuntimeError) as error:
+        told = error if isinstance(error, UserError) else out_of_memory(error, LESS_MEMORY)
+        if told is None:
+            raise
+        sys.stderr.write(f"error: {told}\n")
         sys.exit(2)
     sys.stdout.write(f"{json.dumps(found)}\n")

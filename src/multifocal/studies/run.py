@@ -17,7 +17,7 @@ from multifocal.studies.folder import ABOUT, CELLS, FOLDS, REPLACED, STUDY, Cell
 from multifocal.studies.grid import Cell, Grid, make_grid
 from multifocal.studies.local import Event
 from multifocal.studies.settings import Study
-from multifocal.versions import versions
+from multifocal.versions import check_training, versions
 
 FORMAT = "multifocal study 1"
 Engine = Callable[[Sequence[Job]], Iterator[Event]]
@@ -70,7 +70,9 @@ class Plan:
 
 
 @contextmanager
-def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_stale: bool = False) -> Iterator[Plan]:
+def open_study(
+    study: Study, cohort: Cohort, out: str | Path, *, engine: str, rerun_stale: bool = False
+) -> Iterator[Plan]:
     """Hold the study's folder, and yield what is left to do.
 
     Args:
@@ -100,7 +102,7 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
         >>> files
         ['folds.json', 'study.json', 'study.yaml']
     """
-    grid = make_grid(study, cohort)
+    grid, out = make_grid(study, cohort), Path(out)
     known, before = _check_folder(out)
     with locked(out, busy=f"{out}: another `multifocal study` is at work there; wait for it to end"):
         states = survey(grid, out, known=known, before=before)
@@ -118,7 +120,7 @@ def open_study(study: Study, cohort: Cohort, out: Path, *, engine: str, rerun_st
         yield Plan(grid, out, states)
 
 
-def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto") -> list[Job]:
+def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = "auto") -> list[Job]:
     """Return what is left to do, in the order to begin it in.
 
     Args:
@@ -129,6 +131,9 @@ def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto"
 
     Returns:
         A job for each cell that is open.
+
+    Raises:
+        UserError: a cell trains, and what training needs is not installed.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -142,10 +147,12 @@ def jobs(plan: Plan, *, cohort: Path, layout: str = "auto", device: str = "auto"
         ...         print([job.cell.name for job in jobs(plan, cohort=Path(home, "cohort"))])
         ['dice-ce/fold0-seed0', 'blob-dice/fold0-seed0', 'z-adc/fold0-seed0']
     """
+    if any(plan.grid.recipe(cell).needs_training for cell in plan.states.open):
+        check_training()
     return [
         Job(
             study=plan.out.absolute(),
-            cohort=cohort.absolute(),
+            cohort=Path(cohort).absolute(),
             layout=layout,
             arm=cell.arm,
             fold=cell.fold,
@@ -162,7 +169,7 @@ def run_cells(
     plan: Plan,
     engine: Engine,
     *,
-    cohort: Path,
+    cohort: str | Path,
     layout: str = "auto",
     device: str = "auto",
     on_event: Callable[[Event], None] | None = None,

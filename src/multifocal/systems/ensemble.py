@@ -9,12 +9,15 @@ from pydantic import Field, model_validator
 
 from multifocal import recipes
 from multifocal.cohorts import Case
+from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
+from multifocal.files import clear_up
 from multifocal.instances import Connectivity, components
 from multifocal.limits import at_least
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.loading import load_model, system_class
+from multifocal.systems.postprocess import check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
 from multifocal.volumes import Volume, extension_of, read, volumes_named, write
 
@@ -94,8 +97,12 @@ class Mean(Config):
 
         Returns:
             The mask, of the same shape.
+
+        Raises:
+            UserError: a probability is NaN or infinite.
         """
         total = np.sum(probabilities, axis=0, dtype=np.float64)
+        check_finite(np.asarray(total), "a mean of probabilities")
         return np.asarray(total / len(probabilities) >= self.threshold, np.uint8)
 
 
@@ -280,6 +287,7 @@ class EnsembleSystem(System):
     def __init__(self, recipe: EnsembleRecipe, members: Sequence[System]) -> None:
         super().__init__(recipe)
         self.members = tuple(members)
+        self.seen = seen_by_any(member.seen for member in self.members)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         if recipe.combine.reads == PROBABILITY and not self.has_probabilities:
             lacking = next(member.recipe.name for member in self.members if not member.has_probabilities)
@@ -305,7 +313,7 @@ class EnsembleSystem(System):
         return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml), grid), mean)
 
     @classmethod
-    def load(cls, recipe: EnsembleRecipe, folder: Path | None, *, device: str) -> Self:
+    def load(cls, recipe: EnsembleRecipe, folder: str | Path | None, *, device: str) -> Self:
         """Return the ensemble of a finished run folder, or of members that need no training here.
 
         Args:
@@ -325,7 +333,7 @@ class EnsembleSystem(System):
             if own is None:
                 members.append(load_model(str(member.run), device=device))
             else:
-                home = folder / MEMBERS / str(number) if folder is not None and own.needs_training else None
+                home = Path(folder) / MEMBERS / str(number) if folder is not None and own.needs_training else None
                 members.append(system_class(own).load(own, home, device=device))
         return cls(recipe, members)
 
@@ -340,12 +348,15 @@ class EnsembleSystem(System):
         Raises:
             UserError: whatever fitting a member raises.
         """
+        for member in recipe.members:
+            if member.run is not None:
+                load_model(member.run, device=job.device)  # one that is missing says so before hours of training
         for number, own in recipe.fitted:
             job.fit_member(own, job.out / MEMBERS / str(number))
         job.validate(cls.load(recipe, job.out, device=job.device))
 
     @classmethod
-    def is_fitted(cls, recipe: EnsembleRecipe, folder: Path) -> bool:
+    def is_fitted(cls, recipe: EnsembleRecipe, folder: str | Path) -> bool:
         """Return whether all members that are fitted with the ensemble are.
 
         Args:
@@ -355,10 +366,12 @@ class EnsembleSystem(System):
         Returns:
             Whether they are.
         """
-        return all(system_class(own).is_fitted(own, folder / MEMBERS / str(number)) for number, own in recipe.fitted)
+        return all(
+            system_class(own).is_fitted(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted
+        )
 
     @classmethod
-    def facts(cls, recipe: EnsembleRecipe, folder: Path) -> Mapping[str, Any]:
+    def facts(cls, recipe: EnsembleRecipe, folder: str | Path) -> Mapping[str, Any]:
         """Return what fitting the members took together.
 
         Args:
@@ -368,7 +381,7 @@ class EnsembleSystem(System):
         Returns:
             `seconds` and `epochs` are sums over the members, `step_ms` is that of the slowest; no epoch is the best.
         """
-        found = [system_class(own).facts(own, folder / MEMBERS / str(number)) for number, own in recipe.fitted]
+        found = [system_class(own).facts(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted]
         return {
             "seconds": sum(each["seconds"] for each in found),
             "epochs": sum(each.get("epochs") or 0 for each in found),
@@ -447,8 +460,11 @@ def combine_folders(
     existing = [path for path in targets.values() if path.exists()]
     if out.resolve() in {folder.resolve() for folder in homes} or (existing and not overwrite):
         raise UserError(f"{out}: already holds predictions; choose another folder, or --overwrite to replace masks")
+    clear_up(out)
+    seen = seen_by_any(map(read_seen, homes))
     for done, (case, target) in enumerate(targets.items(), start=1):
         combine_files([files[case] for files in found], target, rule=rule)
+        mark_seen(out, case, seen.get(case))
         if progress:
             progress(done, len(targets))
     return list(targets.values())

@@ -1,5 +1,6 @@
 """From prepared images to probabilities: whole volumes, sliding windows, or slices re-stacked."""
 
+from collections.abc import Sequence
 from itertools import chain, combinations
 from typing import cast
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from multifocal.errors import UserError
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.network_recipe import InferenceSettings
 
@@ -14,6 +16,24 @@ MEMORY_FORMATS = {
     2: torch.channels_last,
     3: torch.channels_last_3d,
 }  # the faster layout for convolutions on CPUs and GPUs
+
+
+class NotFiniteError(UserError):
+    """A network answered with NaN or infinity, which would count as no lesion.
+
+    Args:
+        case: the case's name.
+
+    Example:
+        >>> str(NotFiniteError("S1")).partition(";")[0]
+        'case S1: the network answers with NaN or infinity'
+    """
+
+    def __init__(self, case: str) -> None:
+        super().__init__(
+            f"case {case}: the network answers with NaN or infinity; copy its weights again, or train again with a "
+            "lower optimizer.lr or training.precision=32"
+        )
 
 
 @torch.inference_mode()
@@ -38,6 +58,10 @@ def probabilities(
 
     Returns:
         The probabilities, from 0 to 1.
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite.
+        UserError: the window is too small for the network.
     """
     device = next(network.parameters()).device
     images = torch.from_numpy(np.array(prepared.images))
@@ -54,11 +78,43 @@ def probabilities(
             for part in batch.split(settings.batch_size)
         ]
     found = torch.cat(parts)[:, 0].cpu()
+    if not found.isfinite().all():
+        raise NotFiniteError(prepared.name)
     if not sliced:
         return found[0].numpy()
     volume = torch.zeros(shape)
     volume[..., torch.from_numpy(slices)] = found.movedim(0, -1)
     return volume.numpy()
+
+
+def window_of(settings: InferenceSettings, size: Sequence[int], *, multiple: int) -> tuple[int, ...] | None:
+    """Return the window that slides over an image, no larger than the image along any axis.
+
+    Args:
+        settings: with the window that is asked for.
+        size: of the image, an axis each.
+        multiple: the sizes that the network takes are multiples of it.
+
+    Returns:
+        Its size; None where it would hold the whole image.
+
+    Raises:
+        UserError: along an axis it is shorter than the image, and than what the network takes.
+
+    Example:
+        >>> window_of(InferenceSettings(window=(64, 64, 10**6)), (200, 60, 30), multiple=8)
+        (64, 60, 30)
+    """
+    if settings.window is None:
+        return None
+    window = tuple(map(min, settings.window, size))
+    # The padding would make up the rest: mostly zeros, and a window for every few voxels.
+    if any(length < multiple and length < whole for length, whole in zip(window, size, strict=True)):
+        raise UserError(
+            f"inference.window={list(settings.window)} is too small for the network, which takes multiples of "
+            f"{multiple} voxels; choose {multiple} or more along each axis, or null for the whole image"
+        )
+    return None if window == tuple(size) else window
 
 
 def _flipped_mean(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
@@ -69,16 +125,19 @@ def _flipped_mean(network: nn.Module, batch: torch.Tensor, settings: InferenceSe
         where = [axis + 2 for axis in axes]
         logits = _forward(network, batch.flip(where) if where else batch, settings)
         mirrored = torch.sigmoid(logits.float())
+        # Infinity would make a probability of 0 or 1, as if the network were sure.
+        mirrored.masked_fill_(~logits.isfinite(), torch.nan)
         total = total.to(mirrored) + (mirrored.flip(where) if where else mirrored)
     return total / len(subsets)
 
 
 def _forward(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
-    if settings.window is None:
+    window = window_of(settings, batch.shape[2:], multiple=getattr(network, "multiple", 1))
+    if window is None:
         return network(batch)
     from monai.inferers import sliding_window_inference
 
     logits = sliding_window_inference(
-        batch, settings.window, settings.batch_size, network, overlap=settings.overlap, mode="gaussian"
+        batch, window, settings.batch_size, network, overlap=settings.overlap, mode="gaussian"
     )
     return cast(torch.Tensor, logits)  # MONAI gives a tensor for a network that gives one

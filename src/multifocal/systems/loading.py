@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from multifocal import recipes
+from multifocal.cohorts.seen import PARTS, seen_by_any
 from multifocal.errors import UserError, unknown_name
+from multifocal.files import read_json
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.system import System
 
-RECIPE = "recipe.yaml"
+RECIPE, ABOUT = "recipe.yaml", "run.json"
 
 
 def system_class(recipe: Recipe) -> type[System]:
@@ -75,6 +77,8 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
     if folder.is_dir() and (text not in recipes.names() or (folder / RECIPE).is_file()):
         return _of_folder(folder, overrides=overrides, device=device)
     if text in recipes.names() or text.endswith((".yaml", ".yml")):
+        if text not in recipes.names() and not folder.exists():
+            raise UserError(f"{run}: no such run folder, nor a recipe's file; give one that is there")
         recipe = recipes.load(text, overrides=overrides)
         if recipe.needs_training:
             raise UserError(
@@ -83,7 +87,7 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
         return build(recipe, device=device)
     if folder.exists():
         raise _no_run(run)
-    if len(folder.parts) > 1:  # a path, not a mistyped name
+    if text != folder.name:  # a path, not a mistyped name
         raise UserError(f"{run}: no such run folder; give the folder that `multifocal train` wrote")
     raise UserError(f"{run}: no such run folder, and {unknown_name('recipe', text, recipes.names())}")
 
@@ -105,7 +109,42 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
         raise UserError(
             f"{folder}: training is not finished; continue it with `multifocal train … --out {folder} --resume`"
         )
-    return kind.load(recipe, folder, device=device)
+    system = kind.load(recipe, folder, device=device)
+    system.seen = seen_by_any([system.seen, _seen(folder)])
+    return system
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what a run's `run.json` says of it.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        Plain values; `parts` and `cohort` are there, and what they should be.
+
+    Raises:
+        UserError: there is no such file, or it is not what training writes.
+    """
+    about = read_json(folder / ABOUT)
+    parts = about.get("parts") if isinstance(about, dict) else None
+    known = isinstance(parts, dict) and all(_is_names(parts.get(part)) for part in (*PARTS, "test"))
+    if not known or not isinstance(about.get("cohort"), dict):
+        raise UserError(
+            f"{folder / ABOUT}: is not what `multifocal train` writes; copy it again, or train into another folder"
+        )
+    return about
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _seen(folder: Path) -> dict[str, str]:
+    if not (folder / ABOUT).is_file():
+        return {}
+    parts = read_about(folder)["parts"]
+    return seen_by_any(dict.fromkeys(parts[part], part) for part in PARTS)
 
 
 def _no_run(run: str | Path) -> UserError:

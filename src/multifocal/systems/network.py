@@ -73,7 +73,7 @@ class NetworkSystem(System):
             The mask and the probability.
 
         Raises:
-            UserError: it has other dimensions than the network.
+            UserError: it has other dimensions than the network, or the network answers with NaN or infinity.
         """
         if prepared.inside.ndim < self.dimensions:
             raise UserError(
@@ -92,7 +92,7 @@ class NetworkSystem(System):
         return Prediction(*postprocess(probability, self.recipe.inference.postprocess, brain=prepared.native_brain))
 
     @classmethod
-    def load(cls, recipe: NetworkRecipe, folder: Path | None, *, device: str) -> Self:
+    def load(cls, recipe: NetworkRecipe, folder: str | Path | None, *, device: str) -> Self:
         """Return the network of a finished run folder.
 
         Args:
@@ -111,11 +111,11 @@ class NetworkSystem(System):
         network = networks.build(
             recipe.network.name, in_channels=len(recipe.preprocessing.channels), **recipe.network.options
         )
-        state = read_weights(folder / WEIGHTS)
+        state = read_weights(Path(folder) / WEIGHTS)
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise UserError(f"{folder / WEIGHTS}: does not fit the network of recipe.yaml") from error
+            raise UserError(f"{Path(folder) / WEIGHTS}: does not fit the network of recipe.yaml") from error
         return cls(recipe, network.to(choose_device(device)))
 
     @classmethod
@@ -132,7 +132,7 @@ class NetworkSystem(System):
         job.train_network(recipe)
 
     @classmethod
-    def facts(cls, recipe: NetworkRecipe, folder: Path) -> Mapping[str, Any]:
+    def facts(cls, recipe: NetworkRecipe, folder: str | Path) -> Mapping[str, Any]:
         """Return what the log of a run says of its time, its epochs, and which of them was best.
 
         Args:
@@ -142,7 +142,7 @@ class NetworkSystem(System):
         Returns:
             `seconds`, `epochs`, `best_epoch` (None where the last one counts) and `step_ms` (median).
         """
-        with (folder / LOG).open(newline="", encoding="utf-8") as file:
+        with (Path(folder) / LOG).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         best, monitor = None, recipe.training.monitor
         if monitor:

@@ -120,7 +120,9 @@ class TrainingSettings(Config):
 
 
 class InferenceSettings(Config):
-    """From logits to a mask. `window` null means the whole volume at once; `flips` averages over mirrored inputs.
+    """From logits to a mask. `flips` averages over mirrored inputs.
+
+    `window` null means the whole volume at once, as does one that is larger.
 
     `threshold`, `hysteresis`, `min_size_ml` and `within_brain` are those of `multifocal.systems.Postprocess`.
     """

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from multifocal.config import Config
+from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.limits import at_least
 from multifocal.volumes import Volume
@@ -59,6 +60,25 @@ def check_thresholds(threshold: float, hysteresis: float | None) -> None:
         raise ValueError(f"hysteresis={hysteresis} is above threshold={threshold}; expected it below")
 
 
+def check_finite(array: np.ndarray, what: str) -> None:
+    """Raise `UserError` where an array holds NaN or infinity: below every threshold, NaN would count as no lesion.
+
+    Args:
+        array: a mask, or probabilities.
+        what: what it is, for the message.
+
+    Raises:
+        UserError: a value is NaN or infinite.
+
+    Example:
+        >>> check_finite(np.array([0.2, np.nan]), "the mean")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: the mean holds NaN or infinity; the system it comes from is broken: train it again
+    """
+    if not np.isfinite(array).all():
+        raise UserError(f"{what} holds NaN or infinity; the system it comes from is broken: train it again")
+
+
 def postprocess(
     probability: Volume, settings: Postprocess, *, brain: np.ndarray | None = None
 ) -> tuple[Volume, Volume]:
@@ -73,7 +93,7 @@ def postprocess(
         The mask, uint8, and the probability, 0 outside the brain with `within_brain`.
 
     Raises:
-        ValueError: `within_brain` without a brain.
+        ValueError: `within_brain` without a brain, or a probability that is NaN or infinite.
 
     Example:
         >>> from multifocal.volumes import Geometry
@@ -85,6 +105,7 @@ def postprocess(
         [1, 1, 0, 1, 1]
         [0, 0, 0, 0, 0]
     """
+    check_finite(probability.array, "the probability")
     if settings.within_brain:
         if brain is None:
             raise ValueError("within_brain needs brain; expected a mask of the probability's grid")

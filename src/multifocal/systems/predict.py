@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multifocal.cohorts import Case, Cohort
+from multifocal.cohorts.seen import mark_seen
 from multifocal.errors import UserError
+from multifocal.files import clear_up
+from multifocal.systems.loading import load_model
 from multifocal.systems.system import System
 from multifocal.volumes import extension_of, write
 
 
 def predict_cohort(
-    model: System,
+    model: System | str | Path,
     cohort: Cohort,
     out: str | Path,
     *,
@@ -20,8 +23,10 @@ def predict_cohort(
 ) -> list[Path]:
     """Write `<case>_lesion.<ext>` (and `<case>_probability.<ext>`) for every case, in the format of its first image.
 
+    Cases that the model was trained or validated on are marked in `seen.json`, for whoever scores the masks.
+
     Args:
-        model: what predicts.
+        model: what predicts; or the run folder, or the recipe, that `load_model` makes it of.
         cohort: the cases; labels are not looked at.
         out: the folder; files of other cases in it stay.
         probabilities: also write probabilities.
@@ -32,8 +37,8 @@ def predict_cohort(
         The files of the masks, in the cohort's order.
 
     Raises:
-        UserError: a file exists already (or is one of the cohort's), a case cannot be read or prepared, a file cannot
-            be written, or the model has no probabilities.
+        UserError: there is no such run, a file exists already (or is one of the cohort's), a case cannot be read or
+            prepared, a file cannot be written, or the model has no probabilities.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -46,18 +51,20 @@ def predict_cohort(
         ...     len(files)
         2
     """
-    out = Path(out)
+    out, model = Path(out), load_model(model) if isinstance(model, str | Path) else model
     if probabilities and not model.has_probabilities:
         raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
     masks = {case.name: out / f"{case.name}_lesion{_extension(case)}" for case in cohort}
     maps = {case.name: out / f"{case.name}_probability{_probability_extension(case)}" for case in cohort}
     targets = [*masks.values(), *(maps.values() if probabilities else ())]
     _check_free(out, targets, cohort, overwrite=overwrite)
+    clear_up(out)
     for case in cohort:
         prediction = model.predict(case)
         if probabilities and prediction.probability is not None:
             write(maps[case.name], prediction.probability)
         write(masks[case.name], prediction.mask)
+        mark_seen(out, case.name, model.seen.get(case.name))
         if progress:
             progress(case)
     return list(masks.values())

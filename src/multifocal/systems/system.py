@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from multifocal.cohorts import Case, Cohort, Fold
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
+from multifocal.systems.postprocess import check_finite
 from multifocal.volumes import Volume
 
 WEIGHTS, MEMBERS = "weights.safetensors", "members"
@@ -22,6 +23,9 @@ class Prediction:
         mask: uint8, 1 in lesions.
         probability: float32 from 0 to 1; None where the system has none.
 
+    Raises:
+        UserError: one of them holds NaN or infinity.
+
     Example:
         >>> import numpy as np
         >>> from multifocal.volumes import Geometry
@@ -32,6 +36,11 @@ class Prediction:
 
     mask: Volume
     probability: Volume | None
+
+    def __post_init__(self) -> None:
+        check_finite(self.mask.array, "a predicted mask")
+        if self.probability is not None:
+            check_finite(self.probability.array, "a predicted probability")
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class System(ABC):
         recipe_type: the class of its recipes: what a recipe of this kind may say.
         has_probabilities: whether its predictions have any.
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
+        seen: the cases that it was trained or validated on: "train" or "validation" by name.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -84,6 +94,7 @@ class System(ABC):
 
     def __init__(self, recipe: Any) -> None:
         self.recipe = recipe
+        self.seen: Mapping[str, str] = {}
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:
@@ -101,7 +112,7 @@ class System(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, recipe: Any, folder: Path | None, *, device: str) -> Self:
+    def load(cls, recipe: Any, folder: str | Path | None, *, device: str) -> Self:
         """Return the system of a finished run folder, or of a recipe that needs no training.
 
         Args:
@@ -130,7 +141,7 @@ class System(ABC):
         raise UserError(f"recipe {recipe.name} needs no training; predict with it")
 
     @classmethod
-    def is_fitted(cls, recipe: Any, folder: Path) -> bool:
+    def is_fitted(cls, recipe: Any, folder: str | Path) -> bool:
         """Return whether a run folder holds all that `load` needs.
 
         Args:
@@ -141,10 +152,10 @@ class System(ABC):
             Whether it does.
         """
         del recipe
-        return (folder / WEIGHTS).is_file()
+        return (Path(folder) / WEIGHTS).is_file()
 
     @classmethod
-    def facts(cls, recipe: Any, folder: Path) -> Mapping[str, Any]:
+    def facts(cls, recipe: Any, folder: str | Path) -> Mapping[str, Any]:
         """Return what fitting took: `seconds`, and where there were epochs `epochs`, `best_epoch` and `step_ms`.
 
         Args:

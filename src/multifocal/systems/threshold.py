@@ -77,7 +77,7 @@ class ThresholdSystem(System):
         return Prediction(postprocess(found, Postprocess(min_size_ml=self.recipe.min_size_ml))[0], None)
 
     @classmethod
-    def load(cls, recipe: ThresholdRecipe, folder: Path | None, *, device: str) -> Self:
+    def load(cls, recipe: ThresholdRecipe, folder: str | Path | None, *, device: str) -> Self:
         """Return the system of a recipe.
 
         Args:

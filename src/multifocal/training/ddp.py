@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import multiprocessing
 from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, ProcessRaisedException
 
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 
 START: Literal["spawn", "fork"] = "spawn"  # a forked process could not use a GPU
 PATIENCE = 10.0  # seconds that a process has to put down what it is writing
@@ -59,6 +59,10 @@ def _run(rank: int, told: Any, port: int, processes: int, target: Callable[..., 
     except UserError as error:
         # Before this process leaves: the others fail when it does, and their errors say nothing.
         told.put(str(error))
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if short := out_of_memory(error, LESS_MEMORY):
+            told.put(str(short))
         raise
 
 

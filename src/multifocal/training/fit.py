@@ -12,20 +12,23 @@ from multifocal import networks
 from multifocal.cohorts import Cohort, Fold, check_labels
 from multifocal.device import check_device
 from multifocal.errors import UserError
-from multifocal.files import locked, write_csv
+from multifocal.files import clear_up, locked, write_csv
 from multifocal.metrics import evaluate_case
+from multifocal.parallel import check_main
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
 from multifocal.systems import FitJob, System, system_class
+from multifocal.systems.forward import window_of
+from multifocal.systems.loading import ABOUT
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
 from multifocal.training.module import LOGGED
-from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint
-from multifocal.training.run_folder import ABOUT, CACHE, begin_run, check_run, clear_up, describe
-from multifocal.weights import read_tree, read_weights, write_weights
+from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
+from multifocal.training.run_folder import CACHE, begin_run, check_run, describe
+from multifocal.weights import read_weights, write_weights
 
 VALIDATION = "validation.csv"
 
@@ -51,7 +54,7 @@ def fit(
         split: which of them train and validate.
         out: the run folder.
         cache: where prepared cases are kept (default: `cache` in the run folder); runs may share it.
-        resume: continue the run in `out` when there is one.
+        resume: continue the run in `out` when there is one; one that is finished is left as it is.
         processes: data-parallel processes (DDP): GPUs, or processes on the CPU. More than one needs the caller's
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
@@ -82,6 +85,8 @@ def fit(
     _check_split(recipe, cohort, split)
     if not held:
         check_labels(cohort, names=(*split.train, *split.validation))
+    if processes > 1 or any(training.training.workers for training in recipe.trainings):
+        check_main()
     for training in recipe.trainings:
         _accelerator(training, device, processes)
         # Options that no network can have should fail before cases are prepared.
@@ -89,7 +94,8 @@ def fit(
     about = describe(recipe, cohort, split, processes=processes)
     busy = f"{out}: another training is at work there; wait for it, or choose another folder"
     with nullcontext() if held else locked(out, busy=busy):
-        check_run(out, about=about, recipe=recipe, resume=resume)
+        if check_run(out, about=about, recipe=recipe, cohort=cohort, resume=resume) == "finished":
+            return out / WEIGHTS if (out / WEIGHTS).is_file() else out
         clear_up(out, *([] if cache else [out / CACHE]))
         begin = partial(begin_run, out, about=about, recipe=recipe)
         cached = cache or out / CACHE
@@ -123,11 +129,12 @@ def _train_network(
         seed=recipe.training.seed,
     )
     validation = ValidationSet([job.cohort.case(name) for name in job.split.validation], prepared)
+    _check_window(recipe, validation)
     begin()
     state, checkpoint = job.out / RESUME, RunCheckpoint(job.out)
     resuming = resuming and state.is_file()
     if resuming:
-        checkpoint.load_state_dict(read_tree(state)["callbacks"][checkpoint.state_key])
+        checkpoint.load_state_dict(read_state(state)["callbacks"][checkpoint.state_key])
     if not (resuming and checkpoint.is_done(recipe.training)):
         work = NetworkTraining(
             recipe,
@@ -149,7 +156,7 @@ def _train_network(
             else:
                 train(0, work)
     monitored = recipe.training.monitor is not None
-    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _network_state(read_tree(state)))
+    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _network_state(read_state(state)))
 
 
 def _validate(cohort: Cohort, split: Fold, out: Path, system: System) -> None:
@@ -175,6 +182,16 @@ def _check_split(recipe: Recipe, cohort: Cohort, split: Fold) -> None:
             f"recipe {recipe.name} keeps the best epoch by {recipe.monitor}, which needs validation cases: "
             "use a nested fold file, or --set training.monitor=null --set training.patience=null to keep the last epoch"
         )
+
+
+def _check_window(recipe: NetworkRecipe, validation: ValidationSet) -> None:
+    """Raise `UserError` now, not after the first epoch, for a window that validation could not use."""
+    if recipe.inference.window is None:
+        return
+    channels, dimensions = len(recipe.preprocessing.channels), networks.dimensions(recipe.network.name)
+    multiple = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options).multiple
+    for number in range(len(validation)):
+        window_of(recipe.inference, validation[number].inside.shape[:dimensions], multiple=multiple)
 
 
 def _accelerator(recipe: NetworkRecipe, device: str, processes: int) -> tuple[str, int | list[int]]:

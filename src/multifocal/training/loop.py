@@ -16,14 +16,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from multifocal.cohorts import Case
 from multifocal.device import autocast_type
+from multifocal.errors import UserError
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.training.module import SegmentationModule
-from multifocal.training.run_checkpoint import RunCheckpoint, SafeCheckpointIO
+from multifocal.training.run_checkpoint import RunCheckpoint, SafeCheckpointIO, not_the_state
 
 PRECISIONS = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
+_LOADING = "loading state_dict"  # torch's words for weights that do not fit the network
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn")
 
 
@@ -94,13 +96,19 @@ def train(rank: int, job: NetworkTraining) -> None:
     """
     with quiet(), _settings_restored():
         torch.set_num_threads(job.threads)
-        trainer = _trainer(job)
+        checkpoint = RunCheckpoint(job.out)
+        trainer = _trainer(job, checkpoint)
         loaders = _training_loader(job, rank), _validation_loader(job, rank)
         try:
             trainer.fit(SegmentationModule(job.recipe), *loaders, ckpt_path=job.state)
         except SystemExit as error:  # so Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            told = isinstance(error, UserError) or (isinstance(error, RuntimeError) and _LOADING not in str(error))
+            if job.state is None or checkpoint.is_restored or told:
+                raise
+            raise not_the_state(job.state) from error
 
 
 def _training_loader(job: NetworkTraining, rank: int) -> DataLoader:
@@ -133,10 +141,10 @@ def _as_it_is(prepared: Any) -> Any:
     return prepared
 
 
-def _trainer(job: NetworkTraining) -> lightning.Trainer:
+def _trainer(job: NetworkTraining, checkpoint: RunCheckpoint) -> lightning.Trainer:
     settings = job.recipe.training
     dtype = autocast_type(settings.precision, torch.device({"gpu": "cuda"}.get(job.accelerator, job.accelerator)))
-    callbacks: list[Callback] = [RunCheckpoint(job.out), *([RichProgressBar()] if job.progress else [])]
+    callbacks: list[Callback] = [checkpoint, *([RichProgressBar()] if job.progress else [])]
     return lightning.Trainer(
         accelerator=job.accelerator,
         devices=job.devices,

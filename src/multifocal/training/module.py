@@ -13,7 +13,7 @@ from multifocal.evaluation import summarize
 from multifocal.metrics import METRICS, burden, evaluate_case
 from multifocal.pipeline.dataset import mix
 from multifocal.pipeline.prepare import Prepared
-from multifocal.systems.forward import MEMORY_FORMATS
+from multifocal.systems.forward import MEMORY_FORMATS, NotFiniteError
 from multifocal.systems.network import NetworkSystem
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.training.schedule import factor
@@ -41,6 +41,7 @@ class SegmentationModule(lightning.LightningModule):
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.loss = losses.build(recipe.loss.name, **recipe.loss.options)
         self.scores: list[float] = []
+        self.diverged_in: str | None = None  # a validation case that the network answered with NaN or infinity
         self._rows: list[dict[str, Any]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -124,7 +125,11 @@ class SegmentationModule(lightning.LightningModule):
             batch: a prepared case with its label.
             batch_idx: not looked at.
         """
-        mask = self._model.predict_prepared(batch).mask
+        try:
+            mask = self._model.predict_prepared(batch).mask
+        except NotFiniteError:  # the epoch's end says what to do about it, in all processes at once
+            self._rows.append({"case": batch.name, "diverged": True})
+            return
         if batch.label is None:
             raise ValueError(f"validation case {batch.name} has no label")
         scores = evaluate_case(mask.array, batch.label, spacing=batch.native.spacing)
@@ -142,6 +147,9 @@ class SegmentationModule(lightning.LightningModule):
             torch.distributed.all_gather_object(gathered, rows)
             # Processes share out the cases; with fewer cases than processes some come twice.
             rows = list({row["case"]: row for part in gathered for row in part}.values())
+        if diverged := [row["case"] for row in rows if "diverged" in row]:
+            self.diverged_in = diverged[0]
+            return
         summary = summarize(rows, undefined="diagonal")["overall"]["metrics"]
         for name in LOGGED:
             mean = summary[name]["mean"]

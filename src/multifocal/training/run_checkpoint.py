@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from tensorboard.compat.proto.event_pb2 import Event
@@ -22,6 +23,7 @@ from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, write_tree, write_weights
 
 RESUME, BEST, CURVES = "resume.safetensors", "best.safetensors", "tensorboard"
+STATE_KEY = "Keeper"
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -59,6 +61,49 @@ class SafeCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the state of a run that is to be continued.
+
+    Args:
+        path: `resume.safetensors`.
+
+    Returns:
+        Lightning's checkpoint, with the rows of the log in it.
+
+    Raises:
+        UserError: it is damaged, or not the state of a run.
+    """
+    state = read_tree(path)
+    try:
+        kept = state["callbacks"][STATE_KEY]
+        epochs = [row["epoch"] for row in kept["rows"]]
+        whole = epochs == list(range(state["epoch"] + 1)) and isinstance(state["state_dict"], dict)
+        whole = whole and type(kept["best"]) is float and type(kept["best_epoch"]) is int
+        # Lightning would go on without these, from somewhere else.
+        whole = (
+            whole and len(state["optimizer_states"]) == 1 and "fit_loop" in state["loops"] and "global_step" in state
+        )
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise not_the_state(path)
+    return state
+
+
+def not_the_state(path: Path) -> UserError:
+    """Return the error for a file that is whole, but not the state of the run that it lies in.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The error, to be raised.
+    """
+    return UserError(
+        f"{path}: does not hold the state of a training run as it should; copy it again, or train into another folder"
+    )
+
+
 class RunCheckpoint(Checkpoint):
     """Write log, best weights and state after every epoch, and stop when the monitored metric no longer improves.
 
@@ -74,6 +119,7 @@ class RunCheckpoint(Checkpoint):
         self.rows: list[dict[str, float]] = []
         self.best = -math.inf
         self.best_epoch = -1
+        self.is_restored = False
         self._started = self._stepped = time.monotonic()
         self._steps: list[float] = []
         self._events = _EventLog(folder)
@@ -81,7 +127,20 @@ class RunCheckpoint(Checkpoint):
     @property
     def state_key(self) -> str:
         """What its state is called in `resume.safetensors`, whatever this class is called: older runs go on."""
-        return "Keeper"
+        return STATE_KEY
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Note that all that a resumed run goes on from is in its place, if it fits there.
+
+        Args:
+            trainer: with the optimizer.
+            module: not looked at.
+        """
+        for weight, state in trainer.optimizers[0].state.items():
+            moments = [value for value in state.values() if isinstance(value, torch.Tensor) and value.ndim]
+            if any(value.shape != weight.shape for value in moments):
+                raise not_the_state(self.folder / RESUME)
+        self.is_restored = True
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the epoch's clock.
@@ -113,9 +172,9 @@ class RunCheckpoint(Checkpoint):
         # Lightning still holds the last validation's values in an epoch without one; they are not this epoch's.
         validated = (epoch + 1) % training.validate_every == 0
         values = {name: value for name, value in values.items() if validated or not name.startswith("val/")}
-        if not math.isfinite(values["train/loss"]):
+        if diverged := _diverged(epoch, values["train/loss"], module):
             raise UserError(
-                f"{self.folder}: the loss of epoch {epoch} is {values['train/loss']}; "
+                f"{self.folder}: {diverged}; "
                 "train into another folder with a lower optimizer.lr, or training.precision=32"
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -124,7 +183,7 @@ class RunCheckpoint(Checkpoint):
         if training.monitor and validated and module.scores[-1] > self.best:
             self.best, self.best_epoch = module.scores[-1], epoch
             if trainer.is_global_zero:
-                write_weights(self.folder / BEST, module.network.state_dict())
+                write_weights(self.folder / BEST, module.network.state_dict(), checksum=True)
         if trainer.is_global_zero:
             names = dict.fromkeys(name for row in self.rows for name in row)
             write_csv(self.folder / LOG, self.rows, columns=list(names))
@@ -160,6 +219,17 @@ class RunCheckpoint(Checkpoint):
             state: what `state_dict` returned.
         """
         self.rows, self.best, self.best_epoch = list(state["rows"]), state["best"], state["best_epoch"]
+
+
+def _diverged(epoch: int, loss: float, module: SegmentationModule) -> str | None:
+    """Return what of an epoch is no longer a finite number, or None."""
+    if not math.isfinite(loss):
+        return f"the loss of epoch {epoch} is {loss}"
+    if module.diverged_in is not None:
+        return f"the network of epoch {epoch} answers validation case {module.diverged_in} with NaN or infinity"
+    if not all(weight.isfinite().all() for weight in module.network.parameters()):  # since the last step
+        return f"the weights of epoch {epoch} hold NaN or infinity"
+    return None
 
 
 class _EventLog:

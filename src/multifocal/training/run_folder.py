@@ -1,21 +1,20 @@
 """A run folder: everything needed to repeat the run, and what came of it."""
 
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from multifocal import recipes
 from multifocal.cohorts import Cohort, Fold, fingerprint
 from multifocal.errors import UserError
-from multifocal.files import WRITING, read_json, write_error, write_json, write_text
+from multifocal.files import WRITING, write_error, write_json, write_text
 from multifocal.recipes import Recipe
 from multifocal.systems import system_class
-from multifocal.systems.loading import RECIPE
+from multifocal.systems.loading import ABOUT, RECIPE, read_about
 from multifocal.versions import versions
 
-ABOUT, CACHE = "run.json", "cache"
+CACHE = "cache"
 
 
 def describe(recipe: Recipe, cohort: Cohort, split: Fold, *, processes: int) -> dict[str, Any]:
@@ -43,20 +42,23 @@ def describe(recipe: Recipe, cohort: Cohort, split: Fold, *, processes: int) -> 
     }
 
 
-def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bool) -> bool:
+def check_run(
+    folder: Path, *, about: dict[str, Any], recipe: Recipe, cohort: Cohort, resume: bool
+) -> Literal["new", "begun", "finished"]:
     """Check that a folder is free, or holds this very run.
 
     Args:
         folder: the run folder.
         about: what `describe` says of this run.
         recipe: of this run.
+        cohort: where its cases are.
         resume: whether a run that is there may be continued.
 
     Returns:
-        Whether there is something to resume.
+        What it holds of this run.
 
     Raises:
-        UserError: the folder holds something already (and `resume` is off), a finished run, or another run.
+        UserError: the folder holds something already (and `resume` is off), or another run.
     """
     try:
         held = {path.name for path in folder.iterdir()} if folder.exists() else set()
@@ -65,18 +67,16 @@ def check_run(folder: Path, *, about: dict[str, Any], recipe: Recipe, resume: bo
     if ABOUT in held:
         if not resume:
             raise UserError(f"{folder}: already holds a run; --resume continues it, or choose another folder")
-        _check_same(folder, about, recipe)
-        if system_class(recipe).is_fitted(recipe, folder):
-            raise UserError(f"{folder}: this run is finished; predict with it, or choose another folder")
-        return True
+        _check_same(folder, about, recipe, cohort)
+        return "finished" if system_class(recipe).is_fitted(recipe, folder) else "begun"
     # An attempt that fails before the run begins leaves prepared cases; one that is killed, a file half written; and
     # what it printed may be kept beside the run.
     if any(name != CACHE and not name.startswith(WRITING) and not name.endswith(".log") for name in held):
         raise UserError(f"{folder}: is not empty and holds no run; choose another folder")
-    return False
+    return "new"
 
 
-def holds_recipe(folder: Path, recipe: Recipe) -> bool:
+def holds_recipe(folder: str | Path, recipe: Recipe) -> bool:
     """Return whether a run folder's recipe is this one, whatever keys with defaults were added since it was written.
 
     Args:
@@ -91,23 +91,13 @@ def holds_recipe(folder: Path, recipe: Recipe) -> bool:
         >>> holds_recipe(Path("runs/none-yet"), recipes.load("default"))
         True
     """
+    folder = Path(folder)
     if not (folder / RECIPE).exists():
         return True
     try:
         return recipes.load(folder / RECIPE) == recipe
     except UserError:
         return False
-
-
-def clear_up(*folders: Path) -> None:
-    """Remove what a killed process left half written in folders that nobody else writes to.
-
-    Args:
-        *folders: to be cleared.
-    """
-    for folder in folders:
-        for debris in folder.glob(f"{WRITING}*"):
-            shutil.rmtree(debris, ignore_errors=True)
 
 
 def begin_run(folder: Path, *, about: dict[str, Any], recipe: Recipe) -> None:
@@ -127,15 +117,21 @@ def begin_run(folder: Path, *, about: dict[str, Any], recipe: Recipe) -> None:
         write_text(folder / RECIPE, recipes.dump(recipe))
 
 
-def _check_same(folder: Path, about: dict[str, Any], recipe: Recipe) -> None:
+def _check_same(folder: Path, about: dict[str, Any], recipe: Recipe, cohort: Cohort) -> None:
     """Raise `UserError` unless the folder's run is this one: same recipe, cases and contents."""
-    before = read_json(folder / ABOUT)
+    before = read_about(folder)
     if not holds_recipe(folder, recipe):
         raise UserError(f"{folder}: was begun with other settings (see recipe.yaml); choose another folder for these")
-    for key, name in (
-        ("parts", "other cases"),
-        ("cohort", "other data (the files' contents differ)"),
-        ("processes", f"--processes {before.get('processes')}"),
+    same_parts, contents = before["parts"] == about["parts"], about["cohort"]["fingerprint"]
+    used = [*before["parts"]["train"], *before["parts"]["validation"]]
+    if not same_parts and {case.name for case in cohort}.issuperset(used):
+        # Cases are dealt by their lesions: where a label has changed, the parts may differ for that alone.
+        contents = fingerprint(cohort.subset(used))
+        same_parts = contents != before["cohort"].get("fingerprint")
+    for same, name in (
+        (same_parts, "other cases"),
+        (before["cohort"] == {**about["cohort"], "fingerprint": contents}, "other data (the files' contents differ)"),
+        (before.get("processes") == about["processes"], f"--processes {before.get('processes')}"),
     ):
-        if before.get(key) != about[key]:
+        if not same:
             raise UserError(f"{folder}: was begun with {name}; choose another folder for these")
