@@ -56,6 +56,11 @@ def test_a_study_with_a_failed_cell_tells_and_ends_with_1(multifocal, finished, 
     code, said, err = multifocal("study", small_study, small_cohort, "--out", out)
     assert code == 1 and "small: 4 cells, 3 done, 1 to run" in said
     assert "failed: dice/fold0-seed0: ended with exit code 2" in err + said
+    assert (
+        "begun: dice/fold0-seed0\n" in said
+        and re.search(r"train again.* \(\d+ s\)\n", err)
+        and "\x1b" not in err + said
+    )
     assert "weights.safetensors: is not a whole safetensors file" in err + said
     assert said.endswith("1 cells failed; run the same command again to try them again\n")
     found = studies.read_study(out)

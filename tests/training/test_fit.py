@@ -258,6 +258,14 @@ def test_the_progress_bar_changes_nothing(train, capsys):
     assert same(weights(train(out="bar", progress=True)), weights(train(out="none")))
 
 
+def test_outside_a_terminal_an_epoch_is_a_plain_line(train, capfd, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    train("training.epochs=2", progress=True)
+    out, err = capfd.readouterr()
+    assert out == "" and "\x1b" not in err and "\r" not in err
+    assert [line.split(":")[0] for line in err.splitlines()] == ["epoch 1 of 2", "epoch 2 of 2"]
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(train, tmp_path):
     with pytest.raises(UserError, match=r"run: the loss of epoch \d is nan; .* lower optimizer.lr"):
         train("optimizer.lr=1e30")

@@ -1,5 +1,7 @@
 """The screen: results on stdout, progress on stderr."""
 
+import sys
+
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
@@ -21,5 +23,5 @@ def notice(text: str) -> None:
 
 def progress(*columns: ProgressColumn) -> Progress:
     """Return progress bars that leave nothing behind, and nothing at all in files and pipes."""
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    # Not Rich's word for it, which FORCE_COLOR changes: a bar in a file is thousands of control codes.
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

@@ -1,6 +1,8 @@
 """A study on the screen: its cells, its progress, its results."""
 
 import csv
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,13 +23,14 @@ ARMS = ("arm", "done", "cases", *SHOWN, "epochs", "epochs_to_best", "step_ms", "
 
 
 class StudyScreen:
-    """One bar over all cells and one for each that runs; in a file or a pipe, a line for each that ends."""
+    """One bar over all cells and one for each that runs; in a file or a pipe, a line for each that begins or ends."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self.console, self.plan = console, plan
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bars = progress(*columns)
         self._running: dict[Cell, TaskID] = {}
+        self._began: dict[Cell, float] = {}
 
     def __enter__(self) -> "StudyScreen":
         states, cells = self.plan.states, self.plan.grid.cells
@@ -52,6 +55,9 @@ class StudyScreen:
             return
         job, outcome = event
         if outcome is None:
+            self._began[job.cell] = time.monotonic()
+            if not sys.stdout.isatty():
+                self.console.print(f"begun: {job.cell.name}")
             total = sum(one.training.epochs for one in self.plan.grid.recipe(job.cell).trainings) or None
             self._running[job.cell] = self._bars.add_task(job.cell.name, total=total)
             return
@@ -59,8 +65,10 @@ class StudyScreen:
             self._bars.remove_task(self._running.pop(job.cell))
         self._bars.advance(self._all)
         if outcome.state == "failed":
-            self._bars.console.print(f"failed: {job.cell.name}: {outcome.error}", markup=False, soft_wrap=True)
-        elif not self.console.is_terminal:
+            took = time.monotonic() - self._began.get(job.cell, time.monotonic())
+            told = f"failed: {job.cell.name}: {outcome.error} ({took:.0f} s)"
+            self._bars.console.print(told, markup=False, highlight=False, soft_wrap=True)
+        elif not sys.stdout.isatty():
             self.console.print(f"done: {job.cell.name} ({outcome.epochs or 0} epochs, {outcome.seconds:.0f} s)")
 
 

@@ -62,6 +62,5 @@ def train(
         resume=resume,
         processes=processes,
         device=device,
-        progress=console.is_terminal,
     )
     console.print(f"{'weights' if weights != out else 'run'}: {weights}", soft_wrap=True)

@@ -58,7 +58,7 @@ def fit(
         processes: data-parallel processes (DDP): GPUs, or processes on the CPU. More than one needs the caller's
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        progress: show a progress bar.
+        progress: show a progress bar in a terminal, and a line an epoch on stderr elsewhere.
         held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training, and has checked
             the labels (`multifocal.cohorts.check_labels`).
 

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ class NetworkTraining:
         accelerator: Lightning's name of what to compute on: `cpu`, `gpu` or `mps`.
         devices: how many of them, or the numbers of those to use.
         threads: of each process.
-        progress: show a progress bar.
+        progress: show a progress bar in a terminal, and a line an epoch on stderr elsewhere.
     """
 
     recipe: NetworkRecipe
@@ -96,8 +97,10 @@ def train(rank: int, job: NetworkTraining) -> None:
     """
     with quiet(), _settings_restored():
         torch.set_num_threads(job.threads)
-        checkpoint = RunCheckpoint(job.out)
-        trainer = _trainer(job, checkpoint)
+        # Control codes would spoil a file or a pipe, also where FORCE_COLOR lets Rich take it for a terminal.
+        has_bar = job.progress and sys.stdout.isatty()
+        checkpoint = RunCheckpoint(job.out, _say if job.progress and not has_bar else None)
+        trainer = _trainer(job, checkpoint, has_bar=has_bar)
         loaders = _training_loader(job, rank), _validation_loader(job, rank)
         try:
             trainer.fit(SegmentationModule(job.recipe), *loaders, ckpt_path=job.state)
@@ -141,10 +144,15 @@ def _as_it_is(prepared: Any) -> Any:
     return prepared
 
 
-def _trainer(job: NetworkTraining, checkpoint: RunCheckpoint) -> lightning.Trainer:
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _trainer(job: NetworkTraining, checkpoint: RunCheckpoint, *, has_bar: bool) -> lightning.Trainer:
     settings = job.recipe.training
     dtype = autocast_type(settings.precision, torch.device({"gpu": "cuda"}.get(job.accelerator, job.accelerator)))
-    callbacks: list[Callback] = [checkpoint, *([RichProgressBar()] if job.progress else [])]
+    callbacks: list[Callback] = [checkpoint, *([RichProgressBar()] if has_bar else [])]
     return lightning.Trainer(
         accelerator=job.accelerator,
         devices=job.devices,
@@ -160,7 +168,7 @@ def _trainer(job: NetworkTraining, checkpoint: RunCheckpoint) -> lightning.Train
         callbacks=callbacks,
         plugins=[SafeCheckpointIO()],
         enable_checkpointing=True,
-        enable_progress_bar=job.progress,
+        enable_progress_bar=has_bar,
         enable_model_summary=False,
         deterministic=settings.deterministic,
         use_distributed_sampler=False,

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,11 @@ class RunCheckpoint(Checkpoint):
 
     Args:
         folder: the run's.
+        tell: called with a line about each epoch that is kept; None tells nobody.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tell: Callable[[str], None] | None = None) -> None:
+        self.folder, self._tell = folder, tell
         self.rows: list[dict[str, float]] = []
         self.best = -math.inf
         self.best_epoch = -1
@@ -190,6 +191,8 @@ class RunCheckpoint(Checkpoint):
             self._events.append(self.rows[-1])
         trainer.should_stop = trainer.should_stop or self.is_done(training)
         trainer.save_checkpoint(self.folder / RESUME)
+        if self._tell and trainer.is_global_zero:
+            self._tell(epoch_line(self.rows, training))
 
     def is_done(self, training: TrainingSettings) -> bool:
         """Whether nothing is left to train after the epochs kept so far.
@@ -219,6 +222,32 @@ class RunCheckpoint(Checkpoint):
             state: what `state_dict` returned.
         """
         self.rows, self.best, self.best_epoch = list(state["rows"]), state["best"], state["best_epoch"]
+
+
+def epoch_line(rows: Sequence[Mapping[str, float]], training: TrainingSettings) -> str:
+    """Return a line about the last epoch: its loss, its validation, its time, and the time left if none stops early.
+
+    Args:
+        rows: of the log so far.
+        training: settings with the number of epochs and the metric to go by.
+
+    Returns:
+        The line.
+
+    Example:
+        >>> rows = [{"train/loss": 0.5, "val/dice": 0.25, "seconds": 30.0}]
+        >>> epoch_line(rows, TrainingSettings(epochs=5, batch_size=1))
+        'epoch 1 of 5: loss 0.5000, dice 0.2500, 30.0 s, at most 2 min left'
+    """
+    last, left = rows[-1], training.epochs - len(rows)
+    seconds = left * sum(row["seconds"] for row in rows) / len(rows)
+    time_left = f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+    time_left = time_left if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    score = last.get(f"val/{training.monitor}")
+    parts = [f"loss {last['train/loss']:.4f}", *([] if score is None else [f"{training.monitor} {score:.4f}"])]
+    return (
+        f"epoch {len(rows)} of {training.epochs}: {', '.join(parts)}, {last['seconds']:.1f} s, at most {time_left} left"
+    )
 
 
 def _diverged(epoch: int, loss: float, module: SegmentationModule) -> str | None:
