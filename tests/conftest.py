@@ -1,6 +1,7 @@
 """Fixtures for all tests: the real data beside the project (skips where it is absent), a small cohort, processes."""
 
 import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from multifocal.volumes import Geometry, Volume, write
 
+# Sums in one order, however many cores are free; before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).parent))  # processes of their own import `children`
 # No test is timed: a busy machine must not fail one. Draws are the same on every machine and in every run.
 hypothesis.settings.register_profile("multifocal", deadline=None, derandomize=True)

@@ -97,8 +97,9 @@ def test_a_hundred_kills(start, whole, command):
             if process.exitcode != KILLED:
                 break
             kills += 1
-        process, err = start(command, out)
-        process.join()
+        else:
+            process, err = start(command, out)
+            process.join()
         assert process.exitcode == 0, err.read_text()
         assert contents(out) == reference
         assert not list(out.rglob(".writing*"))
@@ -119,9 +120,9 @@ def test_a_hundred_full_disks(start, whole, command):
         if process.exitcode:
             failed += 1
             assert said[-1].startswith("error: ") and "Traceback" not in err.read_text(), said
-        assert_nothing_is_half_written(out)
-        process, err = start(command, out)
-        process.join()
+            assert_nothing_is_half_written(out)
+            process, err = start(command, out)
+            process.join()
         assert process.exitcode == 0, err.read_text()
         assert contents(out) == reference
     print(command, failed, "of", SHARES[command], "disks were full")

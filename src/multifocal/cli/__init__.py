@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
+from multifocal.threads import settle_waiting
 from multifocal.versions import missing
 
 INTERRUPTED = 130  # which Typer exits with, too
@@ -29,6 +30,7 @@ def run(arguments: list[str] | None = None) -> None:
     harmless = "Failed to load image Python extension"
     warnings.filterwarnings("ignore", message=harmless)
     sys.warnoptions.append(f"ignore:{harmless}")  # for the processes that training starts
+    settle_waiting()
     screen = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     warnings.showwarning = partial(_show_warning, screen, warnings.showwarning)
     try:

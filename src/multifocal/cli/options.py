@@ -20,4 +20,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; may be given again."),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads to compute with; without it OMP_NUM_THREADS, else the free cores."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides
+from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides, Threads
 from multifocal.cli.screen import notice, progress, screen
 
 
@@ -19,6 +19,7 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     set_: Overrides = None,
     device: Device = "auto",
+    threads: Threads = None,
     layout: Layout = "auto",
 ) -> None:
     """Write a lesion mask for every case, on the scan's own grid.
@@ -32,7 +33,9 @@ def predict(
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.cohorts.seen import seen_line
     from multifocal.systems import load_model, predict_cohort
+    from multifocal.threads import settle_threads
 
+    settle_threads(threads)
     model = load_model(run, overrides=tuple(set_ or ()), device=device)
     cases = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):

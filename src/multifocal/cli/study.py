@@ -53,7 +53,7 @@ def study(
     from multifocal.cohorts import open_cohort
     from multifocal.device import check_device
     from multifocal.errors import UserError
-    from multifocal.studies.local import cores
+    from multifocal.threads import cores
 
     chosen = floor.load(study, overrides=set_ or ())
     check_device(device)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides
+from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides, Threads
 from multifocal.cli.screen import screen
 
 
@@ -22,6 +22,7 @@ def train(
     cache: Annotated[Path | None, typer.Option(help="Where prepared cases are kept; runs may share it.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes (DDP).")] = 1,
     device: Device = "auto",
+    threads: Threads = None,
     layout: Layout = "auto",
 ) -> None:
     """Train a recipe on a cohort.
@@ -34,6 +35,7 @@ def train(
     from multifocal import recipes
     from multifocal.cohorts import open_cohort
     from multifocal.errors import UserError
+    from multifocal.threads import settle_threads
 
     settings = recipes.load(recipe, overrides=set_ or ())
     if not settings.needs_training:
@@ -42,6 +44,8 @@ def train(
     from multifocal.systems import system_class
     from multifocal.systems.loading import ABOUT
     from multifocal.training import choose_split, fit  # seconds, which a mistake need not wait for
+
+    settle_threads(threads)
 
     split = choose_split(cases, settings, folds=folds, fold=fold)
     console = screen()

@@ -14,6 +14,7 @@ from multifocal.files import write_error
 from multifocal.studies.cell import Job
 from multifocal.studies.folder import CELL, LOG, CellResult, read_outcome
 from multifocal.studies.settings import Resources
+from multifocal.threads import cores
 
 POLL = 0.2  # seconds
 PATIENCE = 10.0  # seconds that a process has to put down what it is writing
@@ -232,11 +233,6 @@ def gpu_names(number: int) -> list[str]:
     if visible is None:
         return [str(index) for index in range(number)]
     return [name.strip() for name in visible.split(",")[:number]]
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_gib() -> float:

@@ -20,7 +20,7 @@ from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
 from multifocal.systems import FitJob, System, system_class
 from multifocal.systems.forward import window_of
-from multifocal.systems.loading import ABOUT
+from multifocal.systems.loading import ABOUT, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
@@ -114,6 +114,12 @@ def fit(
     return out / WEIGHTS if (out / WEIGHTS).is_file() else out
 
 
+def _threads(run: Path) -> int:
+    """Return how many threads a run began with: other numbers add up in another order, and end in other weights."""
+    recorded = read_about(run).get("threads")
+    return recorded if isinstance(recorded, int) and recorded > 0 else torch.get_num_threads()
+
+
 def _train_network(
     recipe: NetworkRecipe, job: FitJob, cache: Path, *, processes: int, progress: bool, begin: Callable[[], None]
 ) -> None:
@@ -147,7 +153,7 @@ def _train_network(
             accelerator=accelerator,
             devices=devices,
             # One thread for each loader worker, the rest shared among the processes: more threads than cores crawl.
-            threads=max(1, torch.get_num_threads() // processes - recipe.training.workers),
+            threads=max(1, _threads(job.out) // processes - recipe.training.workers),
             progress=progress,
         )
         with quiet():
