@@ -180,6 +180,22 @@ class Checked:
             ) from None
 
 
+def is_yaml(name: str) -> bool:
+    """Whether a name is that of a YAML file rather than of something inside the package.
+
+    Args:
+        name: what the user gave.
+
+    Returns:
+        True for ".yaml" and ".yml", in capitals, too.
+
+    Example:
+        >>> is_yaml("mine.yml"), is_yaml("MINE.YAML"), is_yaml("default")
+        (True, True, False)
+    """
+    return name.lower().endswith((".yaml", ".yml"))
+
+
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file; plain values only, never objects.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from multifocal import recipes
+from multifocal.config import is_yaml
 from multifocal.errors import UserError, unknown_name
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.system import System
@@ -74,7 +75,7 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
     folder, text = Path(run), str(run)
     if folder.is_dir() and (text not in recipes.names() or (folder / RECIPE).is_file()):
         return _of_folder(folder, overrides=overrides, device=device)
-    if text in recipes.names() or text.endswith((".yaml", ".yml")):
+    if text in recipes.names() or is_yaml(text):
         recipe = recipes.load(text, overrides=overrides)
         if recipe.needs_training:
             raise UserError(

@@ -117,7 +117,7 @@ def write(path: str | Path, volume: Volume) -> None:
     """
     path = Path(path)
     extension = extension_of(path.name)
-    if not extension:
+    if not extension or not path.name.endswith(extension):  # capitals: other programs may not read them
         raise UserError(
             f"{path}: unknown image type; choose a name that ends in {', '.join(extensions())} (lower case)"
         )
@@ -156,16 +156,16 @@ def extension_of(name: str) -> str:
     """Return the image extension of a file name (".nii.gz" as one), or nothing if it has none.
 
     Args:
-        name: the file's name; extensions are in lower case.
+        name: the file's name; ".NII.GZ" ends as ".nii.gz" does.
 
     Returns:
-        The extension with its dot, or "".
+        The extension with its dot, in lower case, or "".
 
     Example:
-        >>> extension_of("case_01.nii.gz"), extension_of("notes.txt")
-        ('.nii.gz', '')
+        >>> extension_of("case_01.nii.gz"), extension_of("CASE_01.MHA"), extension_of("notes.txt")
+        ('.nii.gz', '.mha', '')
     """
-    return next((e for e in sorted(_by_ending(), key=len, reverse=True) if name.endswith(e)), "")
+    return next((e for e in sorted(_by_ending(), key=len, reverse=True) if name.lower().endswith(e)), "")
 
 
 def strip_extension(name: str) -> str:
@@ -181,7 +181,7 @@ def strip_extension(name: str) -> str:
         >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
         ('case_01', 'v1.2', 'notes.txt')
     """
-    return name.removesuffix(extension_of(name))
+    return name[: len(name) - len(extension_of(name))]
 
 
 def image_files(path: str | Path) -> list[Path]:
@@ -275,4 +275,4 @@ def _by_ending() -> dict[str, ImageFormat]:
 
 
 def _unknown_type(path: Path) -> UserError:
-    return UserError(f"{path}: unknown image type; readable are {', '.join(extensions())} (lower case)")
+    return UserError(f"{path}: unknown image type; readable are {', '.join(extensions())}")

@@ -172,4 +172,5 @@ def _is_beside(path: Path) -> bool:
     name = path.name.lower()
     if name.startswith((".", "readme", "license", "licence")) or path.suffix.lower() in _BESIDE:
         return True
-    return path.suffix.lower() in _VOXELS and any(path.with_suffix(e).is_file() for e in (".mhd", ".mha", ".nrrd"))
+    headers = (path.with_suffix(form(e)) for e in (".mhd", ".mha", ".nrrd") for form in (str.lower, str.upper))
+    return path.suffix.lower() in _VOXELS and any(header.is_file() for header in headers)

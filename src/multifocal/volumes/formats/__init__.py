@@ -42,6 +42,7 @@ class ImageFormat:
     Attributes:
         endings: of file names, in lower case and with their dots.
         has_geometry: whether files say where their voxels lie; if not, spacing is 1.
+        itk: ITK's name of the format, without which it finds none for a name in capitals; "" lets it look.
 
     Example:
         >>> FORMATS["nifti"].endings
@@ -50,6 +51,7 @@ class ImageFormat:
 
     endings: tuple[str, ...] = ()
     has_geometry: bool = True
+    itk: str = ""
 
     def read_header(self, path: Path) -> Stored:
         """Return where a file keeps its voxels.
@@ -94,6 +96,7 @@ class ImageFormat:
         """
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
+        reader.SetImageIO(self.itk)
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:
