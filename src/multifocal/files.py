@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,17 +115,50 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def plain_file(path: str | Path, *, at_most: int | None = None) -> Path:
+    """Return the path of what is to be read after refusing pipes and devices, which may never end.
+
+    Args:
+        path: the file.
+        at_most: its largest size in bytes; None for any.
+
+    Returns:
+        The path, also where there is no such file.
+
+    Raises:
+        UserError: it is neither file nor folder, or too large.
+
+    Example:
+        >>> plain_file("/dev/zero")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: /dev/zero: is a pipe or a device; save what it gives as a file and name that
+    """
+    path = Path(path)
+    try:
+        state = path.stat()
+    except OSError:  # which opening it will explain
+        return path
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+        raise UserError(f"{path}: is a pipe or a device; save what it gives as a file and name that")
+    if at_most is not None and state.st_size > at_most:
+        raise UserError(
+            f"{path}: has {state.st_size} bytes where at most {at_most} are expected; is it the right file?"
+        )
+    return path
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; a `UserError` names the file and line when it cannot be.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8 (with a byte order mark or without).
 
     Returns:
         What it holds.
     """
+    path = plain_file(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:

@@ -268,6 +268,8 @@ def test_not_an_image_file(tmp_path):
     assert "unknown image type; readable are .mha, .mhd, .nii, .nii.gz, .nrrd, .png" in error_of(tmp_path / "notes.txt")
     assert "is a folder" in error_of(tmp_path / "folder.mha")
     assert "is empty" in error_of(tmp_path / "empty.mha")
+    os.mkfifo(tmp_path / "pipe.mha")
+    assert "is a pipe or a device" in error_of(tmp_path / "pipe.mha")
 
 
 @pytest.mark.parametrize("folder", [False, True])

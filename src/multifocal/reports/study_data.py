@@ -128,7 +128,7 @@ def _log(path: Path) -> tuple[Row, ...]:
     if not path.exists():
         return ()
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return tuple({key: _number(value) for key, value in row.items() if key} for row in csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot read ({error}); run the cell again") from error

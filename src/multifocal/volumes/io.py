@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from multifocal.errors import UserError
-from multifocal.files import atomic
+from multifocal.files import atomic, plain_file
 from multifocal.volumes.formats import FORMATS, ImageFormat, OpenImage
 from multifocal.volumes.geometry import Geometry, Volume
 from multifocal.volumes.headers import check_length, check_stream, damaged
@@ -255,7 +255,7 @@ def _open(path: Path, *, whole: bool) -> tuple[ImageFormat, OpenImage]:
             raise UserError(f"{path}: no such file; check the path")
         if not extension:
             raise _unknown_type(path)
-        if not path.stat().st_size:
+        if not plain_file(path).stat().st_size:
             raise damaged(path, "file is empty")
         format_ = _by_ending()[extension]
         format_.check_readable(path)

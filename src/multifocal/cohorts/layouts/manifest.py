@@ -7,6 +7,7 @@ from multifocal.cohorts.case import SPLITS, ImageFile
 from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
+from multifocal.files import plain_file
 
 _FIXED = ("case", "subject", "split", "label")
 
@@ -80,7 +81,7 @@ def _read_row(found: LayoutResult, path: Path, number: int, cells: dict[str, str
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns, and each row that is not blank with its line number."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with plain_file(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             columns = [column.strip() for column in next(reader, [])]
             if len(set(columns)) < len(columns) or "" in columns:
