@@ -12,6 +12,7 @@ from multifocal.volumes import Geometry, Volume, read, read_geometry
 
 Split = Literal["train", "val", "test"]
 LabelKind = Literal["binary", "instances"]
+COLOURS = ("red", "green", "blue")  # the maps of a colour image
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
