@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +114,38 @@ def write_json(path: str | Path, value: Any) -> None:
         value: what JSON can hold.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def one_form(name: str) -> str:
+    """Return a name in the composed form of Unicode (NFC), so that "é" is one name, however it was typed or stored.
+
+    Every name of a case, wherever it comes from, goes through here before it is compared.
+
+    Args:
+        name: a name; macOS and archives made there may have it decomposed (NFD).
+
+    Returns:
+        The same name for every form of it.
+
+    Example:
+        >>> one_form("Zoe\u0308") == one_form("Zo\u00eb")
+        True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def on_disk(folder: Path, written: str) -> Path:
+    """Return a path in the form of Unicode that lies on the disk.
+
+    Args:
+        folder: where it starts.
+        written: the rest of it, as a user wrote it.
+
+    Returns:
+        The first that exists of the path as written, composed and decomposed; as written where none does.
+    """
+    paths = [folder / form for form in (written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD")))]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def plain_file(path: str | Path, *, at_most: int | None = None) -> Path:

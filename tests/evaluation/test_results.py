@@ -48,6 +48,11 @@ def test_a_table_that_went_through_a_spreadsheet_is_read(tmp_path):
     assert [row["case"] for row in read_results(tmp_path).rows] == ["a", "b"]
 
 
+def test_a_case_has_one_name_in_every_table(tmp_path):
+    write_results(Scores([{**ROWS[0], "case": "Zoe\u0308"}], []), tmp_path)
+    assert read_results(tmp_path).rows[0]["case"] == "Zo\u00eb"
+
+
 def test_unusable_rows_write_nothing(tmp_path):
     with pytest.raises(ValueError, match="rows is empty"):
         write_results(Scores([], []), tmp_path / "out")

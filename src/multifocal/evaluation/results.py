@@ -10,7 +10,7 @@ from typing import Any
 from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import UserError
 from multifocal.evaluation.summary import VOLUME_BINS, summarize
-from multifocal.files import plain_file, read_json, write_csv, write_json
+from multifocal.files import one_form, plain_file, read_json, write_csv, write_json
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Undefined
 
@@ -146,7 +146,7 @@ def read_results(folder: str | Path) -> Results:
     names = dict.fromkeys((*METRICS, "share_of_brain", "diagonal_mm"), _number)
     # Metrics of other packages are read where they are: the folder may be older than the package.
     needed = ("case", *(name for name, metric in METRICS.items() if metric.is_own), *_ABOUT)
-    rows = _read_csv(folder / _CASES, needed, {**names, "stratum": _one_of(STRATA)})
+    rows = _read_csv(folder / _CASES, needed, {"case": one_form, **names, "stratum": _one_of(STRATA)})
     if not rows:
         raise UserError(f"{folder / _CASES}: no case; evaluate again")
     seen: set[tuple[str, str]] = set()
@@ -156,7 +156,7 @@ def read_results(folder: str | Path) -> Results:
             raise UserError(f"{folder / _CASES}: case {' '.join(key).strip()} comes twice; evaluate again")
         seen.add(key)
     numbers = dict.fromkeys(("volume_ml", "x_mm", "y_mm", "z_mm", "dice"), _number)
-    others = {"matched": _flag, "kind": _one_of(("true", "false")), "bin": _one_of(VOLUME_BINS)}
+    others = {"case": one_form, "matched": _flag, "kind": _one_of(("true", "false")), "bin": _one_of(VOLUME_BINS)}
     lesions = _read_csv(folder / _LESIONS, LESION_COLUMNS, {**numbers, **others})
     summary = read_json(folder / _SUMMARY)
     if not isinstance(summary, dict):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from multifocal.errors import UserError
-from multifocal.files import atomic, plain_file
+from multifocal.files import atomic, one_form, plain_file
 from multifocal.volumes.formats import FORMATS, ImageFormat, OpenImage
 from multifocal.volumes.geometry import Geometry, Volume
 from multifocal.volumes.headers import check_length, check_stream, damaged
@@ -240,7 +240,7 @@ def volumes_named(folder: str | Path, ending: str) -> dict[str, Path]:
     for file in sorted(folder.iterdir()):
         stem = strip_extension(file.name)
         if stem != file.name and stem.endswith(ending) and not file.name.startswith("."):
-            found.setdefault(stem.removesuffix(ending), []).append(file)
+            found.setdefault(one_form(stem.removesuffix(ending)), []).append(file)
     if doubled := [" and ".join(file.name for file in files) for files in found.values() if len(files) > 1]:
         raise UserError(f"{folder}: more than one prediction for a case: {'; '.join(doubled)}; keep one of each")
     return {name: files[0] for name, files in found.items()}

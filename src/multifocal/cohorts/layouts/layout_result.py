@@ -8,6 +8,7 @@ from typing import Literal
 
 from multifocal.cohorts.case import Case, ImageFile, LabelKind, Split
 from multifocal.errors import UserError
+from multifocal.files import one_form
 from multifocal.volumes import EXTENSIONS, strip_extension
 
 # Files that lie beside images and are not images: notes, tables, and the voxels of detached headers.
@@ -90,6 +91,7 @@ class LayoutResult:
             label: the lesions, if known.
             split: the dataset's own part for it, if it has one.
         """
+        name = one_form(name)
         if name in self.cases:
             file = next(iter(images.values())).path if images else None
             where = f" ({self.short(file)})" if file else ""
@@ -136,10 +138,10 @@ class LayoutResult:
                 self.problem(f"{where}: not an image format read here; convert it to one of {', '.join(EXTENSIONS)}")
             elif not (match := re.fullmatch(pattern, stem)):
                 self.problem(f"{where}: unexpected name; expected {expected}")
-            elif match[1] in found:
-                self.problem(f"{where}: a second file for {self.short(found[match[1]])}; remove one", case=match[1])
+            elif (name := one_form(match[1])) in found:
+                self.problem(f"{where}: a second file for {self.short(found[name])}; remove one", case=name)
             else:
-                found[match[1]] = path
+                found[name] = path
         return found
 
     def labels(self, folder: Path, cases: Mapping[str, Path], *, pattern: str, expected: str) -> dict[str, ImageFile]:

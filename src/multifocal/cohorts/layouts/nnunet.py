@@ -11,7 +11,7 @@ from multifocal.cohorts.case import COLOURS, ImageFile, Split
 from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
-from multifocal.files import read_json
+from multifocal.files import on_disk, one_form, read_json
 from multifocal.volumes import EXTENSIONS, component_count, extension_of, strip_extension
 
 # Images, labels, split, list of a version 1; the test images may be absent.
@@ -76,6 +76,7 @@ def read(found: LayoutResult) -> None:
 
 def _add(found: LayoutResult, cases: dict[str, _Found], more: Iterator[tuple[str, _Found]]) -> None:
     for name, files in more:
+        name = one_form(name)
         if name in cases:
             where = found.short(next(iter(files.channels.values())))
             found.problem(f"there is a second case of this name ({where}); rename or remove one", case=name)
@@ -131,8 +132,9 @@ def _listed_by_path(
             label = found.root / labels / image.name
         name, stem = strip_extension((label or image).name), strip_extension(image.name)
         channels = [image]
-        if not image.is_file() or stem == f"{name}_0000":
-            numbered = (image.with_name(f"{name}_{channel:04d}{image.name[len(stem) :]}") for channel in range(10**4))
+        if not image.is_file() or one_form(stem) == one_form(f"{name}_0000"):
+            files = (f"{name}_{channel:04d}{image.name[len(stem) :]}" for channel in range(10**4))
+            numbered = (on_disk(image.parent, file) for file in files)
             channels = list(takewhile(Path.is_file, numbered)) or channels
         _check_there(found, name, [*channels, label] if label else channels)
         yield name, _Found(dict(enumerate(channels)), ImageFile(label) if label else None, split)
@@ -140,7 +142,7 @@ def _listed_by_path(
 
 def _path(found: LayoutResult, text: Any) -> Path | None:
     """Return the path that dataset.json gives: from its folder on, or with variables of the environment."""
-    return found.root / os.path.expandvars(text) if isinstance(text, str) and text else None
+    return on_disk(found.root, os.path.expandvars(text)) if isinstance(text, str) and text else None
 
 
 def _check_there(found: LayoutResult, name: str, paths: Sequence[Path]) -> None:
@@ -178,7 +180,7 @@ def _add_images(found: LayoutResult, cases: dict[str, _Found], maps: tuple[str, 
             for number in sorted(numbered.keys() - set(range(len(names)))):
                 text = f"{found.short(numbered[number])}: dataset.json names only {len(names)} channels"
                 found.problem(text, case=name)
-            if count > 1 or (count == 1 < len(names) and strip_extension(first.name) == name):
+            if count > 1 or (count == 1 < len(names) and one_form(strip_extension(first.name)) == name):
                 text = f"{found.short(first)}: holds {count} images where dataset.json names {len(names)} channels"
                 found.problem(f"{text}; correct channel_names, or save each channel as a file", case=name)
             elif count:
@@ -210,7 +212,8 @@ def _maps(path: Path, description: dict[str, Any]) -> tuple[str, ...]:
         raise UserError(f'{path}: no channel_names; expected for instance {{"0": "ADC", "1": "Z-ADC"}}')
     if sorted(channels) != sorted(str(number) for number in range(len(channels))):
         raise UserError(f"{path}: channel_names are numbered {', '.join(channels)}; expected 0 to {len(channels) - 1}")
-    maps = tuple(str(channels[str(number)]).strip().lower().replace(" ", "-") for number in range(len(channels)))
+    said = (one_form(str(channels[str(number)])) for number in range(len(channels)))
+    maps = tuple(name.strip().lower().replace(" ", "-") for name in said)
     if maps == ("rgb_to_0_1",) * len(COLOURS):  # what nnU-Net has to call the colours for them to be scaled
         return COLOURS
     if len(set(maps)) < len(maps):
