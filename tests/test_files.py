@@ -251,6 +251,11 @@ def test_a_pipe_and_a_device_are_refused_before_they_are_opened(tmp_path):
             read_json(path)
 
 
+def test_json_keeps_bytes_that_are_no_character(tmp_path):
+    write_json(tmp_path / "a.json", os.fsdecode(b"a\xff"))
+    assert os.fsencode(read_json(tmp_path / "a.json")) == b"a\xff"
+
+
 def test_json_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="none.json: no such file"):
         read_json(tmp_path / "none.json")

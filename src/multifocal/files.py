@@ -16,6 +16,7 @@ from typing import Any
 from multifocal.errors import UserError
 
 WRITING = ".writing-"  # how the names of folders begin that hold a file while it is written
+_ODD = "backslashreplace"  # of bytes in a file's name that are no character; JSON reads them back as they were
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space and run again",
     errno.EDQUOT: "the disk quota is used up; free some space and run again",
@@ -102,7 +103,7 @@ def write_text(path: str | Path, text: str) -> None:
         path: the file.
         text: what it is to hold; written as UTF-8.
     """
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", errors=_ODD) as file:
         file.write(text)
 
 
@@ -209,7 +210,7 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], *, columns: S
         columns: the header; a column that a row lacks is left empty there.
     """
     names = list(columns or (rows[0] if rows else []))
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=_ODD) as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

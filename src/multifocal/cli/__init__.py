@@ -3,8 +3,7 @@
 import sys
 import warnings
 
-from rich.console import Console
-
+from multifocal.cli.screen import notice
 from multifocal.errors import UserError
 
 EXTRAS = {
@@ -34,7 +33,6 @@ def run(arguments: list[str] | None = None) -> None:
     harmless = "Failed to load image Python extension"
     warnings.filterwarnings("ignore", message=harmless)
     sys.warnoptions.append(f"ignore:{harmless}")  # for the processes that training starts
-    screen = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         from multifocal.cli.main import app
 
@@ -43,18 +41,18 @@ def run(arguments: list[str] | None = None) -> None:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        screen.print(f"error: this needs {error.name}: pip install 'multifocal[{extra}]'", style="red")
+        notice(f"error: this needs {error.name}: pip install 'multifocal[{extra}]'", style="red")
         sys.exit(2)
     except UserError as error:
-        screen.print(f"error: {' '.join(str(error).splitlines())}", style="red")
+        notice(f"error: {error}", style="red")
         sys.exit(2)
     except PermissionError as error:
-        screen.print(f"error: {error.filename}: no permission; change it, or choose another path", style="red")
+        notice(f"error: {error.filename}: no permission; change it, or choose another path", style="red")
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as leaving:
         if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
             raise
-        screen.print(f"interrupted{_kept(arguments or sys.argv[1:])}", style="yellow")
+        notice(f"interrupted{_kept(arguments or sys.argv[1:])}", style="yellow")
         sys.exit(INTERRUPTED)
 
 

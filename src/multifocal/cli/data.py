@@ -50,7 +50,7 @@ def check(
     if rows:
         _print_table(console, f"{found.name} ({found.layout})", rows)
     for problem in problems:
-        console.print(f"{problem.severity}: {problem}", soft_wrap=True)
+        console.print(f"{problem.severity}: {' '.join(str(problem).splitlines())}", soft_wrap=True)
     console.print(_summary(found, reports))
     errors = sum(problem.severity == "error" for problem in problems)
     verdict = "unusable" if errors else "usable"
@@ -149,7 +149,7 @@ def fetch(
     console.print(source.LICENCE, source.CITATION, sep="\n", soft_wrap=True)
     if not accept_licence:
         _ask()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
     with progress(*columns) as bar:
 

@@ -25,8 +25,8 @@ class StudyScreen:
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self.console, self.plan = console, plan
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bars = progress(*columns)
+        name = TextColumn("{task.description}", markup=False)
+        self._bars = progress(name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._running: dict[Cell, TaskID] = {}
 
     def __enter__(self) -> "StudyScreen":
@@ -59,7 +59,7 @@ class StudyScreen:
             self._bars.remove_task(self._running.pop(job.cell))
         self._bars.advance(self._all)
         if outcome.state == "failed":
-            self._bars.console.print(f"failed: {job.cell.name}: {outcome.error}", markup=False, soft_wrap=True)
+            self._bars.console.print(f"failed: {job.cell.name}: {outcome.error}", soft_wrap=True)
         elif not self.console.is_terminal:
             self.console.print(f"done: {job.cell.name} ({outcome.epochs or 0} epochs, {outcome.seconds:.0f} s)")
 

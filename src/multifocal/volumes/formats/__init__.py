@@ -95,7 +95,7 @@ class ImageFormat:
             UserError: not readable, complex numbers, or an impossible geometry.
         """
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        reader.SetFileName(_characters(path))
         reader.SetImageIO(self.itk)
         try:
             reader.ReadImageInformation()
@@ -145,7 +145,7 @@ class ImageFormat:
             path: where to.
             volume: what `check_writable` let pass.
         """
-        sitk.WriteImage(to_image(volume), str(path), useCompression=True)
+        sitk.WriteImage(to_image(volume), _characters(path), useCompression=True)
 
     def place_voxels(self, stored: Stored, path: Path) -> None:
         """Move a file of voxels beside its header, where it is one of its own.
@@ -159,6 +159,14 @@ class ImageFormat:
 FORMATS: Registry[ImageFormat] = Registry(
     "image format", package="multifocal.volumes.formats", group="multifocal.formats"
 )
+
+
+def _characters(path: Path) -> str:
+    """Return a path as text, which ITK ends the process for want of."""
+    try:
+        return str(path).encode().decode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path}: has bytes in its name that are no characters (UTF-8); rename it") from error
 
 
 def _reason(error: Exception) -> str:
