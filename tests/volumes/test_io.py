@@ -257,6 +257,18 @@ def test_a_png_of_deep_colours_in_capitals(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.PNG", component=1).array, pixels[..., 1].T)
 
 
+@pytest.mark.parametrize("name", [b"gAMA", b"cHRM", b"iCCP", b"ABCD"])
+def test_libpng_is_silent(tmp_path, capfd, name):
+    path, chunk = tmp_path / "a.png", name + b"x\0"
+    extra = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(png(16, 2, b"".join(b"\0" + bytes(24) for _ in range(2)), extra=extra))
+    if name == b"ABCD":  # a chunk that must be understood
+        assert "cannot be read" in error_of(path, component=0)
+    else:
+        assert not read(path, component=0).array.any()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_not_an_image_file(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "folder.mha").mkdir()

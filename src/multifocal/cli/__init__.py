@@ -5,6 +5,7 @@ import warnings
 
 from multifocal.cli.screen import notice
 from multifocal.errors import UserError
+from multifocal.quiet import keep_stderr
 
 EXTRAS = {
     "lightning": "train",
@@ -33,6 +34,7 @@ def run(arguments: list[str] | None = None) -> None:
     harmless = "Failed to load image Python extension"
     warnings.filterwarnings("ignore", message=harmless)
     sys.warnoptions.append(f"ignore:{harmless}")  # for the processes that training starts
+    keep_stderr()
     try:
         from multifocal.cli.main import app
 

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from multifocal.errors import UserError
+from multifocal.quiet import quiet
 from multifocal.registry import Registry
 from multifocal.volumes.geometry import Geometry, Volume
 from multifocal.volumes.headers import Stored, damaged
@@ -98,7 +99,8 @@ class ImageFormat:
         reader.SetFileName(_characters(path))
         reader.SetImageIO(self.itk)
         try:
-            reader.ReadImageInformation()
+            with quiet():
+                reader.ReadImageInformation()
         except RuntimeError as error:
             raise damaged(path, f"cannot be read ({_reason(error)})") from error
         if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
@@ -131,7 +133,8 @@ class ImageFormat:
             UserError: not readable.
         """
         try:
-            pixels = image.reader.Execute()
+            with quiet():
+                pixels = image.reader.Execute()
         except (RuntimeError, MemoryError) as error:
             raise damaged(path, f"cannot be read ({_reason(error)})") from error
         frame, channel = divmod(component or 0, image.channels)
@@ -145,7 +148,8 @@ class ImageFormat:
             path: where to.
             volume: what `check_writable` let pass.
         """
-        sitk.WriteImage(to_image(volume), _characters(path), useCompression=True)
+        with quiet():
+            sitk.WriteImage(to_image(volume), _characters(path), useCompression=True)
 
     def place_voxels(self, stored: Stored, path: Path) -> None:
         """Move a file of voxels beside its header, where it is one of its own.
