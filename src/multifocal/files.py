@@ -24,6 +24,7 @@ _CURES = {
     errno.EPERM: "no permission to write there; choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.ENOTDIR: "a file stands where a folder should be; choose another folder",
+    errno.ENOTEMPTY: "a folder with something in it stands there by now (of another run?); choose another folder",
     errno.EEXIST: "a file stands where a folder should be; choose another folder",
     errno.EISDIR: "a folder stands where the file should be; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
