@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.ticker import LogFormatter
 
 from multifocal.metrics import METRICS
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
@@ -74,13 +75,21 @@ def against_volume(arm: Arm, others: Sequence[Arm], *, pages: Mapping[str, str])
     ]
     canvas.points(volumes, scores, says, colour=arm_colour(arm.number), size=5)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(_PlainLog())
+    axes.xaxis.set_minor_formatter(_PlainLog())
     axes.set_ylim(-0.03, 1.03)
     axes.grid(axis="y")
     canvas.title(arm.name)
     axes.set_xlabel("true volume (ml)")
     axes.set_ylabel("Dice")
     return canvas.finish()
+
+
+class _PlainLog(LogFormatter):
+    """Labels of those ticks that matplotlib chooses, as plain numbers: its own are formulas, which are not parsed."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _box(canvas: Canvas, values: Sequence[float], place: int, colour: str) -> None:
