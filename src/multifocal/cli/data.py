@@ -46,7 +46,8 @@ def check(
     problems = [*found.problems, *(problem for report in reports for problem in report.problems)]
     counts = Counter(problem.case for problem in problems)
     console = screen()
-    rows = [_row(report, counts[report.name]) for report in reports]
+    is_flat = any(report.size for report in reports) and all(len(report.size or (1, 1)) == 2 for report in reports)
+    rows = [(_flat_row if is_flat else _row)(report, counts[report.name]) for report in reports]
     if rows:
         _print_table(console, f"{found.name} ({found.layout})", rows)
     for problem in problems:
@@ -204,6 +205,15 @@ def _row(report: "CaseReport", problems: int) -> dict[str, str]:
         "Stratum": report.stratum or "-",
         "Problems": str(problems or ""),
     }
+
+
+def _flat_row(report: "CaseReport", problems: int) -> dict[str, str]:
+    """Return a 2D image as it is shown: pixels have no place in the body."""
+    row = _row(report, problems)
+    spacing = {} if set(report.spacing or (1.0,)) == {1.0} else {"Spacing mm": row["Spacing mm"]}
+    lesion = "-" if report.lesion_voxels is None else str(report.lesion_voxels)
+    rest = {name: row[name] for name in ("Share", "Lesions", "Stratum", "Problems")}
+    return {"Image": report.name, "Size": row["Size"], **spacing, "Lesion pixels": lesion, **rest}
 
 
 _RECORD = ("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "share", "components", "stratum", "problems")

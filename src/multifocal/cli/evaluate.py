@@ -72,6 +72,7 @@ def evaluate(
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.errors import UserError
     from multifocal.evaluation import evaluate_cohort, summary_tables, write_results
+    from multifocal.evaluation.wording import VOLUMES, wording
 
     if (out / "cases.csv").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
@@ -112,7 +113,8 @@ def evaluate(
     summary = write_results(scores, out, undefined=undefined)
     journal.unlink(missing_ok=True)
     console = screen()
-    for table in summary_tables(summary):
+    words = next((wording(case.label.geometry()) for case in cases if case.label), VOLUMES)
+    for table in summary_tables(summary, words=words):
         console.print(table)
     console.print(f"written: {out / 'cases.csv'}, {out / 'lesions.csv'}, {out / 'summary.json'}", soft_wrap=True)
 

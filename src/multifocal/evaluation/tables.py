@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Level
 
@@ -13,11 +14,12 @@ _LESION_METRICS = ("fdr", "fnr", "ppv", "sen", "f1", "pq", "cc_dice")
 _GAPS = {"skip": "left out of the mean", "diagonal": "counted as the diagonal of the image"}
 
 
-def summary_tables(summary: Mapping[str, Any]) -> list[Table]:
+def summary_tables(summary: Mapping[str, Any], *, words: Wording = VOLUMES) -> list[Table]:
     """Return what there is to see of a summary: case metrics, lesion metrics and lesions by volume, class by class.
 
     Args:
         summary: what `summarize` returns.
+        words: what sizes and lengths are called.
 
     Returns:
         The tables for `rich`.
@@ -33,18 +35,19 @@ def summary_tables(summary: Mapping[str, Any]) -> list[Table]:
         of_label = f" ({label})" if label else ""
         for title, names in (("Cases", _shown("case", _CASE_METRICS)), ("Lesions", _shown("lesion", _LESION_METRICS))):
             if present := [name for name in names if name in part["overall"]["metrics"]]:
-                tables.append(summary_table(part, metrics=present, title=title + of_label))
+                tables.append(summary_table(part, metrics=present, title=title + of_label, words=words))
         if part["lesions"]:
-            tables.append(bins_table(part["lesions"], title=f"Lesions by volume{of_label}"))
+            tables.append(bins_table(part["lesions"], title=f"Lesions by {words.size}{of_label}", words=words))
     return tables
 
 
-def bins_table(bins: Mapping[str, Mapping[str, Any]], *, title: str | None = None) -> Table:
+def bins_table(bins: Mapping[str, Mapping[str, Any]], *, title: str | None = None, words: Wording = VOLUMES) -> Table:
     """Return how many lesions of each volume are found, how well, and how many are false.
 
     Args:
         bins: what `multifocal.evaluation.summary.summarize_bins` returns.
         title: shown above.
+        words: what sizes and lengths are called.
 
     Returns:
         The table for `rich`.
@@ -56,12 +59,12 @@ def bins_table(bins: Mapping[str, Mapping[str, Any]], *, title: str | None = Non
     """
     caption = "Lesions of all cases together; rate: found of the true ones; Dice: mean over the true ones, 0 if missed."
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    table.add_column("volume (ml)")
+    table.add_column(f"{words.size} ({words.unit})")
     for heading in ("true", "found", "rate", "Dice", "false"):
         table.add_column(heading, justify="right")
     for name, group in bins.items():
         rate, dice = _number(group["rate"]), _number(group["dice"])
-        table.add_row(name, str(group["true"]), str(group["found"]), rate, dice, str(group["false"]))
+        table.add_row(words.bin(name), str(group["true"]), str(group["found"]), rate, dice, str(group["false"]))
     return table
 
 
@@ -70,6 +73,7 @@ def summary_table(
     *,
     metrics: Sequence[str] = ("dice", "masd", "nsd", "volume_difference"),
     title: str | None = None,
+    words: Wording = VOLUMES,
 ) -> Table:
     """Return the means of a summary: one row a stratum and one for all cases, one column a metric.
 
@@ -80,6 +84,7 @@ def summary_table(
         summary: what `summarize` returns; with several classes, one of its `labels`.
         metrics: names from `METRICS`.
         title: shown above.
+        words: what sizes and lengths are called.
 
     Returns:
         The table for `rich`.
@@ -92,15 +97,15 @@ def summary_table(
         (5, ['share of brain', 'cases', 'Dice'])
     """
     table = Table(title=title, title_justify="left", caption=_caption(summary, metrics), caption_justify="left")
-    table.add_column("share of brain")
+    table.add_column(f"share of {words.whole}")
     table.add_column("cases", justify="right")
     for name in metrics:
-        table.add_column(_heading(name), justify="right")
+        table.add_column(_heading(name, words), justify="right")
     for stratum, group in summary["strata"].items():
-        table.add_row(stratum, str(group["cases"]), *(_cell(group, name) for name in metrics))
+        table.add_row(stratum, str(group["cases"]), *(_cell(group, name, words) for name in metrics))
     table.add_section()
     overall = summary["overall"]
-    table.add_row("all", str(overall["cases"]), *(_cell(overall, name) for name in metrics), style="bold")
+    table.add_row("all", str(overall["cases"]), *(_cell(overall, name, words) for name in metrics), style="bold")
     return table
 
 
@@ -109,19 +114,20 @@ def _shown(level: Level, own: Sequence[str]) -> tuple[str, ...]:
     return (*own, *(name for name, metric in METRICS.items() if metric.level == level and not metric.is_own))
 
 
-def _heading(name: str) -> str:
+def _heading(name: str, words: Wording) -> str:
     metric = METRICS[name]
     text = f"|{metric.heading}|" if metric.best == "zero" else metric.heading
-    return text if metric.unit == "1" else f"{text} ({metric.unit})"
+    return text if metric.unit == "1" else f"{text} ({words.unit_of(metric.unit)})"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _cell(group: Mapping[str, Any], name: str) -> str:
+def _cell(group: Mapping[str, Any], name: str, words: Wording) -> str:
     found = group["metrics"][name]
-    text = _number(found["mean_absolute" if METRICS[name].best == "zero" else "mean"])
+    mean = found["mean_absolute" if METRICS[name].best == "zero" else "mean"]
+    text = _number(None if mean is None else mean * words.factor(METRICS[name].unit))
     return f"{text} ({found['undefined']})" if METRICS[name].undefined_when else text
 
 

@@ -56,7 +56,7 @@ def validation_curves(arms: Sequence[Arm], cells: Sequence[CellRecord], *, colum
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_ylabel("validation Dice")
     return canvas.finish()
 
@@ -92,7 +92,7 @@ def loss_curves(arm: Arm, cells: Sequence[CellRecord]) -> Chart | None:
     axes.grid(axis="y")
     canvas.title(arm.name)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_ylabel("loss", color=SOFT)
     return canvas.finish()
 
