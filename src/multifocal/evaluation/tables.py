@@ -100,7 +100,7 @@ def summary_table(
     table.add_column(f"share of {words.whole}")
     table.add_column("cases", justify="right")
     for name in metrics:
-        table.add_column(_heading(name, words), justify="right")
+        table.add_column(words.heading(METRICS[name]), justify="right")
     for stratum, group in summary["strata"].items():
         table.add_row(stratum, str(group["cases"]), *(_cell(group, name, words) for name in metrics))
     table.add_section()
@@ -112,12 +112,6 @@ def summary_table(
 def _shown(level: Level, own: Sequence[str]) -> tuple[str, ...]:
     """Return the metrics that a table of a level shows: some of ours, and all that other packages add."""
     return (*own, *(name for name, metric in METRICS.items() if metric.level == level and not metric.is_own))
-
-
-def _heading(name: str, words: Wording) -> str:
-    metric = METRICS[name]
-    text = f"|{metric.heading}|" if metric.best == "zero" else metric.heading
-    return text if metric.unit == "1" else f"{text} ({words.unit_of(metric.unit)})"
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from multifocal.metrics.metric import Metric
 from multifocal.volumes import Geometry
 
 
@@ -42,16 +43,19 @@ class Wording:
         ends = "-".join(f"{float(end) * self.per_ml:g}" for end in digits.split("-"))
         return f"{name[: len(name) - len(digits)]}{ends}"
 
-    def unit_of(self, unit: str) -> str:
-        """Return what stands for the unit of a metric.
+    def heading(self, metric: Metric) -> str:
+        """Return a metric's heading with its unit; bars stand for absolute values, where zero is best.
 
         Args:
-            unit: "1", "mm" or "ml".
+            metric: the metric.
 
         Returns:
-            The unit that is shown.
+            The text.
         """
-        return {"mm": self.length, "ml": self.unit}.get(unit, unit)
+        text = metric.heading.replace("volume", self.size)
+        text = f"|{text}|" if metric.best == "zero" else text
+        unit = {"mm": self.length, "ml": self.unit}.get(metric.unit, metric.unit)
+        return text if unit == "1" else f"{text} ({unit})"
 
     def factor(self, unit: str) -> int:
         """Return what a number in that unit is multiplied with to be shown.

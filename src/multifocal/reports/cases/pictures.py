@@ -71,7 +71,7 @@ def slices(case: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
     found = []
     for index in chosen_slices(case):
         name = f"slice{index:03d}.png"
-        if set(COLOURS) <= case.images.keys():
+        if is_coloured(case):
             _write_colours(folder / name, [case.images[colour][:, :, index] for colour in COLOURS], case)
         else:
             _write_grey(folder / name, np.where(case.brain, image, levels[0])[:, :, index], levels)
@@ -88,6 +88,11 @@ def slices(case: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
         }
         found.append(Slice(index, _over(blank, true), arms, areas))
     return found
+
+
+def is_coloured(case: CaseImages) -> bool:
+    """Whether the maps of a case are the colours of one image."""
+    return set(COLOURS) <= case.images.keys()
 
 
 def chosen_slices(case: CaseImages, *, count: int = SLICES) -> list[int]:
@@ -117,7 +122,7 @@ def projections(
         grey = upright(np.where(case.brain, np.nan_to_num(image), 0.0).sum(axis=axis) / through, plane)
         seen = upright(np.any(case.brain, axis=axis), plane)
         levels = window(grey, seen)
-        if case.geometry.ndim == 2 and set(COLOURS) <= case.images.keys():
+        if case.geometry.ndim == 2 and is_coloured(case):
             _write_colours(folder / f"{plane}.png", [case.images[colour][:, :, 0] for colour in COLOURS], case)
         else:
             _write_grey(folder / f"{plane}.png", np.where(seen, grey, levels[0]), levels)
