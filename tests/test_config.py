@@ -1,3 +1,4 @@
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -114,6 +115,25 @@ def test_endless_numbers_and_nests_and_half_characters_are_one_line(value):
     with pytest.raises(UserError, match="^x: ") as caught:
         validate(Settings, {"options": {"a": value}}, where="x")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_a_byte_order_mark_is_no_part_of_yaml(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert read_yaml(tmp_path / "a.yaml") == {"a": 1}
+
+
+def test_yaml_that_would_take_long_or_for_ever_is_refused_unread(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    (tmp_path / "long.yaml").write_text("".join(f"k{number}: {number}\n" for number in range(100_000)))
+    for name, message in (
+        ("pipe", "is a pipe or a device"),
+        ("zero", "is a pipe"),
+        ("long", "bytes where at most 1048"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            read_yaml(tmp_path / f"{name}.yaml")
+        assert str(caught.value).startswith(f"{tmp_path}/{name}.yaml: ") and ";" in str(caught.value)
 
 
 def test_settings_are_frozen():

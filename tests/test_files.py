@@ -247,6 +247,24 @@ def test_bad_json_is_named(content, message, tmp_path):
     assert str(path) in str(caught.value)
 
 
+def test_json_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert read_json(tmp_path / "a.json") == {}
+
+
+def test_a_pipe_and_a_device_are_refused_before_they_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for path in (tmp_path / "a.json", tmp_path / "zero.json"):
+        with pytest.raises(UserError, match=f"^{path}: is a pipe or a device; save what it gives"):
+            read_json(path)
+
+
+def test_json_keeps_bytes_that_are_no_character(tmp_path):
+    write_json(tmp_path / "a.json", os.fsdecode(b"a\xff"))
+    assert os.fsencode(read_json(tmp_path / "a.json")) == b"a\xff"
+
+
 def test_json_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="none.json: no such file"):
         read_json(tmp_path / "none.json")

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from multifocal.errors import UserError, unknown_name
+from multifocal.files import plain_file
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -24,6 +25,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 _MOST_PROBLEMS = 10  # in one message
+_LARGEST_YAML = 1 << 20  # bytes, which take some seconds; a real one has a few thousand
+
 # YAML takes the name of the loss `false` for a truth value.
 Name = Annotated[str, BeforeValidator(lambda value: "false" if value is False else value)]
 
@@ -185,17 +188,33 @@ class Checked:
             ) from None
 
 
+def is_yaml(name: str) -> bool:
+    """Whether a name is that of a YAML file rather than of something inside the package.
+
+    Args:
+        name: what the user gave.
+
+    Returns:
+        True for ".yaml" and ".yml", in capitals, too.
+
+    Example:
+        >>> is_yaml("mine.yml"), is_yaml("MINE.YAML"), is_yaml("default")
+        (True, True, False)
+    """
+    return name.lower().endswith((".yaml", ".yml"))
+
+
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file; plain values only, never objects.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8 (with a byte order mark or without), of 1 MiB at most.
 
     Returns:
         Dicts, lists and plain values.
     """
     try:
-        return parse_yaml(Path(path).read_text(encoding="utf-8"), where=str(path))
+        return parse_yaml(plain_file(path, at_most=_LARGEST_YAML).read_text(encoding="utf-8-sig"), where=str(path))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:

@@ -5,7 +5,9 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 from multifocal.errors import UserError
 
 WRITING = ".writing-"  # how the names of folders begin that hold a file while it is written
+_ODD = "backslashreplace"  # of bytes in a file's name that are no character; JSON reads them back as they were
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space and run again",
     errno.EDQUOT: "the disk quota is used up; free some space and run again",
@@ -21,6 +24,7 @@ _CURES = {
     errno.EPERM: "no permission to write there; choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.ENOTDIR: "a file stands where a folder should be; choose another folder",
+    errno.ENOTEMPTY: "a folder with something in it stands there by now (of another run?); choose another folder",
     errno.EEXIST: "a file stands where a folder should be; choose another folder",
     errno.EISDIR: "a folder stands where the file should be; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
@@ -118,7 +122,7 @@ def write_text(path: str | Path, text: str) -> None:
         path: the file.
         text: what it is to hold; written as UTF-8.
     """
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", errors=_ODD) as file:
         file.write(text)
 
 
@@ -132,17 +136,82 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def one_form(name: str) -> str:
+    """Return a name in the composed form of Unicode (NFC), so that "é" is one name, however it was typed or stored.
+
+    Every name of a case, wherever it comes from, goes through here before it is compared.
+
+    Args:
+        name: a name; macOS and archives made there may have it decomposed (NFD).
+
+    Returns:
+        The same name for every form of it.
+
+    Example:
+        >>> one_form("Zoe\u0308") == one_form("Zo\u00eb")
+        True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def on_disk(folder: Path, written: str) -> Path:
+    """Return a path in the form of Unicode that lies on the disk.
+
+    Args:
+        folder: where it starts.
+        written: the rest of it, as a user wrote it.
+
+    Returns:
+        The first that exists of the path as written, composed and decomposed; as written where none does.
+    """
+    paths = [folder / form for form in (written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD")))]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def plain_file(path: str | Path, *, at_most: int | None = None) -> Path:
+    """Return the path of what is to be read after refusing pipes and devices, which may never end.
+
+    Args:
+        path: the file.
+        at_most: its largest size in bytes; None for any.
+
+    Returns:
+        The path, also where there is no such file.
+
+    Raises:
+        UserError: it is neither file nor folder, or too large.
+
+    Example:
+        >>> plain_file("/dev/zero")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: /dev/zero: is a pipe or a device; save what it gives as a file and name that
+    """
+    path = Path(path)
+    try:
+        state = path.stat()
+    except OSError:  # which opening it will explain
+        return path
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+        raise UserError(f"{path}: is a pipe or a device; save what it gives as a file and name that")
+    if at_most is not None and state.st_size > at_most:
+        raise UserError(
+            f"{path}: has {state.st_size} bytes where at most {at_most} are expected; is it the right file?"
+        )
+    return path
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; a `UserError` names the file and line when it cannot be.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8 (with a byte order mark or without).
 
     Returns:
         What it holds.
     """
+    path = plain_file(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:
@@ -160,7 +229,7 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], *, columns: S
         columns: the header; a column that a row lacks is left empty there.
     """
     names = list(columns or (rows[0] if rows else []))
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=_ODD) as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

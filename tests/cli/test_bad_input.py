@@ -1,6 +1,7 @@
 """Bad input: one line that names the file and the cure, exit code 2, nothing half-written, nothing lost."""
 
 import errno
+import os
 import pickle
 import shutil
 import tempfile
@@ -281,3 +282,12 @@ def test_an_unknown_device(multifocal, arguments, tmp_path, command):
     ended = multifocal(*arguments[command][:-1], "quantum")
     assert ended.code == 2 and ended.err.startswith("error: device 'quantum'") and ended.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["pipe", "/dev/zero"])
+def test_folds_that_never_end_are_refused(multifocal, cohort, finished_run, tmp_path, what):
+    os.mkfifo(tmp_path / "pipe")
+    file = tmp_path / what
+    ended = multifocal("predict", finished_run, cohort, "--out", tmp_path / "out", "--folds", file, "--fold", 0)
+    assert ended.code == 2 and ended.err.startswith(f"error: {file}: is a pipe or a device; ")
+    assert ended.err.count("\n") == 1

@@ -13,6 +13,7 @@ import pytest
 from multifocal.cohorts import fetch, fetch_bonbid, open_cohort
 from multifocal.cohorts.fetch import BONBID, CHUNK, Archive, download
 from multifocal.errors import UserError
+from multifocal.files import locked
 
 CONTENT = os.urandom(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -70,6 +71,22 @@ def test_a_second_call_downloads_nothing(mirror, tmp_path):
     fetch_bonbid(str(tmp_path / "out"), **mirror, parts=["val", "val"])
     assert fetch_bonbid(tmp_path / "out", **mirror, parts=["val"]) == [tmp_path / "out" / "BONBID2023_Val"]
     assert Handler.asked == ["/BONBID2023_Val.zip?download=1"]
+
+
+@pytest.mark.parametrize("address", ["file:///etc/", "ftp://127.0.0.1/", "/data/", "http://", "https:///x/", "x:/"])
+def test_only_the_web_is_asked(tmp_path, address):
+    expected = f"^{address}: is no address that can be fetched; expected http"
+    with pytest.raises(UserError, match=expected):
+        fetch_bonbid(tmp_path / "out", base_url=address)
+    with pytest.raises(UserError, match=expected):
+        download(address, tmp_path / "out" / "a.zip", sha256=SHA)
+    assert names(tmp_path) == []
+
+
+def test_one_process_fetches_at_a_time(mirror, tmp_path):
+    with locked(tmp_path / "out" / ".fetch"), pytest.raises(UserError, match="another process fetches into this fold"):
+        fetch_bonbid(tmp_path / "out", **mirror, parts=["val"])
+    assert Handler.asked == [] and len(fetch_bonbid(tmp_path / "out", **mirror, parts=["val"])) == 1
 
 
 def test_an_archive_left_by_a_killed_run_is_not_downloaded_again(mirror, tmp_path):

@@ -40,6 +40,19 @@ def test_summary_states_rule_settings_and_units(tmp_path):
     assert written["metrics"]["masd"] == {"unit": "mm", "level": "case", "best": "lowest"}
 
 
+def test_a_table_that_went_through_a_spreadsheet_is_read(tmp_path):
+    write_results(Scores(ROWS, []), tmp_path)
+    for name in ("cases.csv", "lesions.csv", "summary.json"):
+        file = tmp_path / name
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert [row["case"] for row in read_results(tmp_path).rows] == ["a", "b"]
+
+
+def test_a_case_has_one_name_in_every_table(tmp_path):
+    write_results(Scores([{**ROWS[0], "case": "Zoe\u0308"}], []), tmp_path)
+    assert read_results(tmp_path).rows[0]["case"] == "Zo\u00eb"
+
+
 def test_unusable_rows_write_nothing(tmp_path):
     with pytest.raises(ValueError, match="rows is empty"):
         write_results(Scores([], []), tmp_path / "out")

@@ -24,6 +24,11 @@ def test_the_names():
         recipes.load("defalt")
 
 
+def test_a_file_in_capitals_is_a_file(tmp_path):
+    (tmp_path / "MINE.YML").write_text(recipes.dump(recipes.load("zadc-threshold")))
+    assert recipes.load(tmp_path / "MINE.YML") == recipes.load("zadc-threshold")
+
+
 def test_a_dump_spells_out_every_default():
     dumped = yaml.safe_load(recipes.dump(recipes.load("default")))
     assert set(dumped) == set(NetworkRecipe.model_fields)

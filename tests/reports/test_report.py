@@ -253,6 +253,13 @@ def test_2d_images_have_a_page_without_the_viewer(flat_study):
         page = Page(file)
         assert "the 3D viewer does not apply" in page.text
         assert not any("niivue" in link or "volumes.js" in link for link in page.links)
+        assert "true area49 pixels" in page.text
+    text = " ".join(Page(report).text.split())
+    assert "Dice against true area" in text and "Lesion share of the image" in text and "MASD (pixels)" in text
+    for page in (report, *pages):
+        shown = Page(page).text.partition("What was run")[0]  # study.yaml is as it is
+        for word in ("brain", " ml", "(ml)", "mm)", "voxel", "xial", "patient", "olume"):
+            assert word not in shown, (page.name, word)
 
 
 def test_a_report_that_fails_leaves_the_old_one_and_no_debris(small_study, small_cohort, monkeypatch):

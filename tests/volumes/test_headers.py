@@ -50,6 +50,20 @@ def complaint(capfd):
     return complain
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"ObjectType = " + b"x" * 3000 + b"\n",
+        b"Comment = " + b"x" * 9000 + b"\n",
+        b"ID = x\n",
+    ],
+)
+def test_what_metaio_cannot_read(tmp_path, complaint, head):
+    path, _ = sound(tmp_path, "raw.mha")
+    path.write_bytes(head + path.read_bytes())
+    assert "cannot be read" in complaint(path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("left", [0.0, 0.3, 0.5, 0.9, -20, -8, -5, -1])
 def test_truncated(tmp_path, complaint, kind, left):

@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multifocal.errors import UserError
-from multifocal.volumes import EXTENSIONS, Geometry, Volume, read, read_geometry, strip_extension, write
+from multifocal.volumes import (
+    EXTENSIONS,
+    Geometry,
+    Volume,
+    extension_of,
+    image_files,
+    read,
+    read_geometry,
+    strip_extension,
+    volumes_named,
+    write,
+)
 
 FLAT = Geometry((4, 5), (1.0, 1.0), (0.0, 0.0), (1, 0, 0, 1))
 BOX = Geometry((4, 5, 6), (1.0, 2.0, 3.0), (7.0, 8.0, 9.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -224,6 +235,40 @@ def test_names():
     assert strip_extension(".mha") == ""
 
 
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_capitals_in_an_ending_are_read_and_not_written(tmp_path, numbered, extension):
+    plain = tmp_path / f"a_lesion{extension}"
+    loud = tmp_path / "loud" / f"a_lesion{extension.upper()}"
+    volume = numbered(FLAT if extension == ".png" else BOX, np.uint16)
+    write(plain, volume)
+    shutil.copytree(tmp_path, tmp_path / "loud")
+    (loud.parent / plain.name).rename(loud)
+    np.testing.assert_array_equal(read(loud).array, volume.array)
+    assert read_geometry(loud) == volume.geometry and image_files(loud)[0] == loud
+    assert extension_of(loud.name) == extension and strip_extension(loud.name) == "a_lesion"
+    assert volumes_named(loud.parent, "_lesion") == {"a": loud}
+    with pytest.raises(UserError, match="lower case"):
+        write(loud, volume)
+
+
+def test_a_png_of_deep_colours_in_capitals(tmp_path):
+    pixels = (np.arange(24).reshape(2, 4, 3) * 2000).astype(">u2")
+    (tmp_path / "a.PNG").write_bytes(png(16, 2, b"".join(b"\0" + row.tobytes() for row in pixels)))
+    np.testing.assert_array_equal(read(tmp_path / "a.PNG", component=1).array, pixels[..., 1].T)
+
+
+@pytest.mark.parametrize("name", [b"gAMA", b"cHRM", b"iCCP", b"ABCD"])
+def test_libpng_is_silent(tmp_path, capfd, name):
+    path, chunk = tmp_path / "a.png", name + b"x\0"
+    extra = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(png(16, 2, b"".join(b"\0" + bytes(24) for _ in range(2)), extra=extra))
+    if name == b"ABCD":  # a chunk that must be understood
+        assert "cannot be read" in error_of(path, component=0)
+    else:
+        assert not read(path, component=0).array.any()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_not_an_image_file(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "folder.mha").mkdir()
@@ -235,6 +280,8 @@ def test_not_an_image_file(tmp_path):
     assert "unknown image type; readable are .mha, .mhd, .nii, .nii.gz, .nrrd, .png" in error_of(tmp_path / "notes.txt")
     assert "is a folder" in error_of(tmp_path / "folder.mha")
     assert "is empty" in error_of(tmp_path / "empty.mha")
+    os.mkfifo(tmp_path / "pipe.mha")
+    assert "is a pipe or a device" in error_of(tmp_path / "pipe.mha")
 
 
 @pytest.mark.parametrize("folder", [False, True])

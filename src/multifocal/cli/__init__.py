@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from multifocal.cli.screen import notice
 from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
+from multifocal.quiet import keep_stderr
 from multifocal.threads import settle_waiting
 from multifocal.versions import missing
 
@@ -31,8 +31,8 @@ def run(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message=harmless)
     sys.warnoptions.append(f"ignore:{harmless}")  # for the processes that training starts
     settle_waiting()
-    screen = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    warnings.showwarning = partial(_show_warning, screen, warnings.showwarning)
+    keep_stderr()
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         from multifocal.cli.main import app
 
@@ -41,34 +41,32 @@ def run(arguments: list[str] | None = None) -> None:
         wanted = missing(error)
         if wanted is None:
             raise
-        screen.print(f"error: {wanted}", style="red")
+        notice(f"error: {wanted}", style="red")
         sys.exit(2)
     except UserError as error:
-        screen.print(f"error: {' '.join(str(error).splitlines())}", style="red")
+        notice(f"error: {error}", style="red")
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         networks = (arguments or sys.argv[1:])[:1] in (["train"], ["predict"], ["study"], ["demo"])
         short = out_of_memory(error, LESS_MEMORY if networks else "use fewer --workers, or a machine with more memory")
         if short is None:
             raise
-        screen.print(f"error: {short}", style="red")
+        notice(f"error: {short}", style="red")
         sys.exit(2)
     except PermissionError as error:
-        screen.print(f"error: {error.filename}: no permission; change it, or choose another path", style="red")
+        notice(f"error: {error.filename}: no permission; change it, or choose another path", style="red")
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as leaving:
         if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
             raise
-        screen.print(f"interrupted{_kept(arguments or sys.argv[1:])}", style="yellow")
+        notice(f"interrupted{_kept(arguments or sys.argv[1:])}", style="yellow")
         sys.exit(INTERRUPTED)
 
 
-def _show_warning(
-    screen: Console, others: Any, message: Warning | str, category: type[Warning], filename: str, *place: Any
-) -> None:
+def _show_warning(others: Any, message: Warning | str, category: type[Warning], filename: str, *place: Any) -> None:
     """Print a warning of ours for people, in one line; what warns developers stays as it is."""
     if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parents[1]):
-        screen.print(f"warning: {message}", style="yellow")
+        notice(f"warning: {message}", style="yellow")
     else:
         others(message, category, filename, *place)
 

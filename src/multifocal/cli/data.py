@@ -46,11 +46,12 @@ def check(
     problems = [*found.problems, *(problem for report in reports for problem in report.problems)]
     counts = Counter(problem.case for problem in problems)
     console = screen()
-    rows = [_row(report, counts[report.name]) for report in reports]
+    is_flat = any(report.size for report in reports) and all(len(report.size or (1, 1)) == 2 for report in reports)
+    rows = [(_flat_row if is_flat else _row)(report, counts[report.name]) for report in reports]
     if rows:
         _print_table(console, f"{found.name} ({found.layout})", rows)
     for problem in problems:
-        console.print(f"{problem.severity}: {problem}", soft_wrap=True)
+        console.print(f"{problem.severity}: {' '.join(str(problem).splitlines())}", soft_wrap=True)
     console.print(_summary(found, reports))
     errors = sum(problem.severity == "error" for problem in problems)
     verdict = "unusable" if errors else "usable"
@@ -150,7 +151,7 @@ def fetch(
     console.print(source.LICENCE, source.CITATION, sep="\n", soft_wrap=True)
     if not accept_licence:
         _ask()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
     with progress(*columns) as bar:
 
@@ -205,6 +206,15 @@ def _row(report: "CaseReport", problems: int) -> dict[str, str]:
         "Stratum": report.stratum or "-",
         "Problems": str(problems or ""),
     }
+
+
+def _flat_row(report: "CaseReport", problems: int) -> dict[str, str]:
+    """Return a 2D image as it is shown: pixels have no place in the body."""
+    row = _row(report, problems)
+    spacing = {} if set(report.spacing or (1.0,)) == {1.0} else {"Spacing mm": row["Spacing mm"]}
+    lesion = "-" if report.lesion_voxels is None else str(report.lesion_voxels)
+    rest = {name: row[name] for name in ("Share", "Lesions", "Stratum", "Problems")}
+    return {"Image": report.name, "Size": row["Size"], **spacing, "Lesion pixels": lesion, **rest}
 
 
 _RECORD = ("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "share", "components", "stratum", "problems")

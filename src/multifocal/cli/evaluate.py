@@ -81,6 +81,7 @@ def evaluate(
     from multifocal.errors import UserError
     from multifocal.evaluation import Results, evaluate_cohort, summary_tables, write_results
     from multifocal.evaluation.tables import shown_metrics
+    from multifocal.evaluation.wording import VOLUMES, wording
 
     if (out / "cases.csv").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
@@ -128,7 +129,8 @@ def evaluate(
         name: mean_intervals(results, metrics=shown, label=name or None, undefined=undefined)
         for name in summary.get("labels", [""])
     }
-    for table in summary_tables(summary, intervals=intervals):
+    words = next((wording(case.label.geometry()) for case in cases if case.label), VOLUMES)
+    for table in summary_tables(summary, intervals=intervals, words=words):
         console.print(table)
     if scores.seen:
         console.print(seen_line(scores.seen, len(cases)), soft_wrap=True)

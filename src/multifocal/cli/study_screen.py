@@ -27,8 +27,8 @@ class StudyScreen:
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self.console, self.plan = console, plan
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bars = progress(*columns)
+        name = TextColumn("{task.description}", markup=False)
+        self._bars = progress(name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._running: dict[Cell, TaskID] = {}
         self._began: dict[Cell, float] = {}
 
@@ -67,7 +67,7 @@ class StudyScreen:
         if outcome.state == "failed":
             took = time.monotonic() - self._began.get(job.cell, time.monotonic())
             told = f"failed: {job.cell.name}: {outcome.error} ({took:.0f} s)"
-            self._bars.console.print(told, markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(told, soft_wrap=True)
         elif not sys.stdout.isatty():
             self.console.print(f"done: {job.cell.name} ({outcome.epochs or 0} epochs, {outcome.seconds:.0f} s)")
 

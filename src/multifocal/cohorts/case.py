@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from multifocal.errors import UserError
+from multifocal.files import one_form
 from multifocal.volumes import Geometry, Volume, read, read_geometry
 
 Split = Literal["train", "val", "test"]
 LabelKind = Literal["binary", "instances"]
+COLOURS = ("red", "green", "blue")  # the maps of a colour image
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -84,12 +86,14 @@ class Case:
     split: Split | None = None
 
     def __post_init__(self) -> None:
+        for name in ("name", "subject"):
+            object.__setattr__(self, name, one_form(getattr(self, name)))
         _check_name("case", self.name)
         if not self.images:
             raise UserError(f"case {self.name}: no image; give at least one")
         for name in self.images:
             _check_name(f"case {self.name}: map", name)
-        object.__setattr__(self, "images", dict(self.images))
+        object.__setattr__(self, "images", {one_form(name): image for name, image in self.images.items()})
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,7 @@ class Cohort:
         Raises:
             UserError: there is none; it names the nearest.
         """
+        name = one_form(name)
         for case in self.cases:
             if case.name == name:
                 return case

@@ -46,6 +46,7 @@ class CaseReport:
         components: connected components of a binary label (full connectivity), or instances of a label map.
         stratum: the stratum of the share.
         problems: everything wrong with the case's files.
+        lesion_voxels: voxels of the label, or pixels.
 
     Example:
         >>> CaseReport("S1", size=(128, 128, 24)).share is None
@@ -62,6 +63,7 @@ class CaseReport:
     components: int | None = None
     stratum: Stratum | None = None
     problems: tuple[Problem, ...] = ()
+    lesion_voxels: int | None = None
 
 
 def check_case(case: Case, *, label_kind: LabelKind = "binary") -> CaseReport:
@@ -123,12 +125,13 @@ def check_cohort(
     return _with_duplicates(reports, owners)
 
 
-def image_complaints(name: str, array: np.ndarray) -> Iterator[Complaint]:
+def image_complaints(name: str, array: np.ndarray, *, is_flat: bool = False) -> Iterator[Complaint]:
     """Find what is wrong with the values of one map: empty, constant, broken, in another unit than its map's.
 
     Args:
         name: of the map; "adc" and "zadc" are also held to their units.
         array: `(*spatial)`.
+        is_flat: whether it is a 2D image, of pixels, rather than a scan of a brain.
 
     Yields:
         Complaint: severity and text.
@@ -138,13 +141,14 @@ def image_complaints(name: str, array: np.ndarray) -> Iterator[Complaint]:
         [('error', 'empty brain: every voxel is 0; replace the image')]
     """
     broken = array.size - int(np.count_nonzero(np.isfinite(array)))
+    whole, one = ("image", "pixel") if is_flat else ("brain", "voxel")
     if broken:
-        yield "error", f"{broken} voxels are NaN or infinite; replace the image"
+        yield "error", f"{broken} {one}s are NaN or infinite; replace the image"
     brain = array[brain_mask(array)]
     if brain.size == 0:
-        yield "error", "empty brain: every voxel is 0; replace the image"
+        yield "error", f"empty {whole}: every {one} is 0; replace the image"
     elif brain.min() == brain.max():
-        yield "error", f"constant image: every voxel that is not 0 is {brain.flat[0]:g}; replace the image"
+        yield "error", f"constant image: every {one} that is not 0 is {brain.flat[0]:g}; replace the image"
     elif name == "adc":
         yield from _adc_complaints(brain)
     elif name == "zadc":
@@ -187,7 +191,7 @@ def _examine(case: Case, *, label_kind: LabelKind, told: Collection[Path] = ()) 
     label = _read(case.label, note) if case.label and case.label.path not in told else None
     digests = {}
     for name, volume in volumes.items():
-        for severity, text in image_complaints(name, volume.array):
+        for severity, text in image_complaints(name, volume.array, is_flat=volume.geometry.ndim == 2):
             note(severity, f"{name}: {text}")
         digests[name] = hashlib.sha256(f"{volume.array.shape}".encode() + volume.array.tobytes()).hexdigest()
     for (name, digest), (other, same) in combinations(digests.items(), 2):
@@ -232,13 +236,14 @@ def _measure(
     voxels = int(np.count_nonzero(lesion))
     count = components(lesion)[1] if kind == "binary" else int(np.count_nonzero(np.unique(label.array)))
     volume = voxels * label.geometry.voxel_ml if label.geometry.ndim == 3 else None
-    report = replace(report, lesion_ml=volume, components=count)
+    report = replace(report, lesion_ml=volume, lesion_voxels=voxels, components=count)
     brain = brain_mask(image.array) if image else None
     if brain is None or brain.shape != lesion.shape or not brain.any():
         return report
     outside = int(np.count_nonzero(lesion & ~brain))
     if outside:
-        note("warning", f"{outside} of {voxels} lesion voxels lie outside the brain")
+        where = "lesion pixels lie where the image is 0" if lesion.ndim == 2 else "lesion voxels lie outside the brain"
+        note("warning", f"{outside} of {voxels} {where}")
     share = burden(lesion, brain)
     return replace(report, share=share, stratum=stratum(share))
 

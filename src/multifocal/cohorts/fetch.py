@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from multifocal.cohorts.case import SPLITS, Split
 from multifocal.cohorts.unzip import unzip
 from multifocal.errors import UserError, unknown_name
-from multifocal.files import read_json, write_error, write_json
+from multifocal.files import locked, read_json, write_error, write_json
 
 ZENODO = "https://zenodo.org/records/10602767/files/"
 LICENCE = (
@@ -110,6 +111,7 @@ def download(
             the file cannot be written.
     """
     path = Path(path)
+    _check_address(url)
     import pooch  # it loads requests; only who downloads should wait for that
 
     pooch.get_logger().setLevel(logging.WARNING)
@@ -136,15 +138,22 @@ def _fetch(
     if folder.exists():
         _check_whole(folder, archive)
         return folder
+    _check_address(base_url)
+    url = f"{base_url}{archive.name}.zip?download=1"
     # Hidden, so that a broken download is not taken for a case.
     store = out / ".fetch"
-    file = store / f"{archive.name}.zip"
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(store, error) from error
-    url = f"{base_url}{archive.name}.zip?download=1"
     told = (lambda done, total: progress(archive.name, done, total)) if progress else None
+    with locked(store, busy=f"{out}: another process fetches into this folder; wait for it to end"):
+        if not folder.exists():  # another process may have been first
+            _unpack(store, folder, archive, url=url, told=told)
+    return folder
+
+
+def _unpack(
+    store: Path, folder: Path, archive: Archive, *, url: str, told: Callable[[int, int | None], None] | None
+) -> None:
+    """Download an archive, and make a folder of it with a record of where it came from."""
+    file = store / f"{archive.name}.zip"
     download(url, file, sha256=archive.sha256, progress=told)
     unpacked = store / archive.name
     record = {"source": url, "sha256": archive.sha256, "licence": LICENCE, "citation": CITATION}
@@ -158,7 +167,13 @@ def _fetch(
             store.rmdir()
     except OSError as error:
         raise write_error(folder, error) from error
-    return folder
+
+
+def _check_address(url: str) -> None:
+    """Raise unless an address is one of the web: other schemes would be tried again and again, or read this disk."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"{url}: is no address that can be fetched; expected http:// or https:// and a server")
 
 
 def _check_whole(folder: Path, archive: Archive) -> None:

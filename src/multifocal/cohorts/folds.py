@@ -1,19 +1,21 @@
 """Folds: which cases train, validate and test, written down once so that every run shares them."""
 
 import hashlib
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from multifocal.cohorts.case import Cohort
 from multifocal.cohorts.lesion_burden import STRATA, stratum
 from multifocal.errors import UserError, unknown_name
-from multifocal.files import read_json, write_json
+from multifocal.files import one_form, read_json, write_json
 
 Scheme = Literal["kfold", "nested", "dataset"]
+CaseName = Annotated[str, AfterValidator(one_form)]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -31,9 +33,9 @@ class Fold(BaseModel):
     """
 
     model_config = _FROZEN
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
+    train: tuple[CaseName, ...]
+    validation: tuple[CaseName, ...]
+    test: tuple[CaseName, ...]
 
 
 class Folds(BaseModel):
@@ -71,7 +73,8 @@ class Folds(BaseModel):
             twice = [name for name, count in names.items() if count > 1]
             if twice:
                 raise ValueError(f"fold {number} holds case {twice[0]} more than once")
-            if _fingerprint(names) != self.fingerprint:
+            decomposed = (unicodedata.normalize("NFD", name) for name in names)  # as older versions kept them
+            if self.fingerprint not in (_fingerprint(names), _fingerprint(decomposed)):
                 raise ValueError(f"the cases of fold {number} are not those of the fingerprint; the file was changed")
         tested = Counter(name for fold in self.folds for name in fold.test)
         if self.scheme != "dataset" and (len(tested) != len(names) or max(tested.values()) > 1):

@@ -10,7 +10,7 @@ from typing import Any
 from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import UserError
 from multifocal.evaluation.summary import VOLUME_BINS, summarize
-from multifocal.files import clear_up, read_json, write_csv, write_json
+from multifocal.files import clear_up, one_form, plain_file, read_json, write_csv, write_json
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Undefined
 
@@ -150,7 +150,7 @@ def read_results(folder: str | Path) -> Results:
     names = dict.fromkeys((*METRICS, "share_of_brain", "diagonal_mm"), _number)
     # Metrics of other packages are read where they are: the folder may be older than the package.
     needed = ("case", *(name for name, metric in METRICS.items() if metric.is_own), *_ABOUT)
-    rows = _read_csv(folder / _CASES, needed, {**names, "stratum": _one_of(STRATA)})
+    rows = _read_csv(folder / _CASES, needed, {"case": one_form, **names, "stratum": _one_of(STRATA)})
     if not rows:
         raise UserError(f"{folder / _CASES}: no case; evaluate again")
     seen: set[tuple[str, str]] = set()
@@ -160,7 +160,7 @@ def read_results(folder: str | Path) -> Results:
             raise UserError(f"{folder / _CASES}: case {' '.join(key).strip()} comes twice; evaluate again")
         seen.add(key)
     numbers = dict.fromkeys(("volume_ml", "x_mm", "y_mm", "z_mm", "dice"), _number)
-    others = {"matched": _flag, "kind": _one_of(("true", "false")), "bin": _one_of(VOLUME_BINS)}
+    others = {"case": one_form, "matched": _flag, "kind": _one_of(("true", "false")), "bin": _one_of(VOLUME_BINS)}
     lesions = _read_csv(folder / _LESIONS, LESION_COLUMNS, {**numbers, **others})
     summary = read_json(folder / _SUMMARY)
     if not isinstance(summary, dict):
@@ -170,7 +170,7 @@ def read_results(folder: str | Path) -> Results:
 
 def _read_csv(path: Path, columns: Sequence[str], convert: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with plain_file(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:

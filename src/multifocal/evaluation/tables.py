@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Level
 
@@ -26,12 +27,15 @@ def shown_metrics() -> dict[str, tuple[str, ...]]:
     return {"Cases": _shown("case", _CASE_METRICS), "Lesions": _shown("lesion", _LESION_METRICS)}
 
 
-def summary_tables(summary: Mapping[str, Any], *, intervals: Mapping[str, Intervals] | None = None) -> list[Table]:
+def summary_tables(
+    summary: Mapping[str, Any], *, intervals: Mapping[str, Intervals] | None = None, words: Wording = VOLUMES
+) -> list[Table]:
     """Return what there is to see of a summary: case metrics, lesion metrics and lesions by volume, class by class.
 
     Args:
         summary: what `summarize` returns.
         intervals: of the means, by class ("" where there is one), see `multifocal.comparison.mean_intervals`.
+        words: what sizes and lengths are called.
 
     Returns:
         The tables for `rich`.
@@ -48,18 +52,21 @@ def summary_tables(summary: Mapping[str, Any], *, intervals: Mapping[str, Interv
         of_means = (intervals or {}).get(label)
         for title, names in shown_metrics().items():
             if present := [name for name in names if name in part["overall"]["metrics"]]:
-                tables.append(summary_table(part, metrics=present, title=title + of_label, intervals=of_means))
+                tables.append(
+                    summary_table(part, metrics=present, title=title + of_label, intervals=of_means, words=words)
+                )
         if part["lesions"]:
-            tables.append(bins_table(part["lesions"], title=f"Lesions by volume{of_label}"))
+            tables.append(bins_table(part["lesions"], title=f"Lesions by {words.size}{of_label}", words=words))
     return tables
 
 
-def bins_table(bins: Mapping[str, Mapping[str, Any]], *, title: str | None = None) -> Table:
+def bins_table(bins: Mapping[str, Mapping[str, Any]], *, title: str | None = None, words: Wording = VOLUMES) -> Table:
     """Return how many lesions of each volume are found, how well, and how many are false.
 
     Args:
         bins: what `multifocal.evaluation.summary.summarize_bins` returns.
         title: shown above.
+        words: what sizes and lengths are called.
 
     Returns:
         The table for `rich`.
@@ -71,12 +78,12 @@ def bins_table(bins: Mapping[str, Mapping[str, Any]], *, title: str | None = Non
     """
     caption = "Lesions of all cases together; rate: found of the true ones; Dice: mean over the true ones, 0 if missed."
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    table.add_column("volume (ml)")
+    table.add_column(f"{words.size} ({words.unit})")
     for heading in ("true", "found", "rate", "Dice", "false"):
         table.add_column(heading, justify="right")
     for name, group in bins.items():
         rate, dice = _number(group["rate"]), _number(group["dice"])
-        table.add_row(name, str(group["true"]), str(group["found"]), rate, dice, str(group["false"]))
+        table.add_row(words.bin(name), str(group["true"]), str(group["found"]), rate, dice, str(group["false"]))
     return table
 
 
@@ -86,6 +93,7 @@ def summary_table(
     metrics: Sequence[str] = ("dice", "masd", "nsd", "volume_difference"),
     title: str | None = None,
     intervals: Intervals | None = None,
+    words: Wording = VOLUMES,
 ) -> Table:
     """Return the means of a summary: one row a stratum and one for all cases, one column a metric.
 
@@ -97,6 +105,7 @@ def summary_table(
         metrics: names from `METRICS`.
         title: shown above.
         intervals: of the means, shown below them; None shows none.
+        words: what sizes and lengths are called.
 
     Returns:
         The table for `rich`.
@@ -110,16 +119,16 @@ def summary_table(
     """
     caption = _caption(summary, metrics, with_intervals=any((intervals or {}).values()))
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    table.add_column("share of brain")
+    table.add_column(f"share of {words.whole}")
     table.add_column("cases", justify="right")
     for name in metrics:
-        table.add_column(_heading(name), justify="right")
+        table.add_column(words.heading(METRICS[name]), justify="right")
     for stratum, group in summary["strata"].items():
         ends = (intervals or {}).get(stratum, {})
-        table.add_row(stratum, str(group["cases"]), *(_cell(group, name, ends.get(name)) for name in metrics))
+        table.add_row(stratum, str(group["cases"]), *(_cell(group, name, words, ends.get(name)) for name in metrics))
     table.add_section()
     overall, ends = summary["overall"], (intervals or {}).get("all", {})
-    cells = (_cell(overall, name, ends.get(name)) for name in metrics)
+    cells = (_cell(overall, name, words, ends.get(name)) for name in metrics)
     table.add_row("all", str(overall["cases"]), *cells, style="bold")
     return table
 
@@ -129,22 +138,17 @@ def _shown(level: Level, own: Sequence[str]) -> tuple[str, ...]:
     return (*own, *(name for name, metric in METRICS.items() if metric.level == level and not metric.is_own))
 
 
-def _heading(name: str) -> str:
-    metric = METRICS[name]
-    text = f"|{metric.heading}|" if metric.best == "zero" else metric.heading
-    return text if metric.unit == "1" else f"{text} ({metric.unit})"
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _cell(group: Mapping[str, Any], name: str, interval: tuple[float, float] | None) -> str:
-    found = group["metrics"][name]
-    text = _number(found["mean_absolute" if METRICS[name].best == "zero" else "mean"])
+def _cell(group: Mapping[str, Any], name: str, words: Wording, interval: tuple[float, float] | None) -> str:
+    found, factor = group["metrics"][name], words.factor(METRICS[name].unit)
+    mean = found["mean_absolute" if METRICS[name].best == "zero" else "mean"]
+    text = _number(None if mean is None else mean * factor)
     if METRICS[name].undefined_when:
         text = f"{text} ({found['undefined']})"
-    return text if interval is None else f"{text}\n{interval[0]:.3f} to {interval[1]:.3f}"
+    return text if interval is None else f"{text}\n{interval[0] * factor:.3f} to {interval[1] * factor:.3f}"
 
 
 def _caption(summary: Mapping[str, Any], metrics: Sequence[str], *, with_intervals: bool) -> str:

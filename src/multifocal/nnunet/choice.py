@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from multifocal import losses
-from multifocal.config import read_yaml, validate
+from multifocal.config import is_yaml, read_yaml, validate
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_json
 from multifocal.systems.network_recipe import LossSettings
@@ -83,7 +83,7 @@ def _environment() -> Choice | None:
     value = os.environ.get(VARIABLE, "").strip()
     if not value:
         return None
-    if value.endswith((".yaml", ".yml")):
+    if is_yaml(value):
         return validate(Choice, read_yaml(value), where=value)
     return validate(Choice, {"name": value}, where=VARIABLE)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from multifocal.config import parse_yaml, read_yaml, validate
+from multifocal.config import is_yaml, parse_yaml, read_yaml, validate
 from multifocal.errors import UserError, unknown_name
 from multifocal.recipes.recipe import KINDS, Recipe, merged
 
@@ -68,7 +68,7 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
         3
     """
     text = str(name)
-    if text.endswith((".yaml", ".yml")):
+    if is_yaml(text):
         data, home = read_yaml(text), Path(text).parent
     elif text in names():
         data, home = parse_yaml(_folder().joinpath(f"{text}.yaml").read_text(encoding="utf-8"), where=text), Path()
@@ -186,7 +186,7 @@ def _member(member: Any, *, where: str, home: Path) -> Any:
     changes = member.pop("set", None) or {}
     recipe = member.get("recipe")
     if isinstance(recipe, str):
-        is_file = recipe.endswith((".yaml", ".yml"))
+        is_file = is_yaml(recipe)
         recipe = load(home / recipe if is_file else recipe).model_dump(mode="json")
     if isinstance(recipe, Mapping):
         if not isinstance(changes, Mapping):

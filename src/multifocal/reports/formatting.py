@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import Metric
 
 MINUS = "\N{MINUS SIGN}"
@@ -71,11 +72,12 @@ def span(low: Any, high: Any, *, digits: int = 3, sign: bool = False) -> str:
     return joined.join(number(end, digits=digits, sign=sign) for end in (low, high))
 
 
-def with_unit(metric: Metric) -> str:
+def with_unit(metric: Metric, words: Wording = VOLUMES) -> str:
     """Return a metric's heading with its unit; bars stand for absolute values, where zero is best.
 
     Args:
         metric: the metric.
+        words: what sizes and lengths are called.
 
     Returns:
         The text.
@@ -85,8 +87,7 @@ def with_unit(metric: Metric) -> str:
         >>> with_unit(METRICS["masd"]), with_unit(METRICS["volume_difference"])
         ('MASD (mm)', '|volume difference| (ml)')
     """
-    text = f"|{metric.heading}|" if metric.best == "zero" else metric.heading
-    return text if metric.unit == "1" else f"{text} ({metric.unit})"
+    return words.heading(metric)
 
 
 def better(metric: Metric) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 
 from multifocal.cohorts import STRATA
+from multifocal.evaluation.wording import VOLUMES
 from multifocal.metrics import METRICS
 from multifocal.reports.cases.page import Thumbnail
 from multifocal.reports.charts.canvas import STYLE, Chart
@@ -56,9 +57,11 @@ def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]]
         charts=charts,
         files=files,
         differences=_differences(data, ranked),
-        bins=by_bin(data.scored),
+        bins={data.words.bin(name): counts for name, counts in by_bin(data.scored).items()},
         measures=MEASURES,
-        small=SMALL,
+        small=f"{data.words.bin(SMALL)} {data.words.unit}",
+        words=data.words,
+        digits=2 if data.words is VOLUMES else 0,
         tables=tables,
         thumbnails=thumbnails,
         cases=_cases(data),
@@ -73,21 +76,23 @@ def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]]
 
 def _charts(data: StudyData, ranked: Sequence[Ranking], pages: Mapping[str, str]) -> dict[str, list[Chart]]:
     """Draw everything, by section (and by what its switch chooses)."""
-    arms = data.scored
+    arms, words = data.scored, data.words
     drawn: dict[str, list[Chart | None]] = {}
     if ranked and ranked[0].rows and data.comparison:
         overall, first = data.comparison["overall"], ranked[0].rows[0].arm.name
-        drawn["forest"] = [forest(arms, overall, metric, to=first) for metric in data.comparison["metrics"]]
+        drawn["forest"] = [
+            forest(arms, overall, metric, to=first, words=words) for metric in data.comparison["metrics"]
+        ]
     groups = ["all", *(name for name in STRATA if any(row["stratum"] == name for arm in arms for row in arm.rows))]
     for metric in SHOWN:
-        drawn[f"boxes-{metric}"] = [boxes(arms, metric, group=group, pages=pages) for group in groups]
+        drawn[f"boxes-{metric}"] = [boxes(arms, metric, group=group, pages=pages, words=words) for group in groups]
     if bins := by_bin(arms):
         for measure in MEASURES:
-            drawn[f"sizes-{measure}"] = [size_bars(arms, bins, measure)]
-    drawn["small"] = [small_bars(arms)]
+            drawn[f"sizes-{measure}"] = [size_bars(arms, bins, measure, words=words)]
+    drawn["small"] = [small_bars(arms, words=words)]
     drawn["validation"] = [validation_curves(data.arms, data.cells)]
     drawn["loss"] = [loss_curves(arm, data.cells) for arm in data.arms]
-    drawn["volume"] = [against_volume(arm, arms, pages=pages) for arm in arms]
+    drawn["volume"] = [against_volume(arm, arms, pages=pages, words=words) for arm in arms]
     return {name: [chart for chart in group if chart] for name, group in drawn.items()}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from multifocal.cohorts import Cohort, fingerprint
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import SUFFIX
+from multifocal.evaluation.wording import VOLUMES
 from multifocal.files import swapped
 from multifocal.parallel import parallel_map
 from multifocal.reports.cases.page import CaseJob, Score, Thumbnail, write_case
@@ -86,20 +87,21 @@ def _write_cases(
 
 def _jobs(data: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
     pages = file_names(data.cases)
-    order = list(pages.items())
+    order, words = list(pages.items()), data.words
+    digits = 2 if words is VOLUMES else 0
     jobs = []
     for place, (name, file) in enumerate(order):
         case = cohort.case(name)
         scores = tuple(_score(arm, name) for arm in data.arms)
         row = next(score.row for score in scores if score.row)
         facts = (
-            ("true volume", f"{number(row['true_ml'], digits=2)} ml"),
+            (f"true {words.size}", f"{number(row['true_ml'], digits=digits)} {words.unit}"),
             ("true lesions", number(row["true_lesions"], digits=0)),
-            ("share of brain", f"{number(100 * row['share_of_brain'], digits=2)} %"),
+            (f"share of {words.whole}", f"{number(100 * row['share_of_brain'], digits=2)} %"),
             ("stratum", str(row["stratum"])),
         )
         around = (order[place - 1] if place else None, order[place + 1] if place + 1 < len(order) else None)
-        jobs.append(CaseJob(case, cohort.label_kind, file, scores, facts, data.name, around, out))
+        jobs.append(CaseJob(case, cohort.label_kind, file, scores, facts, data.name, around, out, words))
     return jobs
 
 

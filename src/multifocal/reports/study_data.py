@@ -3,14 +3,17 @@
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multifocal.cohorts.seen import seen_line
 from multifocal.errors import UserError
 from multifocal.evaluation import Results
-from multifocal.metrics import ScoringOptions
+from multifocal.evaluation.match_files import SUFFIX
+from multifocal.evaluation.wording import VOLUMES, Wording, wording
+from multifocal.metrics import METRICS, ScoringOptions
+from multifocal.volumes import read_geometry, volumes_named
 
 if TYPE_CHECKING:
     from multifocal.studies import CellResult, StudyFolder
@@ -75,13 +78,16 @@ class Arm:
 class StudyData:
     """A study as its folder tells it: arms in the study's order, and every cell of the grid.
 
-    `text` is study.yaml as it is.
+    `text` is study.yaml as it is, `words` say what sizes are called, and `compared` is `comparison.json`. Sizes are in
+    the unit of the words here and in the results of the arms, where the study's files have millilitres.
     """
 
     study: "StudyFolder"
     text: str
     arms: tuple[Arm, ...]
     cells: tuple[CellRecord, ...]
+    words: Wording = VOLUMES
+    compared: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -91,7 +97,7 @@ class StudyData:
     @property
     def comparison(self) -> Mapping[str, Any] | None:
         """What `comparison.json` holds, None where there is none."""
-        return self.study.comparison
+        return self.compared
 
     @property
     def scored(self) -> tuple[Arm, ...]:
@@ -119,9 +125,48 @@ def read_study_data(folder: str | Path) -> StudyData:
     from multifocal.studies import read_study  # with all of PyTorch, which the processes that draw cases do not need
 
     study = read_study(folder)
-    arms = (Arm(number, name, study.masks(name), study.arms.get(name)) for number, name in enumerate(study.study.arms))
+    words = _words([study.masks(name) for name in study.study.arms])
+    arms = (
+        Arm(number, name, study.masks(name), _in_unit(study.arms.get(name), words))
+        for number, name in enumerate(study.study.arms)
+    )
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
-    return StudyData(study, text, tuple(arms), tuple(_cells(study)))
+    compared = _compared_in_unit(study.comparison, words)
+    return StudyData(study, text, tuple(arms), tuple(_cells(study)), words, compared)
+
+
+def _words(folders: Sequence[Path]) -> Wording:
+    """Return the words for the first mask that can be read."""
+    for folder in folders:
+        for file in volumes_named(folder, SUFFIX).values() if folder.is_dir() else ():
+            try:
+                return wording(read_geometry(file))
+            except UserError:  # which whoever needs that mask will tell
+                continue
+    return VOLUMES
+
+
+def _in_unit(results: Results | None, words: Wording) -> Results | None:
+    if results is None or words.per_ml == 1:
+        return results
+    sizes = [name for name, metric in METRICS.items() if metric.unit == "ml"]
+    rows = [row | {name: row[name] * words.per_ml for name in sizes if name in row} for row in results.rows]
+    return replace(results, rows=rows)
+
+
+def _compared_in_unit(value: Any, words: Wording) -> Any:
+    """Return what a comparison holds with the numbers of metrics in ml in the unit of the words."""
+    if words.per_ml == 1 or not isinstance(value, Mapping | list):
+        return value
+    if isinstance(value, list):
+        return [_compared_in_unit(each, words) for each in value]
+    numbers = ("mean", "low", "high", "signed_mean")
+    return {
+        key: {name: of * words.per_ml if name in numbers and of is not None else of for name, of in inner.items()}
+        if key in METRICS and METRICS[key].unit == "ml" and isinstance(inner, Mapping)
+        else _compared_in_unit(inner, words)
+        for key, inner in value.items()
+    }
 
 
 def _cells(study: "StudyFolder") -> Iterator[CellRecord]:
@@ -135,7 +180,7 @@ def _log(path: Path) -> tuple[Row, ...]:
     if not path.exists():
         return ()
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return tuple({key: _number(value) for key, value in row.items() if key} for row in csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot read ({error}); run the cell again") from error

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from multifocal import recipes
-from multifocal.config import parse_yaml, read_yaml, validate
+from multifocal.config import is_yaml, parse_yaml, read_yaml, validate
 from multifocal.errors import UserError, unknown_name
 from multifocal.recipes import Recipe, merged
 from multifocal.studies.settings import FileFolds, Study
@@ -66,7 +66,7 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Study:
         (0,)
     """
     text = str(name)
-    if text.endswith((".yaml", ".yml")):
+    if is_yaml(text):
         data, home = read_yaml(text), Path(text).parent
     else:
         data, home = parse_yaml(written(text), where=text), Path()
@@ -138,7 +138,7 @@ def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> 
 
 def _recipe(name: str, home: Path) -> dict[str, Any]:
     """Return a recipe with every default spelled out; a file's path is relative to the study's."""
-    is_file = name.endswith((".yaml", ".yml"))
+    is_file = is_yaml(name)
     return recipes.load(home / name if is_file else name).model_dump(mode="json")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from multifocal import recipes
 from multifocal.cohorts.seen import PARTS, seen_by_any
+from multifocal.config import is_yaml
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import read_json
 from multifocal.recipes import KINDS, Recipe
@@ -76,7 +77,7 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
     folder, text = Path(run), str(run)
     if folder.is_dir() and (text not in recipes.names() or (folder / RECIPE).is_file()):
         return _of_folder(folder, overrides=overrides, device=device)
-    if text in recipes.names() or text.endswith((".yaml", ".yml")):
+    if text in recipes.names() or is_yaml(text):
         if text not in recipes.names() and not folder.exists():
             raise UserError(f"{run}: no such run folder, nor a recipe's file; give one that is there")
         recipe = recipes.load(text, overrides=overrides)

@@ -142,7 +142,7 @@ class NetworkSystem(System):
         Returns:
             `seconds`, `epochs`, `best_epoch` (None where the last one counts) and `step_ms` (median).
         """
-        with (Path(folder) / LOG).open(newline="", encoding="utf-8") as file:
+        with (Path(folder) / LOG).open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         best, monitor = None, recipe.training.monitor
         if monitor:

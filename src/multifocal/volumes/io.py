@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from multifocal.errors import UserError
-from multifocal.files import atomic
+from multifocal.files import atomic, one_form, plain_file
 from multifocal.volumes.formats import FORMATS, ImageFormat, OpenImage
 from multifocal.volumes.geometry import Geometry, Volume
 from multifocal.volumes.headers import check_length, check_stream, damaged
@@ -117,7 +117,7 @@ def write(path: str | Path, volume: Volume) -> None:
     """
     path = Path(path)
     extension = extension_of(path.name)
-    if not extension:
+    if not extension or not path.name.endswith(extension):  # capitals: other programs may not read them
         raise UserError(
             f"{path}: unknown image type; choose a name that ends in {', '.join(extensions())} (lower case)"
         )
@@ -156,16 +156,16 @@ def extension_of(name: str) -> str:
     """Return the image extension of a file name (".nii.gz" as one), or nothing if it has none.
 
     Args:
-        name: the file's name; extensions are in lower case.
+        name: the file's name; ".NII.GZ" ends as ".nii.gz" does.
 
     Returns:
-        The extension with its dot, or "".
+        The extension with its dot, in lower case, or "".
 
     Example:
-        >>> extension_of("case_01.nii.gz"), extension_of("notes.txt")
-        ('.nii.gz', '')
+        >>> extension_of("case_01.nii.gz"), extension_of("CASE_01.MHA"), extension_of("notes.txt")
+        ('.nii.gz', '.mha', '')
     """
-    return next((e for e in sorted(_by_ending(), key=len, reverse=True) if name.endswith(e)), "")
+    return next((e for e in sorted(_by_ending(), key=len, reverse=True) if name.lower().endswith(e)), "")
 
 
 def strip_extension(name: str) -> str:
@@ -181,7 +181,7 @@ def strip_extension(name: str) -> str:
         >>> strip_extension("case_01.nii.gz"), strip_extension("v1.2.mha"), strip_extension("notes.txt")
         ('case_01', 'v1.2', 'notes.txt')
     """
-    return name.removesuffix(extension_of(name))
+    return name[: len(name) - len(extension_of(name))]
 
 
 def image_files(path: str | Path) -> list[Path]:
@@ -240,7 +240,7 @@ def volumes_named(folder: str | Path, ending: str) -> dict[str, Path]:
     for file in sorted(folder.iterdir()):
         stem = strip_extension(file.name)
         if stem != file.name and stem.endswith(ending) and not file.name.startswith("."):
-            found.setdefault(stem.removesuffix(ending), []).append(file)
+            found.setdefault(one_form(stem.removesuffix(ending)), []).append(file)
     if doubled := [" and ".join(file.name for file in files) for files in found.values() if len(files) > 1]:
         raise UserError(f"{folder}: more than one prediction for a case: {'; '.join(doubled)}; keep one of each")
     return {name: files[0] for name, files in found.items()}
@@ -255,7 +255,7 @@ def _open(path: Path, *, whole: bool) -> tuple[ImageFormat, OpenImage]:
             raise UserError(f"{path}: no such file; check the path")
         if not extension:
             raise _unknown_type(path)
-        if not path.stat().st_size:
+        if not plain_file(path).stat().st_size:
             raise damaged(path, "file is empty")
         format_ = _by_ending()[extension]
         format_.check_readable(path)
@@ -275,4 +275,4 @@ def _by_ending() -> dict[str, ImageFormat]:
 
 
 def _unknown_type(path: Path) -> UserError:
-    return UserError(f"{path}: unknown image type; readable are {', '.join(extensions())} (lower case)")
+    return UserError(f"{path}: unknown image type; readable are {', '.join(extensions())}")

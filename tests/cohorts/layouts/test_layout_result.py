@@ -29,5 +29,11 @@ def test_an_ending_is_one_for_the_list_if_it_is_one_for_the_reader(tmp_path, nam
         assert files == {stem: tmp_path / name} and not problems
 
 
+@pytest.mark.parametrize("names", [("a.mhd", "a.raw"), ("A.MHD", "A.RAW"), ("a.NRRD", "a.Raw")])
+def test_the_voxels_of_a_header_are_no_image_of_their_own(tmp_path, names):
+    files, problems = listing(tmp_path, *names)
+    assert list(files.values()) == [tmp_path / names[0]] and not problems
+
+
 def test_a_problem_names_its_case():
     assert str(Problem("warning", "small", case="S1")) == "case S1: small" and str(Problem("error", "none")) == "none"

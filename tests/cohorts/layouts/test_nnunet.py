@@ -1,12 +1,14 @@
 import json
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
-from multifocal.volumes import Volume, write
+from multifocal.volumes import Geometry, Volume, write
 
 V2 = {
     "channel_names": {"0": "ADC", "1": "Z ADC"},
@@ -110,4 +112,150 @@ def test_a_description_that_is_none(dataset, text):
     root = dataset()
     (root / "dataset.json").write_text(text)
     with pytest.raises(UserError, match="dataset.json"):
+        open_cohort(root)
+
+
+def rgb(path, channels=3):
+    """Write colours whose every component differs."""
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 255, (5, 6, channels)).astype(np.uint8)
+    Image.fromarray(pixels if channels > 1 else pixels[..., 0]).save(path)
+    return pixels
+
+
+@pytest.mark.parametrize("names", [("R", "G", "B"), ("rgb_to_0_1",) * 3, ("image",)])
+def test_colours_in_one_file(tmp_path, names):
+    channels = {str(number): name for number, name in enumerate(names)}
+    said = {"channel_names": channels, "labels": {"background": 0, "road": 1}, "numTraining": 3, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps(said))
+    pixels = {name: rgb(tmp_path / f"imagesTr/{name}_0000.png", n) for name, n in (("a", 3), ("b", 1), ("c", 4))}
+    for name in pixels:
+        write(tmp_path / f"labelsTr/{name}.png", Volume(np.ones((6, 5), np.uint8), Geometry((6, 5), *FLAT)))
+    cohort = open_cohort(tmp_path)
+    assert cohort.maps == ("red", "green", "blue")
+    for name, expected in pixels.items():
+        for number, image in enumerate(cohort.case(name).images.values()):
+            np.testing.assert_array_equal(image.read().array, expected[..., number % expected.shape[-1]].T)
+        assert cohort.case(name).label.read().array.all()
+
+
+FLAT = ((1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+DECATHLON = {
+    "tensorImageSize": "4D",
+    "modality": {"0": "FLAIR", "1": "T1w"},
+    "labels": {"0": "background", "1": "tumour"},
+    "numTraining": 2,
+    "training": [{"image": f"./imagesTr/BRATS_{n}.nii.gz", "label": f"./labelsTr/BRATS_{n}.nii.gz"} for n in "12"],
+    "test": ["./imagesTs/BRATS_3.nii.gz"],
+}
+
+
+@pytest.fixture
+def decathlon(tmp_path, grid):
+    (tmp_path / "dataset.json").write_text(json.dumps(DECATHLON))
+    for file in ("imagesTr/BRATS_1", "imagesTr/BRATS_2", "imagesTs/BRATS_3"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        values = np.arange(np.prod(grid.size) * 2, dtype=np.float32).reshape(*grid.size, 2)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / f"{file}.nii.gz")
+    for n in "12":
+        write(tmp_path / f"labelsTr/BRATS_{n}.nii.gz", Volume(np.ones(grid.size, np.uint8), grid))
+    return tmp_path
+
+
+def test_the_decathlon_keeps_all_channels_in_one_file(decathlon, grid):
+    cohort = open_cohort(decathlon)
+    assert cohort.maps == ("flair", "t1w")
+    splits = [(case.name, case.split) for case in cohort]
+    assert splits == [("BRATS_1", "train"), ("BRATS_2", "train"), ("BRATS_3", "test")]
+    whole = np.arange(np.prod(grid.size) * 2).reshape(*grid.size, 2)
+    for number, image in enumerate(cohort.case("BRATS_3").images.values()):
+        np.testing.assert_array_equal(image.read().array, whole[..., number])
+    assert cohort.case("BRATS_2").label.path == decathlon / "labelsTr/BRATS_2.nii.gz"
+    assert cohort.case("BRATS_3").label is None
+
+
+def test_one_file_with_all_channels_may_be_numbered_as_in_version_2(decathlon):
+    said = {**V2, "file_ending": ".nii.gz", "training": None, "test": None}
+    (decathlon / "dataset.json").write_text(json.dumps(said))
+    for folder in ("imagesTr", "imagesTs"):
+        for file in (decathlon / folder).iterdir():
+            file.rename(file.with_name(file.name.replace(".nii", "_0000.nii")))
+    assert [image.component for image in open_cohort(decathlon).cases[0].images.values()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ({"modality": {"0": "a", "1": "b", "2": "c"}}, "BRATS_1.nii.gz: holds 2 images where dataset.json"),
+        ({"training": [*DECATHLON["training"], {"image": "x.nii.gz", "label": "y.nii.gz"}]}, "x.nii.gz: no such file"),
+        (
+            {"training": DECATHLON["training"][:1]},
+            "imagesTr/BRATS_2.nii.gz: is not listed in dataset.json's",
+        ),
+        (
+            {"training": ["imagesTr/BRATS_1.nii.gz"]},
+            r"training\[0\]: expected an object with the paths image",
+        ),
+        ({"training": 5}, r"training\[0\]: expected an object"),
+        ({"test": [7]}, r"test\[0\]: expected the path of an image"),
+        ({"dataset": [1]}, "expected images .a list of paths. and label"),
+        ({"dataset": {"a": {"images": []}}}, "dataset.a: expected images"),
+        ({"numTraining": 5}, "numTraining is 5, but 'training' lists 2 cases"),
+    ],
+)
+def test_lists_that_do_not_fit_are_named(decathlon, damage, expected):
+    (decathlon / "dataset.json").write_text(json.dumps({**DECATHLON, **damage}))
+    with pytest.raises(UserError, match=expected):
+        open_cohort(decathlon)
+
+
+@pytest.mark.parametrize("kind", ["version 1", "version 2", "with its channel"])
+def test_lists_of_a_dataset_with_a_file_a_channel(dataset, monkeypatch, kind):
+    root = dataset()
+    if kind == "version 2":
+        monkeypatch.setenv("HERE", str(root))
+        images = ["imagesTr/b_0000.nrrd", "$HERE/imagesTr/b_0001.nrrd"]
+        listed = {"dataset": {"b": {"images": images, "label": str(root / "labelsTr/b.nrrd")}}, "numTraining": 1}
+    else:
+        suffix = "_0000" if kind == "with its channel" else ""
+        cases = [{"image": f"./imagesTr/{n}{suffix}.nrrd", "label": f"./labelsTr/{n}.nrrd"} for n in ("b", "a_1")]
+        listed = {"training": cases}
+    (root / "dataset.json").write_text(json.dumps({**V2, **listed}))
+    cohort = open_cohort(root)
+    assert [case.name for case in cohort] == (["b"] if kind == "version 2" else ["b", "a_1"])
+    assert [image.path for image in cohort.cases[0].images.values()] == [root / f"imagesTr/b_000{n}.nrrd" for n in "01"]
+    assert cohort.cases[0].label.path == root / "labelsTr/b.nrrd"
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (
+            {"background": 0, "lesion": 1, "ignore": 2},
+            r"labels has 'ignore' \(2\), .*; draw them as lesion or",
+        ),
+        ({"0": "background", "1": "lesion", "2": "ignore"}, r"labels has 'ignore' \(2\)"),
+        ({"background": 0, "ignore": 1}, r"labels has 'ignore' \(1\)"),
+        ({"background": 0, "whole": [1, 2]}, "labels has 'whole' of the values 1, 2; regions are not read here"),
+    ],
+)
+def test_labels_that_are_no_lesion(dataset, labels, expected):
+    with pytest.raises(UserError, match=expected):
+        open_cohort(dataset({**V2, "labels": labels}))
+
+
+def test_a_dataset_in_capitals(dataset):
+    root = dataset()
+    for file in [*root.glob("*Tr/*")]:
+        file.rename(file.with_suffix(".NRRD"))
+    assert len(open_cohort(root)) == 2
+    (root / "dataset.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({**V2, "file_ending": ".NRRD"}).encode())
+    assert len(open_cohort(root)) == 2
+
+
+def test_a_damaged_image_is_named_once(dataset):
+    root = dataset()
+    (root / "imagesTr/b_0001.nrrd").unlink()
+    (root / "imagesTr/b_0000.nrrd").write_bytes(b"none")
+    with pytest.raises(UserError, match=r"^[^;]*b_0000.nrrd: not a NRRD file[^;]*; [^;]*$"):
         open_cohort(root)

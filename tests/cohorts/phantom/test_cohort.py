@@ -204,6 +204,16 @@ def test_an_empty_folder_is_filled_and_a_full_one_left_alone(tmp_path):
     assert hashes(tmp_path / "empty") == before
 
 
+def test_one_of_several_at_once_wins_and_the_others_say_so(tmp_path):
+    def other(done, cases):
+        if not (tmp_path / "out").exists():
+            write_phantom(tmp_path / "out", cases=1, seed=1)
+
+    with pytest.raises(UserError, match="out: cannot write: a folder with something in it stands there.*; choose"):
+        write_phantom(tmp_path / "out", cases=1, seed=0, progress=other)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_bad_requests_name_the_cure(tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(UserError, match="is a file"):

@@ -2,13 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from multifocal.cohorts import open_cohort
+from multifocal.cohorts import Case, ImageFile, open_cohort
+from multifocal.cohorts.case import COLOURS
 from multifocal.errors import UserError
 from multifocal.metrics import ScoringOptions
 from multifocal.reports.cases.case_images import MARGIN, read_case_images
 from multifocal.reports.cases.pictures import chosen_slices, projections, slices, window
-from multifocal.volumes import Volume, axis_codes, read, write
+from multifocal.volumes import Geometry, Volume, axis_codes, read, write
 
 
 @pytest.fixture
@@ -112,3 +114,22 @@ def test_a_flat_image_has_a_window():
     low, high = window(np.full((3, 3), 7.0), np.ones((3, 3), bool))
     assert (low, high) == (7.0, 8.0)
     assert window(np.full((3, 3), np.nan), np.ones((3, 3), bool)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("top", [250, 40, 65535])
+def test_a_colour_image_is_shown_in_its_colours(tmp_path, top):
+    grid = Geometry((6, 5), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    pixels = np.random.default_rng(0).integers(0, top, (*grid.size, 3)).astype(np.uint16)
+    pixels[0, 0] = top, 0, 0
+    for number, colour in enumerate(COLOURS):
+        write(tmp_path / f"{colour}.png", Volume(pixels[..., number].copy(), grid))
+    write(tmp_path / "label.png", Volume(np.eye(6, 5, dtype=np.uint8), grid))
+    images = {colour: ImageFile(tmp_path / f"{colour}.png") for colour in COLOURS}
+    case = Case("a", "a", images, ImageFile(tmp_path / "label.png"))
+    scene = read_case_images(case, {}, label_kind="instances")
+    (shown,) = slices(scene, tmp_path, prefix=".")
+    projections(scene, tmp_path, prefix=".", options={})
+    for file in (shown.truth.image, "axial.png"):
+        drawn = np.asarray(Image.open(tmp_path / file))
+        expected = np.rint(pixels * min(1, 255 / top)).transpose(1, 0, 2)
+        np.testing.assert_array_equal(drawn, expected)

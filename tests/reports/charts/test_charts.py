@@ -129,3 +129,21 @@ def test_cases_without_a_lesion_have_no_place_on_a_scale_of_volumes():
     rows = [row("one", 0.5, true_ml=2.0), row("none", 1.0, true_ml=0.0)]
     assert titles(against_volume(arm(rows=rows), [arm(rows=rows)], pages={})) == ["one: 2.00 ml, Dice 0.500"]
     assert against_volume(arm(rows=rows[1:]), [], pages={}) is None
+
+
+@pytest.mark.parametrize("volumes", [(0.02, 30.0), (1.0, 12.0), (2.0, 7.0), (3.0, 3.1), (0.5,)])
+def test_volumes_are_labelled_in_plain_numbers(volumes):
+    rows = [row(f"case {place}", 0.5, true_ml=volume) for place, volume in enumerate(volumes)]
+    chart = against_volume(arm(rows=rows), [], pages={})
+    found = re.findall(r"<text[^>]*>([^<]*)</text>", chart.page)
+    assert "mathdefault" not in chart.page and not any("$" in text for text in found)
+    labels = [float(text) for text in found[: found.index("true volume (ml)")]]
+    assert labels and len(set(labels)) == len(labels)
+
+
+def test_one_epoch_is_a_point():
+    rows = [{"epoch": 0.0, "train/loss": 2.0, "train/x": 1.0, "train/y": 1.0, "val/dice": 0.5}] * 2
+    once = [cell("a", fold, row) for fold, row in enumerate(rows)]
+    for chart, points in ((loss_curves(arm("a"), once), 3 * 3), (validation_curves([arm("a")], once), 1)):
+        markers = [use for use in re.findall("<use [^>]*>", chart.page) if "stroke-width: 0.8" not in use]  # no ticks
+        assert len(markers) == points

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from multifocal.cohorts.case import ImageFile
+from multifocal.cohorts.case import COLOURS, ImageFile
 from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
 from multifocal.volumes import component_count, read_geometry, strip_extension
-
-_COLOURS = ("red", "green", "blue")
 
 
 def _matches(root: Path) -> bool:
@@ -29,12 +27,12 @@ def read(found: LayoutResult) -> None:
     images = found.listing(found.root / "images", pattern=r"(.+)", expected="STEM")
     masks = found.labels(found.root / "masks", images, pattern=r"(.+)", expected="STEM")
     channels = {name: _channels(found, path) for name, path in images.items()}
-    coloured = any(count >= len(_COLOURS) for count in channels.values())
+    coloured = any(count >= len(COLOURS) for count in channels.values())
     for name, path in images.items():
-        if channels[name] >= len(_COLOURS):
-            files = {colour: ImageFile(path, component=number) for number, colour in enumerate(_COLOURS)}
+        if channels[name] >= len(COLOURS):
+            files = {colour: ImageFile(path, component=number) for number, colour in enumerate(COLOURS)}
         else:
-            files = {colour: ImageFile(path) for colour in (_COLOURS if coloured else ("image",))}
+            files = {colour: ImageFile(path) for colour in (COLOURS if coloured else ("image",))}
         found.add(name, images=files, label=masks.get(name))
 
 

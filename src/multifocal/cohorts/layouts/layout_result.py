@@ -8,6 +8,7 @@ from typing import Literal
 
 from multifocal.cohorts.case import Case, ImageFile, LabelKind, Split
 from multifocal.errors import UserError
+from multifocal.files import one_form
 from multifocal.volumes import EXTENSIONS, strip_extension
 
 # Files that lie beside images and are not images: notes, tables, and the voxels of detached headers.
@@ -93,6 +94,7 @@ class LayoutResult:
             label: the lesions, if known.
             split: the dataset's own part for it, if it has one.
         """
+        name = one_form(name)
         if name in self.cases:
             file = next(iter(images.values())).path if images else None
             where = f" ({self.short(file)})" if file else ""
@@ -139,10 +141,10 @@ class LayoutResult:
                 self.problem(f"{where}: not an image format read here; convert it to one of {', '.join(EXTENSIONS)}")
             elif not (match := re.fullmatch(pattern, stem)):
                 self.problem(f"{where}: unexpected name; expected {expected}")
-            elif match[1] in found:
-                self.problem(f"{where}: a second file for {self.short(found[match[1]])}; remove one", case=match[1])
+            elif (name := one_form(match[1])) in found:
+                self.problem(f"{where}: a second file for {self.short(found[name])}; remove one", case=name)
             else:
-                found[match[1]] = path
+                found[name] = path
         return found
 
     def labels(self, folder: Path, cases: Mapping[str, Path], *, pattern: str, expected: str) -> dict[str, ImageFile]:
@@ -175,4 +177,5 @@ def _is_beside(path: Path) -> bool:
     name = path.name.lower()
     if name.startswith((".", "readme", "license", "licence")) or path.suffix.lower() in _BESIDE:
         return True
-    return path.suffix.lower() in _VOXELS and any(path.with_suffix(e).is_file() for e in (".mhd", ".mha", ".nrrd"))
+    headers = (path.with_suffix(form(e)) for e in (".mhd", ".mha", ".nrrd") for form in (str.lower, str.upper))
+    return path.suffix.lower() in _VOXELS and any(header.is_file() for header in headers)

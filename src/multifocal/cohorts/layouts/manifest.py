@@ -7,6 +7,7 @@ from multifocal.cohorts.case import SPLITS, ImageFile
 from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
 from multifocal.errors import UserError
+from multifocal.files import on_disk, one_form, plain_file
 
 _FIXED = ("case", "subject", "split", "label")
 
@@ -55,7 +56,7 @@ def read(found: LayoutResult) -> None:
 
 def _read_row(found: LayoutResult, path: Path, number: int, cells: dict[str, str], maps: list[str]) -> None:
     where = f"{path.name} row {number}"
-    name = cells.get("case", "")
+    name = one_form(cells.get("case", ""))
     if not name:
         found.problem(f"{where}, column case: empty; name the case")
         return
@@ -63,7 +64,7 @@ def _read_row(found: LayoutResult, path: Path, number: int, cells: dict[str, str
     for column in (*maps, "label"):
         value = cells.get(column, "")
         if value:
-            files[column] = ImageFile(path.parent / value)
+            files[column] = ImageFile(on_disk(path.parent, value))
             if not files[column].path.is_file():
                 missing = files[column].path
                 found.problem(f"{where}, column {column}: no such file: {value}", case=name, missing=missing)
@@ -81,9 +82,9 @@ def _read_row(found: LayoutResult, path: Path, number: int, cells: dict[str, str
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns, and each row that is not blank with its line number."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with plain_file(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
-            columns = [column.strip() for column in next(reader, [])]
+            columns = [one_form(column.strip()) for column in next(reader, [])]
             if len(set(columns)) < len(columns) or "" in columns:
                 raise UserError(f"{path}: its columns are {', '.join(columns)}; give every column its own name")
             rows = []

@@ -10,10 +10,11 @@ import numpy as np
 
 from multifocal.cohorts import Case
 from multifocal.cohorts.case import LabelKind
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import ScoringOptions
 from multifocal.reports.cases.case_images import CaseImages, read_case_images
 from multifocal.reports.cases.embed import nifti, script
-from multifocal.reports.cases.pictures import Slice, Tile, projections, slices, window
+from multifocal.reports.cases.pictures import Slice, Tile, is_coloured, projections, slices, window
 from multifocal.reports.templating import render
 
 FOLDER = "cases"
@@ -44,6 +45,7 @@ class CaseJob:
         study: the study's name.
         neighbours: (name, file) of the cases before and after, None at the ends.
         out: the report's folder.
+        words: what sizes and lengths are called.
     """
 
     case: Case
@@ -54,6 +56,7 @@ class CaseJob:
     study: str
     neighbours: tuple[tuple[str, str] | None, tuple[str, str] | None]
     out: Path
+    words: Wording = VOLUMES
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def write_case(job: CaseJob) -> Thumbnail:
         planes=projections(case, folder, prefix=prefix, options=options),
         is_volume=is_volume,
         maps=list(case.images),
+        background="the image" if is_coloured(case) else next(iter(case.images)),
+        words=job.words,
         metrics=SCORES,
         counts=_counts,
         slice_count=case.truth.shape[2],

@@ -4,13 +4,14 @@ Paths are sharp at every size, and coloured by the page's style sheet.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from multifocal.cohorts.case import COLOURS
 from multifocal.metrics import ScoringOptions
 from multifocal.reports.cases.case_images import CaseImages
 from multifocal.reports.cases.lesion_outcomes import KINDS, lesion_outcomes
@@ -70,7 +71,10 @@ def slices(case: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
     found = []
     for index in chosen_slices(case):
         name = f"slice{index:03d}.png"
-        _write_grey(folder / name, np.where(case.brain, image, levels[0])[:, :, index], levels)
+        if is_coloured(case):
+            _write_colours(folder / name, [case.images[colour][:, :, index] for colour in COLOURS], case)
+        else:
+            _write_grey(folder / name, np.where(case.brain, image, levels[0])[:, :, index], levels)
         blank = Tile(f"{prefix}/{name}", case.truth.shape[:2], case.spacing[:2])
         true = ("truth", outline(case.truth[:, :, index]), "true outline")
         cuts = {arm: None if mask is None else mask[:, :, index] for arm, mask in case.masks.items()}
@@ -84,6 +88,11 @@ def slices(case: CaseImages, folder: Path, *, prefix: str) -> list[Slice]:
         }
         found.append(Slice(index, _over(blank, true), arms, areas))
     return found
+
+
+def is_coloured(case: CaseImages) -> bool:
+    """Whether the maps of a case are the colours of one image."""
+    return set(COLOURS) <= case.images.keys()
 
 
 def chosen_slices(case: CaseImages, *, count: int = SLICES) -> list[int]:
@@ -113,7 +122,10 @@ def projections(
         grey = upright(np.where(case.brain, np.nan_to_num(image), 0.0).sum(axis=axis) / through, plane)
         seen = upright(np.any(case.brain, axis=axis), plane)
         levels = window(grey, seen)
-        _write_grey(folder / f"{plane}.png", np.where(seen, grey, levels[0]), levels)
+        if case.geometry.ndim == 2 and is_coloured(case):
+            _write_colours(folder / f"{plane}.png", [case.images[colour][:, :, 0] for colour in COLOURS], case)
+        else:
+            _write_grey(folder / f"{plane}.png", np.where(seen, grey, levels[0]), levels)
         across, down = (side for i, side in enumerate(case.spacing) if i != axis)
         blank = Tile(f"{prefix}/{plane}.png", grey.shape, (across, down))
         found[plane] = {
@@ -181,6 +193,14 @@ def _shadows(colour: np.ndarray, axis: int, plane: str) -> list[tuple[str, str, 
 
 def _over(blank: Tile, *paths: tuple[str, str, str]) -> Tile:
     return Tile(blank.image, blank.size, blank.pixel, tuple(path for path in paths if path[1]))
+
+
+def _write_colours(file: Path, channels: Sequence[np.ndarray], case: CaseImages) -> None:
+    """Write a picture in its own colours, which one window for each would change: bytes stay as they are."""
+    top = max(float(np.nanmax(case.images[colour], initial=0)) for colour in COLOURS)
+    scale = 1.0 if top <= 255 else 255 / top
+    pixels = np.clip(np.nan_to_num(np.stack(channels, axis=-1)) * scale, 0, 255)
+    Image.fromarray(np.rint(pixels).astype(np.uint8).transpose(1, 0, 2)).save(file, optimize=True)
 
 
 def _write_grey(file: Path, image: np.ndarray, levels: tuple[float, float]) -> None:

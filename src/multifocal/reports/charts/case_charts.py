@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.ticker import LogFormatter
 
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import METRICS
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import INK, RULE, arm_colour
@@ -14,7 +16,9 @@ from multifocal.reports.study_data import Arm
 FEWEST = 5  # cases that make a box
 
 
-def boxes(arms: Sequence[Arm], metric: str, *, group: str, pages: Mapping[str, str]) -> Chart | None:
+def boxes(
+    arms: Sequence[Arm], metric: str, *, group: str, pages: Mapping[str, str], words: Wording = VOLUMES
+) -> Chart | None:
     """Draw the cases of a stratum (or of "all"); None where no arm has a value.
 
     Args:
@@ -22,6 +26,7 @@ def boxes(arms: Sequence[Arm], metric: str, *, group: str, pages: Mapping[str, s
         metric: a name of `METRICS`.
         group: a stratum, or "all".
         pages: the page of each case, where it has one.
+        words: what sizes and lengths are called.
 
     Returns:
         The chart.
@@ -29,7 +34,7 @@ def boxes(arms: Sequence[Arm], metric: str, *, group: str, pages: Mapping[str, s
     columns = [_values(arm, metric, group) for arm in arms]
     if not any(columns):
         return None
-    heading = with_unit(METRICS[metric])
+    heading = with_unit(METRICS[metric], words)
     cases = len({case for column in columns for case, _ in column})
     canvas = Canvas(
         f"boxes-{metric}-{group}", f"{heading}, {group}: box plots by arm", width=4.8, height=0.9 + 0.36 * len(arms)
@@ -56,31 +61,42 @@ def boxes(arms: Sequence[Arm], metric: str, *, group: str, pages: Mapping[str, s
     return canvas.finish()
 
 
-def against_volume(arm: Arm, others: Sequence[Arm], *, pages: Mapping[str, str]) -> Chart | None:
+def against_volume(
+    arm: Arm, others: Sequence[Arm], *, pages: Mapping[str, str], words: Wording = VOLUMES
+) -> Chart | None:
     """Draw an arm's Dice by the true volume of each case that has a lesion, the other arms' faintly behind."""
     mine = _points(arm)
     if not mine:
         return None
-    canvas = Canvas(f"volume-{arm.number}", f"Dice of {arm.name} against true volume", width=4.8, height=3.1)
+    canvas = Canvas(f"volume-{arm.number}", f"Dice of {arm.name} against true {words.size}", width=4.8, height=3.1)
     axes = canvas.axes
     for other in others:
         if other is not arm:
             points = _points(other)
             axes.plot([x for _, x, _ in points], [y for _, _, y in points], "o", color=RULE, markersize=3)
     _, volumes, scores = zip(*mine, strict=True)
+    digits = 2 if words is VOLUMES else 0
     says = [
-        Mark(f"{case}: {number(volume, digits=2)} ml, Dice {number(dice)}", pages.get(case))
+        Mark(f"{case}: {number(volume, digits=digits)} {words.unit}, Dice {number(dice)}", pages.get(case))
         for case, volume, dice in mine
     ]
     canvas.points(volumes, scores, says, colour=arm_colour(arm.number), size=5)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(_PlainLog())
+    axes.xaxis.set_minor_formatter(_PlainLog())
     axes.set_ylim(-0.03, 1.03)
     axes.grid(axis="y")
     canvas.title(arm.name)
-    axes.set_xlabel("true volume (ml)")
+    axes.set_xlabel(f"true {words.size} ({words.unit})")
     axes.set_ylabel("Dice")
     return canvas.finish()
+
+
+class _PlainLog(LogFormatter):
+    """Labels of those ticks that matplotlib chooses, as plain numbers: its own are formulas, which are not parsed."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _box(canvas: Canvas, values: Sequence[float], place: int, colour: str) -> None:

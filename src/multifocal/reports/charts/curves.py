@@ -47,7 +47,7 @@ def validation_curves(arms: Sequence[Arm], cells: Sequence[CellRecord], *, colum
         axes.plot(
             list(curve),
             list(curve.values()),
-            marker="o" if len(curve) == 1 else "",
+            marker=_marker(curve),
             color=arm_colour(arm.number),
             linestyle=arm_dash(arm.number),
             linewidth=1.7,
@@ -56,7 +56,7 @@ def validation_curves(arms: Sequence[Arm], cells: Sequence[CellRecord], *, colum
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_ylabel("validation Dice")
     return canvas.finish()
 
@@ -81,18 +81,25 @@ def loss_curves(arm: Arm, cells: Sequence[CellRecord]) -> Chart | None:
         dash = DASHES[0 if total else nth % len(DASHES)]
         for cell in own if len(own) > 1 else ():
             single = line(cell, name)
-            axes.plot(list(single), list(single.values()), linewidth=0.8, alpha=0.25, color=colour)
+            at = list(single), list(single.values())
+            axes.plot(*at, marker=_marker(single), markersize=4, linewidth=0.8, alpha=0.25, color=colour)
         end = list(curve.items())[-1]
         says = canvas.mark(Mark(f"{arm.name}, {term}: {number(end[1])} after epoch {end[0]}"))
-        axes.plot(list(curve), list(curve.values()), color=colour, linestyle=dash, linewidth=1.6, gid=says)
+        at = list(curve), list(curve.values())
+        axes.plot(*at, marker=_marker(curve), color=colour, linestyle=dash, linewidth=1.6, gid=says)
         ends.append((term, end, colour))
     _name_ends(canvas, ends)
     axes.grid(axis="y")
     canvas.title(arm.name)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_ylabel("loss", color=SOFT)
     return canvas.finish()
+
+
+def _marker(curve: Line) -> str:
+    """Return how the points of a curve are marked: one alone makes no line."""
+    return "o" if len(curve) == 1 else ""
 
 
 def _name_ends(canvas: Canvas, ends: Sequence[tuple[str, tuple[int, float], str]]) -> None:

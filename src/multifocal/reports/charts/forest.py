@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import METRICS
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import INK, SOFT, arm_colour
@@ -34,14 +35,16 @@ def differences(group: Mapping[str, Any], metric: str, *, to: str) -> Iterator[D
             yield Difference(pair["second"], mean, low, high, found["p_holm"], found["n"])
 
 
-def forest(arms: Sequence[Arm], group: Mapping[str, Any], metric: str, *, to: str) -> Chart | None:
+def forest(
+    arms: Sequence[Arm], group: Mapping[str, Any], metric: str, *, to: str, words: Wording = VOLUMES
+) -> Chart | None:
     """Draw the differences of all arms from the arm `to`, with 95 % intervals; None where there is none."""
     by_arm = {found.arm: found for found in differences(group, metric, to=to)}
     shown = [arm for arm in arms if arm.name in by_arm]
     if all(found.mean is None for found in by_arm.values()):
         return None
     meaning = METRICS[metric]
-    heading = with_unit(meaning)
+    heading = with_unit(meaning, words)
     canvas = Canvas(
         f"forest-{metric}", f"{heading}: difference of each arm from {to}", width=4.8, height=1.1 + 0.36 * len(shown)
     )

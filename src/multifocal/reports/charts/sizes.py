@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from multifocal.evaluation import VOLUME_BINS
 from multifocal.evaluation.summary import summarize_bins
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.reports.charts.canvas import Canvas, Chart, Mark
 from multifocal.reports.charts.palette import MARKS, SOFT, arm_colour
 from multifocal.reports.formatting import number
@@ -57,12 +58,14 @@ def by_bin(arms: Sequence[Arm]) -> dict[str, dict[str, Detection]]:
     }
 
 
-def size_bars(arms: Sequence[Arm], bins: Mapping[str, Mapping[str, Detection]], measure: str) -> Chart:
+def size_bars(
+    arms: Sequence[Arm], bins: Mapping[str, Mapping[str, Detection]], measure: str, *, words: Wording = VOLUMES
+) -> Chart:
     """Draw one measure: a group of bars a bin, a bar an arm, with the number of true lesions below."""
     heading = MEASURES[measure]
     canvas = Canvas(
         f"sizes-{measure}",
-        f"{heading} of lesions by their volume in ml, by arm",
+        f"{heading} of lesions by their {words.size} in {words.unit}, by arm",
         width=max(7.0, 0.9 + len(bins) * max(0.86, 0.25 + 0.1 * len(arms))),
         height=3.6,
     )
@@ -75,7 +78,7 @@ def size_bars(arms: Sequence[Arm], bins: Mapping[str, Mapping[str, Detection]], 
                 continue
             says = canvas.mark(
                 Mark(
-                    f"{name} ml, {arm.name}: {heading} {number(value)}; "
+                    f"{words.bin(name)} {words.unit}, {arm.name}: {heading} {number(value)}; "
                     f"{count.true} true, {count.found} found, {count.false} false"
                 )
             )
@@ -83,18 +86,18 @@ def size_bars(arms: Sequence[Arm], bins: Mapping[str, Mapping[str, Detection]], 
             left, height = place - 0.42 + (nth + 0.5) * wide, max(value, 0.008)
             axes.bar(left, height, wide * 0.88, color=arm_colour(arm.number), gid=says)
     true = [max(count.true for count in counts.values()) for counts in bins.values()]
-    labels = [f"{shown(name)}\nn = {n}" for name, n in zip(bins, true, strict=True)]
+    labels = [f"{shown(words.bin(name))}\nn = {n}" for name, n in zip(bins, true, strict=True)]
     axes.set_xticks(range(len(bins)), labels, linespacing=1.4)
     axes.set_xlim(-0.6, len(bins) - 0.4)
     axes.set_ylim(0, 1.02)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y")
     axes.set_ylabel(heading)
-    axes.set_xlabel("volume of the lesion in ml; n, true lesions of that size")
+    axes.set_xlabel(f"{words.size} of the lesion in {words.unit}; n, true lesions of that size")
     return canvas.finish()
 
 
-def small_bars(arms: Sequence[Arm]) -> Chart | None:
+def small_bars(arms: Sequence[Arm], *, words: Wording = VOLUMES) -> Chart | None:
     """Draw how many of the smallest lesions are found, missed and false, a row an arm; None where there are none."""
     counted = by_bin(arms).get(SMALL)
     if counted is None:
@@ -102,7 +105,7 @@ def small_bars(arms: Sequence[Arm]) -> Chart | None:
     most = max(count.true + count.false for count in counted.values())
     canvas = Canvas(
         "small-lesions",
-        f"Lesions of {SMALL} ml by arm: found, missed and false",
+        f"Lesions of {words.bin(SMALL)} {words.unit} by arm: found, missed and false",
         width=6.4,
         height=0.5 + 0.42 * len(counted),
     )

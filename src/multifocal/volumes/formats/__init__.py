@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from multifocal.errors import UserError
+from multifocal.quiet import quiet
 from multifocal.registry import Registry
 from multifocal.volumes.geometry import Geometry, Volume
 from multifocal.volumes.headers import Stored, damaged
@@ -42,6 +43,7 @@ class ImageFormat:
     Attributes:
         endings: of file names, in lower case and with their dots.
         has_geometry: whether files say where their voxels lie; if not, spacing is 1.
+        itk: ITK's name of the format, without which it finds none for a name in capitals; "" lets it look.
 
     Example:
         >>> FORMATS["nifti"].endings
@@ -50,6 +52,7 @@ class ImageFormat:
 
     endings: tuple[str, ...] = ()
     has_geometry: bool = True
+    itk: str = ""
 
     def read_header(self, path: Path) -> Stored:
         """Return where a file keeps its voxels.
@@ -93,9 +96,11 @@ class ImageFormat:
             UserError: not readable, complex numbers, or an impossible geometry.
         """
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        reader.SetFileName(_characters(path))
+        reader.SetImageIO(self.itk)
         try:
-            reader.ReadImageInformation()
+            with quiet():
+                reader.ReadImageInformation()
         except RuntimeError as error:
             raise damaged(path, f"cannot be read ({_reason(error)})") from error
         if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
@@ -128,7 +133,8 @@ class ImageFormat:
             UserError: not readable.
         """
         try:
-            pixels = image.reader.Execute()
+            with quiet():
+                pixels = image.reader.Execute()
         except (RuntimeError, MemoryError) as error:
             raise damaged(path, f"cannot be read ({_reason(error)})") from error
         frame, channel = divmod(component or 0, image.channels)
@@ -142,7 +148,8 @@ class ImageFormat:
             path: where to.
             volume: what `check_writable` let pass.
         """
-        sitk.WriteImage(to_image(volume), str(path), useCompression=True)
+        with quiet():
+            sitk.WriteImage(to_image(volume), _characters(path), useCompression=True)
 
     def place_voxels(self, stored: Stored, path: Path) -> None:
         """Move a file of voxels beside its header, where it is one of its own.
@@ -156,6 +163,14 @@ class ImageFormat:
 FORMATS: Registry[ImageFormat] = Registry(
     "image format", package="multifocal.volumes.formats", group="multifocal.formats"
 )
+
+
+def _characters(path: Path) -> str:
+    """Return a path as text, which ITK ends the process for want of."""
+    try:
+        return str(path).encode().decode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path}: has bytes in its name that are no characters (UTF-8); rename it") from error
 
 
 def _reason(error: Exception) -> str:

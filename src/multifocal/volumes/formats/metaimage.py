@@ -27,6 +27,7 @@ class MetaImage(ImageFormat):
     """MetaImage: header and voxels in one file (.mha), or the voxels in a .zraw or .raw beside it (.mhd)."""
 
     endings = (".mha", ".mhd")
+    itk = "MetaImageIO"
 
     def read_header(self, path: Path) -> Stored:
         """Read where a MetaImage keeps its voxels; a `UserError` says which field is wrong.

@@ -92,7 +92,7 @@ class Nifti(ImageFormat):
             UserError: there is one.
         """
         beside = path.with_suffix("")
-        if path.name.endswith(".nii.gz") and beside.exists():
+        if path.name.lower().endswith(".nii.gz") and beside.exists():
             # Programs built on ITK take the header of the one and the voxels of the other.
             raise UserError(
                 f"{path}: {beside.name} lies beside it and would be read in its place; remove or rename one of them"
@@ -249,7 +249,7 @@ def _describes(forms: NiftiForms, geometry: Geometry) -> bool:
 
 def _header(path: Path) -> _Header:
     packed, header = _start(path)
-    if packed and path.suffix == ".nii":
+    if packed and path.suffix.lower() == ".nii":
         raise UserError(f"{path}: is compressed; rename it to end in .nii.gz")
     order = next((order for order in "<>" if header[:4] == struct.pack(f"{order}i", _HEADER_LENGTH)), None)
     if len(header) < _HEADER_LENGTH or order is None or header[344:347] != b"n+1":

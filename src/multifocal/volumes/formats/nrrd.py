@@ -30,6 +30,7 @@ class Nrrd(ImageFormat):
     """NRRD: header and voxels in one file, or the voxels in another one beside it."""
 
     endings = (".nrrd",)
+    itk = "NrrdImageIO"
 
     def read_header(self, path: Path) -> Stored:
         """Read where a NRRD file keeps its voxels; a `UserError` says which field is wrong.

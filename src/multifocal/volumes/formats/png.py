@@ -23,6 +23,7 @@ class Png(ImageFormat):
 
     endings = (".png",)
     has_geometry = False
+    itk = "PNGImageIO"
 
     def read_header(self, path: Path) -> Stored:
         """Read the size of a PNG file, and check its chunks.
