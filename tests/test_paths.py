@@ -20,7 +20,7 @@ PACKAGES = (
     "studies systems training volumes weights"
 )
 # What a function of ours makes and hands out, or calls: no user writes these.
-MADE_HERE = {"FitJob", "Plan", "StudyFolder", "Survey"}
+MADE_HERE = {"FitJob", "Plan", "Problem", "StudyFolder", "Survey"}
 CONVERTED = {("ImageFile", "path"), ("Cohort", "root")}  # dataclasses: an attribute is of one type
 
 

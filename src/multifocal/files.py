@@ -154,7 +154,7 @@ def one_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def on_disk(folder: Path, written: str) -> Path:
+def on_disk(folder: str | Path, written: str) -> Path:
     """Return a path in the form of Unicode that lies on the disk.
 
     Args:
@@ -164,7 +164,8 @@ def on_disk(folder: Path, written: str) -> Path:
     Returns:
         The first that exists of the path as written, composed and decomposed; as written where none does.
     """
-    paths = [folder / form for form in (written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD")))]
+    forms = (written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD")))
+    paths = [Path(folder) / form for form in forms]
     return next((path for path in paths if path.exists()), paths[0])
 
 
@@ -278,7 +279,7 @@ def swapped(parent: str | Path, names: Sequence[str]) -> Iterator[Path]:
 
     Args:
         parent: the folder.
-        names: of folders in it.
+        names: of folders or files in it.
 
     Yields:
         The new folder, empty.

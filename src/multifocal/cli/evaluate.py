@@ -83,7 +83,7 @@ def evaluate(
     from multifocal.evaluation.tables import shown_metrics
     from multifocal.evaluation.wording import VOLUMES, wording
 
-    if (out / "cases.csv").exists() and not overwrite:
+    if (out / "summary.json").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
     if protocol and undefined != "skip":
         raise UserError(f"--protocol {protocol} leaves undefined distances out; leave --undefined out, too")

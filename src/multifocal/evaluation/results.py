@@ -10,7 +10,7 @@ from typing import Any
 from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import UserError
 from multifocal.evaluation.summary import VOLUME_BINS, summarize
-from multifocal.files import clear_up, one_form, plain_file, read_json, write_csv, write_json
+from multifocal.files import clear_up, one_form, plain_file, read_json, swapped, write_csv, write_json
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Undefined
 
@@ -116,9 +116,10 @@ def write_results(
     facts = {name: {"unit": m.unit, "level": m.level, "best": m.best} for name, m in METRICS.items()}
     columns = case_columns(labelled="label" in scores.rows[0])
     clear_up(out)
-    write_csv(Path(out) / _CASES, scores.rows, columns=columns)
-    write_csv(Path(out) / _LESIONS, scores.lesions, columns=LESION_COLUMNS)
-    write_json(Path(out) / _SUMMARY, {**summary, "metrics": facts})
+    with swapped(out, [_CASES, _LESIONS, _SUMMARY]) as new:  # the three belong together
+        write_csv(new / _CASES, scores.rows, columns=columns)
+        write_csv(new / _LESIONS, scores.lesions, columns=LESION_COLUMNS)
+        write_json(new / _SUMMARY, {**summary, "metrics": facts})
     return summary
 
 
