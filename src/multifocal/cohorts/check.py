@@ -20,7 +20,7 @@ from multifocal.cohorts.opening import Survey
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.metrics import burden
-from multifocal.volumes import Geometry, Volume, axis_codes
+from multifocal.volumes import Geometry, Volume, axis_codes, remarks
 
 # Median ADC of a living brain in 1e-6 mm²/s: neonatal white matter reaches 2000, severe injury stays above 300.
 ADC_MEDIAN = (300.0, 4000.0)
@@ -201,9 +201,10 @@ def _examine(case: Case, *, label_kind: LabelKind, told: Collection[Path] = ()) 
     grids = [(name, volume.geometry) for name, volume in volumes.items()]
     grids += [("the label", label.geometry)] if label else []
     if grids:
-        for name, grid in grids:
-            for contradiction in grid.nifti.differences(grid.size) if grid.nifti else ():
-                note("warning", f"{name}: {contradiction}")
+        for name, _ in grids:
+            file = case.label if name == "the label" else images[name]
+            for remark in remarks(file.path) if file else ():
+                note("warning", f"{name}: {remark}")
         reference, geometry = grids[0]
         codes = axis_codes(geometry)
         report = replace(

@@ -93,6 +93,30 @@ def component_count(path: str | Path) -> int:
     return _open(Path(path), whole=False)[1].components
 
 
+def remarks(path: str | Path) -> list[str]:
+    """Return what in an image's header other programs may read otherwise.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        A text for each doubt: forms of a NIfTI header that contradict each other, a scale that is left aside,
+        significant bits of a PNG. [] where there is none.
+
+    Raises:
+        UserError: as `read`.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> file = Path(tempfile.mkdtemp()) / "mask.nii.gz"
+        >>> write(file, Volume(np.ones((2, 3), bool), Geometry((2, 3), (1, 2), (0, 0), (1, 0, 0, 1))))
+        >>> remarks(file)
+        []
+    """
+    return _open(Path(path), whole=False)[0].remarks(Path(path))
+
+
 def write(path: str | Path, volume: Volume) -> None:
     """Write an image whole or not at all, compressed; the extension chooses the format.
 

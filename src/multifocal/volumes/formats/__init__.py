@@ -83,6 +83,17 @@ class ImageFormat:
             volume: what.
         """
 
+    def remarks(self, path: Path) -> list[str]:
+        """Return what in the header of a readable file other programs may read otherwise.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            A text for each doubt; [] where there is none.
+        """
+        return []
+
     def open(self, path: Path) -> OpenImage:
         """Read the grid of an image whose header is sound.
 

@@ -37,6 +37,7 @@ class _Header:
     offset: int
     slope: float
     intercept: float
+    unused: float  # an intercept without a slope
     intent: int
     forms: NiftiForms
 
@@ -110,6 +111,21 @@ class Nifti(ImageFormat):
         """
         if max(volume.geometry.size) > _LARGEST_SIZE:
             raise UserError(f"{path}: NIfTI holds at most {_LARGEST_SIZE} voxels an axis; write .mha instead")
+
+    def remarks(self, path: Path) -> list[str]:
+        """Return where the forms of the header contradict each other, and what of a scale is left aside.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            A text for each doubt.
+        """
+        header = _header(path)
+        found = header.forms.differences(header.size[:3])
+        if header.unused:
+            found.append(f"scl_inter {header.unused:g} is left aside, because scl_slope is 0")
+        return found
 
     def open(self, path: Path) -> OpenImage:
         """Read the grid by the form of the header that holds, see `NiftiForms`.
@@ -272,11 +288,12 @@ def _header(path: Path) -> _Header:
         raise UserError(f"{path}: NIfTI datatype {kind} cannot be read; convert it to a real number type")
     start, slope, intercept = numbers("3f", 108)
     finite_numbers(path, "vox_offset", [start], 1)
+    unused = intercept if slope == 0 and math.isfinite(intercept) else 0.0
     if slope == 0 or math.isnan(slope) or kind in _COLOURS:  # the standard: not scaled, whatever the intercept
         slope, intercept = 1.0, 0.0
     finite_numbers(path, "scl_slope and scl_inter", [slope, intercept], 2)
     offset = max(int(start), _HEADER_LENGTH)
-    return _Header(packed, order, tuple(sizes[:dims]), kind, offset, slope, intercept, intent, forms)
+    return _Header(packed, order, tuple(sizes[:dims]), kind, offset, slope, intercept, unused, intent, forms)
 
 
 def _start(path: Path) -> tuple[bool, bytes]:

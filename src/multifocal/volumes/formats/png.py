@@ -65,6 +65,20 @@ class Png(ImageFormat):
         if ndim != 2 or dtype not in (np.bool_, np.uint8, np.uint16):
             raise UserError(f"{path}: PNG holds 2D uint8 or uint16, not {ndim}D {dtype}; write .mha instead")
 
+    def remarks(self, path: Path) -> list[str]:
+        """Return that only some of the bits are significant, where the file says so.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            A text, or none.
+        """
+        data = path.read_bytes()
+        if b"sBIT" not in _checked_chunks(path, data):
+            return []
+        return ["says that not all of its bits are significant (sBIT); samples are read as they are stored"]
+
     def open(self, path: Path) -> OpenImage:
         """Read size and kind of an image.
 
