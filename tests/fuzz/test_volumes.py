@@ -16,14 +16,14 @@ CHECKED = (".nii.gz", ".png")  # formats with a checksum over all there is
 
 def image(extension):
     rng = np.random.default_rng(0)
-    if extension == ".png":
+    if extension in (".png", ".tif"):
         return Volume(rng.integers(0, 255, (24, 20)).astype(np.uint8), Geometry((24, 20), (1, 1), (0, 0), (1, 0, 0, 1)))
     grid = Geometry((12, 10, 8), (1.0, 1.5, 3.0), (-10.0, 20.0, 5.0), (1, 0, 0, 0, 0.8, -0.6, 0, 0.6, 0.8))
     return Volume(rng.normal(1000, 300, grid.size).astype(np.float32), grid)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extension", [".mha", ".mhd", ".nii", ".nii.gz", ".nrrd", ".png"])
+@pytest.mark.parametrize("extension", [".mha", ".mhd", ".nii", ".nii.gz", ".nrrd", ".png", ".tif"])
 def test_a_thousand_damaged_images(tmp_path, processes, extension, record_property):
     source, copies, report = tmp_path / "source" / f"a{extension}", tmp_path / "copies", tmp_path / "report.json"
     write(source, image(extension))

@@ -29,7 +29,8 @@ from multifocal.volumes import (
 
 FLAT = Geometry((4, 5), (1.0, 1.0), (0.0, 0.0), (1, 0, 0, 1))
 BOX = Geometry((4, 5, 6), (1.0, 2.0, 3.0), (7.0, 8.0, 9.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-VOLUMES = [e for e in EXTENSIONS if e != ".png"]
+PICTURES = (".png", ".tif", ".tiff")
+VOLUMES = [e for e in EXTENSIONS if e not in PICTURES]
 
 
 def error_of(path, **options) -> str:
@@ -239,7 +240,7 @@ def test_names():
 def test_capitals_in_an_ending_are_read_and_not_written(tmp_path, numbered, extension):
     plain = tmp_path / f"a_lesion{extension}"
     loud = tmp_path / "loud" / f"a_lesion{extension.upper()}"
-    volume = numbered(FLAT if extension == ".png" else BOX, np.uint16)
+    volume = numbered(FLAT if extension in PICTURES else BOX, np.uint16)
     write(plain, volume)
     shutil.copytree(tmp_path, tmp_path / "loud")
     (loud.parent / plain.name).rename(loud)
@@ -314,7 +315,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch, numbered):
 def test_strange_names_are_names(tmp_path, numbered):
     for extension in EXTENSIONS:
         path = tmp_path / extension / "ein Fall (2) – ñ" / f"v1.2 é{extension}"
-        volume = numbered(FLAT if extension == ".png" else BOX, np.uint8)
+        volume = numbered(FLAT if extension in PICTURES else BOX, np.uint8)
         write(path, volume)
         np.testing.assert_array_equal(read(path).array, volume.array)
 
@@ -368,7 +369,7 @@ def full_disk():
 @pytest.mark.parametrize("extension", EXTENSIONS)
 @pytest.mark.parametrize("older", [True, False])
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, extension, older):
-    n = 2 if extension == ".png" else 3
+    n = 2 if extension in PICTURES else 3
     grid = Geometry((60,) * n, (1,) * n, (0,) * n, tuple(np.eye(n).ravel()))
     noise = np.random.default_rng(0).integers(0, 255, grid.size).astype(np.uint8)
     path = tmp_path / f"a{extension}"

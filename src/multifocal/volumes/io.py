@@ -1,4 +1,4 @@
-"""Read and write images: MetaImage, NIfTI, NRRD, PNG and what else is registered in `multifocal.volumes.formats`."""
+"""Read and write images: MetaImage, NIfTI, NRRD, PNG, TIFF and what else is registered in `multifocal.volumes.formats`."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from multifocal.volumes.headers import check_length, check_stream, damaged
 def read(path: str | Path, *, component: int | None = None) -> Volume:
     """Read a 2D or 3D image, in the axis order (x, y, z) and dtype of the file (scaled NIfTI comes out as float).
 
-    Of an image with several components (colours, vectors, time points) `component` picks one. PNG files have unit
-    spacing; without a component, one with a palette is read as its indices. NaN and inf among the voxels are allowed.
+    Of an image with several components (colours, vectors, time points) `component` picks one. PNG and TIFF files have
+    unit spacing; without a component, one with a palette is read as its indices. NaN and inf among the voxels are allowed.
 
     Args:
         path: the image file.
@@ -121,7 +121,7 @@ def write(path: str | Path, volume: Volume) -> None:
     """Write an image whole or not at all, compressed; the extension chooses the format.
 
     Values come back exactly, and from MetaImage and NRRD the geometry too. NIfTI keeps the geometry in float32 (a
-    relative error of about 1e-6), PNG (2D uint8 or uint16) keeps none. Bools become uint8. The voxels of an .mhd lie in
+    relative error of about 1e-6), PNG and TIFF (2D) keep none. Bools become uint8. The voxels of an .mhd lie in
     a .zraw beside it.
 
     Args:

@@ -61,7 +61,7 @@ def test_palettes_are_colours(folder):
     [
         (lambda root: (root / "masks/a.png").unlink(), "case a: images/a.png has no label in masks"),
         (lambda root: (root / "images/a.png").unlink(), "masks/a.png is a label without an image"),
-        (lambda root: (root / "images/c.tif").touch(), "images/c.tif: not an image format read here; convert it"),
+        (lambda root: (root / "images/c.bmp").touch(), "images/c.bmp: not an image format read here; convert it"),
         (lambda root: (root / "images/a.png").write_bytes(b"none"), "case a: .*not a PNG file"),
     ],
 )

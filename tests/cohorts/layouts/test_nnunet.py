@@ -92,7 +92,7 @@ def test_nothing_is_dropped_in_silence(dataset, damage, expected):
     ("change", "expected"),
     [
         ({"numTraining": 3}, "numTraining is 3, but imagesTr holds 2 cases"),
-        ({"file_ending": ".tif"}, "file_ending '.tif' is not read here"),
+        ({"file_ending": ".bmp"}, "file_ending '.bmp' is not read here"),
         ({"channel_names": {}}, "no channel_names"),
         ({"channel_names": {"0": "a", "2": "b"}}, "numbered 0, 2; expected 0 to 1"),
         ({"channel_names": {"0": "ADC", "1": "adc"}}, "channel_names repeat"),

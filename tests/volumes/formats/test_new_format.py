@@ -55,11 +55,11 @@ def test_a_new_format_is_one_class(renamed, tmp_path):
     assert volumes.extensions()[-2:] == volumes.EXTENSIONS[-2:] == (".odd", ".nii.odd")
     with pytest.raises(UserError, match="an even size"):
         write(path, Volume(np.zeros((2, 2), np.uint8), Geometry((2, 2), *((1, 1), (0, 0), (1, 0, 0, 1)))))
-    with pytest.raises(UserError, match=r"\.png, \.odd, \.nii\.odd$"):
+    with pytest.raises(UserError, match=r"\.tiff, \.odd, \.nii\.odd$"):
         read(__file__)
 
 
 def test_without_it_nothing_is_left():
-    assert volumes.EXTENSIONS == (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd", ".png")
+    assert volumes.EXTENSIONS == (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd", ".png", ".tif", ".tiff")
     with pytest.raises(AttributeError, match="no attribute 'EXTENSION'"):
         volumes.EXTENSION  # noqa: B018

@@ -14,6 +14,7 @@ from multifocal.errors import UserError
 from multifocal.files import on_disk, one_form, read_json
 from multifocal.volumes import EXTENSIONS, component_count, extension_of, strip_extension
 
+PICTURES = (".png", ".tif", ".tiff")  # one file may hold all channels, as colours
 # Images, labels, split, list of a version 1; the test images may be absent.
 _PARTS: tuple[tuple[str, str, Split, str], ...] = (
     ("imagesTr", "labelsTr", "train", "training"),
@@ -170,7 +171,7 @@ def _add_images(found: LayoutResult, cases: dict[str, _Found], maps: tuple[str, 
     for name, files in cases.items():
         numbered, count = files.channels, counts[name]
         first = next(iter(numbered.values()))
-        alpha = 1 if names == COLOURS and extension_of(first.name) == ".png" else 0
+        alpha = 1 if names == COLOURS and extension_of(first.name) in PICTURES else 0
         if 1 < len(names) <= count <= len(names) + alpha:
             images = {channel: ImageFile(first, component=number) for number, channel in enumerate(names)}
         elif count == 1 and names == COLOURS and has_colours:  # a grey image among those of colour
@@ -193,7 +194,7 @@ def _add_images(found: LayoutResult, cases: dict[str, _Found], maps: tuple[str, 
 def _components(found: LayoutResult, name: str, files: _Found, maps: tuple[str, ...]) -> int:
     """Return how many images the only file of a case holds, where it may hold all; 0 if it cannot be read."""
     path = files.channels.get(0)
-    if path is None or len(files.channels) > 1 or (len(maps) == 1 and extension_of(path.name) != ".png"):
+    if path is None or len(files.channels) > 1 or (len(maps) == 1 and extension_of(path.name) not in PICTURES):
         return 1
     if not path.is_file():  # which was noted
         return 0
