@@ -1,4 +1,4 @@
-"""Read and write images: MetaImage, NIfTI, NRRD, PNG, TIFF and what else is registered in `multifocal.volumes.formats`."""
+"""Read and write images: MetaImage, NIfTI, NRRD, PNG, TIFF and what else is registered in `volumes.formats`."""
 
 from pathlib import Path
 
@@ -13,7 +13,8 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
     """Read a 2D or 3D image, in the axis order (x, y, z) and dtype of the file (scaled NIfTI comes out as float).
 
     Of an image with several components (colours, vectors, time points) `component` picks one. PNG and TIFF files have
-    unit spacing; without a component, one with a palette is read as its indices. NaN and inf among the voxels are allowed.
+    unit spacing; without a component, one with a palette is read as its indices. NaN and inf among the voxels are
+    allowed.
 
     Args:
         path: the image file.
