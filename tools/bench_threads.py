@@ -9,6 +9,7 @@ steps. `spin` is OpenMP's own way of waiting, `sleep` is OMP_WAIT_POLICY=PASSIVE
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from statistics import median
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no busy process stays behind
     cores = len(os.sched_getaffinity(0))
     settings = [(threads, policy) for threads in sorted({1, cores}) for policy in POLICIES]
     titles = [f"{threads} thread{'s' * (threads > 1)}, {policy}" for threads, policy in settings]

@@ -13,7 +13,6 @@ EXTRAS = {
     "ray": "ray",
     "jinja2": "reports",
     "matplotlib": "reports",
-    "PIL": "reports",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -25,6 +24,7 @@ PACKAGES = (
     "scipy",
     "numba",
     "SimpleITK",
+    "pillow",
     "connected-components-3d",
     "segmentation-models-pytorch",
     "timm",
