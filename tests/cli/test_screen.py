@@ -3,6 +3,8 @@
 import io
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from rich.table import Table
@@ -65,3 +67,10 @@ def test_bytes_that_are_no_character(multifocal, cohort, tmp_path):
     assert r"a\udcff/1ADC_ss" in ended.out and r"a\udcff/1ADC_ss" in (tmp_path / "check.csv").read_text()
     ended = multifocal("predict", "zadc-threshold", odd, "--out", tmp_path / "masks")
     assert ended.code == 2 and r"a\udcff/" in ended.err and ended.err.count("\n") == 1
+
+
+def test_a_stderr_that_cannot_be_written_changes_no_exit_code(tmp_path):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        command = [sys.executable, "-m", "multifocal", "recipes", "defualt"]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, timeout=120)
+    assert ended.returncode == 2

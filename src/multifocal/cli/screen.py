@@ -1,8 +1,10 @@
 """The screen: results on stdout, progress on stderr."""
 
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -64,7 +66,10 @@ def screen() -> Screen:
 
 def notice(text: str, *, style: str | None = None) -> None:
     """Say something on stderr, in one line."""
-    Screen(stderr=True, soft_wrap=True).print(" ".join(text.splitlines()), style=style)
+    try:
+        Screen(stderr=True, soft_wrap=True).print(" ".join(text.splitlines()), style=style)
+    except OSError:  # on a full disk: the exit code still tells, if Python does not try again when it ends
+        sys.stderr = Path(os.devnull).open("w")
 
 
 def progress(*columns: ProgressColumn) -> Progress:
