@@ -4,7 +4,6 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -69,7 +68,7 @@ def notice(text: str, *, style: str | None = None) -> None:
     try:
         Screen(stderr=True, soft_wrap=True).print(" ".join(text.splitlines()), style=style)
     except OSError:  # on a full disk: the exit code still tells, if Python does not try again when it ends
-        sys.stderr = Path(os.devnull).open("w")
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def progress(*columns: ProgressColumn) -> Progress:
