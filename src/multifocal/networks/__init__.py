@@ -1,10 +1,22 @@
 """The networks, by name."""
 
+from multifocal.networks.foreign import Foreign
 from multifocal.networks.padding import Padded
-from multifocal.networks.registry import NETWORKS, Network, build, check_options, describe, dimensions, names, register
+from multifocal.networks.registry import (
+    NETWORKS,
+    Network,
+    build,
+    check_options,
+    describe,
+    dimensions,
+    names,
+    options,
+    register,
+)
 
 __all__ = [
     "NETWORKS",
+    "Foreign",
     "Network",
     "Padded",
     "build",
@@ -12,5 +24,6 @@ __all__ = [
     "describe",
     "dimensions",
     "names",
+    "options",
     "register",
 ]

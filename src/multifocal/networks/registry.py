@@ -1,17 +1,19 @@
 """Networks by name, with options checked before anything is built."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from multifocal.errors import UserError
+from multifocal.errors import UserError, unknown_name
+from multifocal.networks.foreign import Foreign
 from multifocal.networks.padding import Padded
 from multifocal.registry import Registry
 
 Builder = Callable[..., nn.Module]
-_GIVEN = ("in_channels", "out_channels")
+_GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Network:
             module it makes has an attribute `multiple`: the sizes it accepts are multiples of it.
         dimensions: 2 or 3: what kind of image it takes.
         check: called with the options; raises ValueError for options that do not fit together. None checks nothing.
+        foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
 
     Example:
         >>> NETWORKS["unet3d"].dimensions
@@ -32,6 +35,7 @@ class Network:
     builder: Builder
     dimensions: int
     check: Callable[..., None] | None = None
+    foreign: Foreign | None = None
 
 
 NETWORKS: Registry[Network] = Registry(
@@ -42,7 +46,9 @@ NETWORKS: Registry[Network] = Registry(
 )
 
 
-def register(name: str, *, dimensions: int, check: Callable[..., None] | None = None) -> Callable[[Builder], Builder]:
+def register(
+    name: str, *, dimensions: int, check: Callable[..., None] | None = None, foreign: Foreign | None = None
+) -> Callable[[Builder], Builder]:
     """Return a decorator that makes a builder known by name.
 
     Args:
@@ -50,11 +56,13 @@ def register(name: str, *, dimensions: int, check: Callable[..., None] | None = 
         dimensions: 2 or 3: what kind of image the network takes.
         check: called with the options a user gave; raises ValueError for options that do not fit together. So they are
             refused without a network being built.
+        foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
 
     Returns:
         The decorator, which gives back the builder: a function or class with the keyword arguments `in_channels`,
-        `out_channels` and the options. What it builds maps `(B, in_channels, *spatial)` to logits
-        `(B, out_channels, *spatial)` and has an attribute `multiple`: the sizes it accepts are multiples of it.
+        `out_channels` and the options; one that has `spatial_dims` is told `dimensions`. What it builds maps
+        `(B, in_channels, *spatial)` to logits `(B, out_channels, *spatial)` and has an attribute `multiple`: the sizes
+        it accepts are multiples of it.
 
     Raises:
         ValueError: the name is taken (when the decorator is called).
@@ -69,7 +77,7 @@ def register(name: str, *, dimensions: int, check: Callable[..., None] | None = 
     """
 
     def add(builder: Builder) -> Builder:
-        NETWORKS.register(name, Network(builder, dimensions, check))
+        NETWORKS.register(name, Network(builder, dimensions, check, foreign))
         return builder
 
     return add
@@ -126,6 +134,27 @@ def dimensions(name: str) -> int:
     return NETWORKS.get(name).dimensions
 
 
+def options(name: str) -> dict[str, Any]:
+    """Return the options of a network, with their defaults.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        Defaults by name, its own first; `inspect.Parameter.empty` where it has none.
+
+    Raises:
+        UserError: there is no such network, or the package that it comes from is not installed.
+
+    Example:
+        >>> options("unet3d")["norm"]
+        'batch'
+    """
+    found = {key: default for key, (_, default) in NETWORKS.options(name).items() if key not in _GIVEN}
+    foreign = NETWORKS.get(name).foreign
+    return found if foreign is None else {**_told(name, foreign.options, {}), **found}
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that a network does not have, values it does not take, and what does not fit together.
 
@@ -144,8 +173,17 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         multifocal.errors.UserError: network unet3d: features=[8, 16] and dropout=[0.1]: expected two lists of one \
 length, at least 2
     """
-    NETWORKS.check_options(name, options, given=_GIVEN)
-    check = NETWORKS.get(name).check
+    network = NETWORKS.get(name)
+    own = NETWORKS.options(name)
+    theirs = [] if network.foreign is None else [key for key in options if key not in own or key in _GIVEN]
+    if network.foreign is not None and theirs:
+        known = {**own, **_told(name, network.foreign.options, {})}
+        choices = [key for key in known if key not in _GIVEN]
+        for key in theirs:
+            if key not in choices:
+                raise UserError(f"options of network {name}: {unknown_name('key', key, choices)}")
+    NETWORKS.check_options(name, {key: options[key] for key in options if key not in theirs}, given=_GIVEN)
+    check = network.check
     if check is not None:
         _told(name, check, options)
 
@@ -173,7 +211,10 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
     """
     check_options(name, options)
     shape = {"in_channels": in_channels, "out_channels": out_channels}
-    return Padded(_told(name, NETWORKS.get(name).builder, {**shape, **options}))
+    network = NETWORKS.get(name)
+    if "spatial_dims" in inspect.signature(network.builder).parameters:
+        shape["spatial_dims"] = network.dimensions
+    return Padded(_told(name, network.builder, {**shape, **options}))
 
 
 def _told(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
