@@ -26,6 +26,7 @@ class Network:
         dimensions: 2 or 3: what kind of image it takes.
         check: called with the options; raises ValueError for options that do not fit together. None checks nothing.
         foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
+        starts: options that only say from which weights training starts.
 
     Example:
         >>> NETWORKS["unet3d"].dimensions
@@ -36,6 +37,7 @@ class Network:
     dimensions: int
     check: Callable[..., None] | None = None
     foreign: Foreign | None = None
+    starts: tuple[str, ...] = ()
 
 
 NETWORKS: Registry[Network] = Registry(
@@ -47,7 +49,12 @@ NETWORKS: Registry[Network] = Registry(
 
 
 def register(
-    name: str, *, dimensions: int, check: Callable[..., None] | None = None, foreign: Foreign | None = None
+    name: str,
+    *,
+    dimensions: int,
+    check: Callable[..., None] | None = None,
+    foreign: Foreign | None = None,
+    starts: tuple[str, ...] = (),
 ) -> Callable[[Builder], Builder]:
     """Return a decorator that makes a builder known by name.
 
@@ -57,6 +64,7 @@ def register(
         check: called with the options a user gave; raises ValueError for options that do not fit together. So they are
             refused without a network being built.
         foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
+        starts: options that only say from which weights training starts.
 
     Returns:
         The decorator, which gives back the builder: a function or class with the keyword arguments `in_channels`,
@@ -77,7 +85,7 @@ def register(
     """
 
     def add(builder: Builder) -> Builder:
-        NETWORKS.register(name, Network(builder, dimensions, check, foreign))
+        NETWORKS.register(name, Network(builder, dimensions, check, foreign, starts))
         return builder
 
     return add
@@ -153,6 +161,29 @@ def options(name: str) -> dict[str, Any]:
     found = {key: default for key, (_, default) in NETWORKS.options(name).items() if key not in _GIVEN}
     foreign = NETWORKS.get(name).foreign
     return found if foreign is None else {**_told(name, foreign.options, {}), **found}
+
+
+def lasting(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a trained network is built with: all but those that say where training started.
+
+    So a run predicts where its pretrained weights are no longer.
+
+    Args:
+        name: one of `names()`.
+        options: by name.
+
+    Returns:
+        The options that matter still.
+
+    Raises:
+        UserError: there is no such network.
+
+    Example:
+        >>> lasting("smp-unet", {"encoder": "resnet18", "weights": "mine.safetensors"})
+        {'encoder': 'resnet18'}
+    """
+    starts = NETWORKS.get(name).starts
+    return {key: value for key, value in options.items() if key not in starts}
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
