@@ -2,6 +2,7 @@
 
 from multifocal.networks.foreign import Foreign
 from multifocal.networks.padding import Padded
+from multifocal.networks.prior import start_from_prior
 from multifocal.networks.registry import (
     NETWORKS,
     Network,
@@ -28,4 +29,5 @@ __all__ = [
     "names",
     "options",
     "register",
+    "start_from_prior",
 ]

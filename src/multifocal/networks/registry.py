@@ -7,12 +7,15 @@ from typing import Any
 
 from torch import nn
 
+from multifocal.config import check_arguments
 from multifocal.errors import UserError, unknown_name
 from multifocal.networks.foreign import Foreign
 from multifocal.networks.padding import Padded
+from multifocal.networks.prior import check_prior, start_from_prior
 from multifocal.registry import Registry
 
 Builder = Callable[..., nn.Module]
+_PRIOR = "prior"  # an option of every network: of its own, or else of ours
 _GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
 
@@ -158,7 +161,8 @@ def options(name: str) -> dict[str, Any]:
         >>> options("unet3d")["norm"]
         'batch'
     """
-    found = {key: default for key, (_, default) in NETWORKS.options(name).items() if key not in _GIVEN}
+    own = {key: default for key, (_, default) in NETWORKS.options(name).items() if key not in _GIVEN}
+    found = own if _has_prior(name) else {**own, _PRIOR: None}
     foreign = NETWORKS.get(name).foreign
     return found if foreign is None else {**_told(name, foreign.options, {}), **found}
 
@@ -182,7 +186,7 @@ def lasting(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         >>> lasting("smp-unet", {"encoder": "resnet18", "weights": "mine.safetensors"})
         {'encoder': 'resnet18'}
     """
-    starts = NETWORKS.get(name).starts
+    starts = NETWORKS.get(name).starts if _has_prior(name) else (*NETWORKS.get(name).starts, _PRIOR)
     return {key: value for key, value in options.items() if key not in starts}
 
 
@@ -205,7 +209,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
 length, at least 2
     """
     network = NETWORKS.get(name)
-    own = NETWORKS.options(name)
+    own = {**({} if _has_prior(name) else {_PRIOR: None}), **NETWORKS.options(name)}
     theirs = [] if network.foreign is None else [key for key in options if key not in own or key in _GIVEN]
     if network.foreign is not None and theirs:
         known = {**own, **_told(name, network.foreign.options, {})}
@@ -213,7 +217,13 @@ length, at least 2
         for key in theirs:
             if key not in choices:
                 raise UserError(f"options of network {name}: {unknown_name('key', key, choices)}")
-    NETWORKS.check_options(name, {key: options[key] for key in options if key not in theirs}, given=_GIVEN)
+    check_arguments(
+        network.builder,
+        {key: options[key] for key in options if key not in theirs},
+        where=f"options of network {name}",
+        given=_GIVEN,
+        also=None if _has_prior(name) else check_prior,
+    )
     check = network.check
     if check is not None:
         _told(name, check, options)
@@ -226,7 +236,7 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
         name: one of `names()`.
         in_channels: channels of the images.
         out_channels: channels of the logits.
-        **options: the network's own.
+        **options: the network's own; and `prior`, the probability that it gives every voxel before it is trained.
 
     Returns:
         The network with random weights, behind padding.
@@ -245,7 +255,16 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
     network = NETWORKS.get(name)
     if "spatial_dims" in inspect.signature(network.builder).parameters:
         shape["spatial_dims"] = network.dimensions
-    return Padded(_told(name, network.builder, {**shape, **options}))
+    prior = None if _has_prior(name) else options.pop(_PRIOR, None)
+    built = _told(name, network.builder, {**shape, **options})
+    if prior is not None:
+        _told(name, start_from_prior, {"network": built, "prior": prior, "out_channels": out_channels})
+    return Padded(built)
+
+
+def _has_prior(name: str) -> bool:
+    """Return whether a network deals with its prior itself."""
+    return _PRIOR in NETWORKS.options(name)
 
 
 def _told(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
