@@ -262,7 +262,7 @@ def _arguments_model(
     for function in functions:
         hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
         for name, parameter in inspect.signature(function).parameters.items():
-            if name not in given:
+            if name not in given and parameter.kind is not parameter.VAR_KEYWORD:
                 default = ... if parameter.default is inspect.Parameter.empty else parameter.default
                 fields[name] = (hints[name], default)
     return create_model("Arguments", __base__=base, **fields)

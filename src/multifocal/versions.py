@@ -10,6 +10,8 @@ EXTRAS = {
     "lightning": "train",
     "monai": "train",
     "tensorboard": "train",
+    "segmentation_models_pytorch": "smp",
+    "timm": "smp",
     "ray": "ray",
     "jinja2": "reports",
     "matplotlib": "reports",

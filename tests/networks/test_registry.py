@@ -8,8 +8,9 @@ from multifocal.networks import NETWORKS
 
 
 def test_names_dimensions_and_descriptions():
-    assert networks.names() == ("unet3d", "unetpp")
-    assert [networks.dimensions(name) for name in networks.names()] == [3, 2]
+    assert {"unet3d", "unetpp", "segresnet", "segresnet-2d"} <= set(networks.names())
+    assert list(networks.names()) == sorted(networks.names())
+    assert [networks.dimensions(name) for name in ("unet3d", "unetpp", "segresnet", "segresnet-2d")] == [3, 2, 3, 2]
     assert networks.describe("unet3d").startswith("3D U-Net")
     assert all("\n" not in networks.describe(name) for name in networks.names())
 

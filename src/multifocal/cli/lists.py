@@ -46,10 +46,8 @@ def networks(
         _list("network", listed, listed.__getitem__)
         return
     from multifocal import networks as floor
-    from multifocal.networks import NETWORKS
 
-    options = NETWORKS.options(name)
-    _about(name, floor.describe(name), {key: options[key] for key in options if not key.endswith("_channels")})
+    _about(name, floor.describe(name), floor.options(name))
     network = floor.build(name, in_channels=1)
     parts = [
         (key, sum(weight.numel() for weight in part.parameters())) for key, part in network.network.named_children()
@@ -83,7 +81,7 @@ def losses(
         screen().print()
         _list("over", REGIONS, REGIONS.describe)
         return
-    _about(name, floor.describe(name), LOSSES.options(name))
+    _about(name, floor.describe(name), {key: default for key, (_, default) in LOSSES.options(name).items()})
     shares = floor.gradient_shares(floor.build(name))
     screen().print("\nHow it shares its gradient out over one slice (p = 0.7 where found, else 0.05), and what a pixel")
     screen().print("there weighs beside one of the large lesion:")
@@ -116,12 +114,12 @@ def _listed(where: str, *, group: str) -> dict[str, str]:
     return found
 
 
-def _about(name: str, description: str, options: dict[str, tuple[Any, Any]]) -> None:
+def _about(name: str, description: str, options: dict[str, Any]) -> None:
     """Print what something is, and its options."""
     screen().print(Text(name, "bold"))
     screen().print(description)
     if options:
-        show("option", "default", ((key, _default(default)) for key, (_, default) in options.items()))
+        show("option", "default", ((key, _default(default)) for key, default in options.items()))
 
 
 def _default(value: Any) -> str:

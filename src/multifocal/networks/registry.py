@@ -1,17 +1,22 @@
 """Networks by name, with options checked before anything is built."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from multifocal.errors import UserError
+from multifocal.config import check_arguments
+from multifocal.errors import UserError, unknown_name
+from multifocal.networks.foreign import Foreign
 from multifocal.networks.padding import Padded
+from multifocal.networks.prior import check_prior, start_from_prior
 from multifocal.registry import Registry
 
 Builder = Callable[..., nn.Module]
-_GIVEN = ("in_channels", "out_channels")
+_PRIOR = "prior"  # an option of every network: of its own, or else of ours
+_GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Network:
             module it makes has an attribute `multiple`: the sizes it accepts are multiples of it.
         dimensions: 2 or 3: what kind of image it takes.
         check: called with the options; raises ValueError for options that do not fit together. None checks nothing.
+        foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
+        starts: options that only say from which weights training starts.
 
     Example:
         >>> NETWORKS["unet3d"].dimensions
@@ -32,6 +39,8 @@ class Network:
     builder: Builder
     dimensions: int
     check: Callable[..., None] | None = None
+    foreign: Foreign | None = None
+    starts: tuple[str, ...] = ()
 
 
 NETWORKS: Registry[Network] = Registry(
@@ -42,7 +51,14 @@ NETWORKS: Registry[Network] = Registry(
 )
 
 
-def register(name: str, *, dimensions: int, check: Callable[..., None] | None = None) -> Callable[[Builder], Builder]:
+def register(
+    name: str,
+    *,
+    dimensions: int,
+    check: Callable[..., None] | None = None,
+    foreign: Foreign | None = None,
+    starts: tuple[str, ...] = (),
+) -> Callable[[Builder], Builder]:
     """Return a decorator that makes a builder known by name.
 
     Args:
@@ -50,11 +66,14 @@ def register(name: str, *, dimensions: int, check: Callable[..., None] | None = 
         dimensions: 2 or 3: what kind of image the network takes.
         check: called with the options a user gave; raises ValueError for options that do not fit together. So they are
             refused without a network being built.
+        foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
+        starts: options that only say from which weights training starts.
 
     Returns:
         The decorator, which gives back the builder: a function or class with the keyword arguments `in_channels`,
-        `out_channels` and the options. What it builds maps `(B, in_channels, *spatial)` to logits
-        `(B, out_channels, *spatial)` and has an attribute `multiple`: the sizes it accepts are multiples of it.
+        `out_channels` and the options; one that has `spatial_dims` is told `dimensions`. What it builds maps
+        `(B, in_channels, *spatial)` to logits `(B, out_channels, *spatial)` and has an attribute `multiple`: the sizes
+        it accepts are multiples of it.
 
     Raises:
         ValueError: the name is taken (when the decorator is called).
@@ -69,7 +88,7 @@ def register(name: str, *, dimensions: int, check: Callable[..., None] | None = 
     """
 
     def add(builder: Builder) -> Builder:
-        NETWORKS.register(name, Network(builder, dimensions, check))
+        NETWORKS.register(name, Network(builder, dimensions, check, foreign, starts))
         return builder
 
     return add
@@ -126,6 +145,51 @@ def dimensions(name: str) -> int:
     return NETWORKS.get(name).dimensions
 
 
+def options(name: str) -> dict[str, Any]:
+    """Return the options of a network, with their defaults.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        Defaults by name, its own first; `inspect.Parameter.empty` where it has none.
+
+    Raises:
+        UserError: there is no such network, or the package that it comes from is not installed.
+
+    Example:
+        >>> options("unet3d")["norm"]
+        'batch'
+    """
+    own = {key: default for key, (_, default) in NETWORKS.options(name).items() if key not in _GIVEN}
+    found = own if _has_prior(name) else {**own, _PRIOR: None}
+    foreign = NETWORKS.get(name).foreign
+    return found if foreign is None else {**_told(name, foreign.options, {}), **found}
+
+
+def lasting(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a trained network is built with: all but those that say where training started.
+
+    So a run predicts where its pretrained weights are no longer.
+
+    Args:
+        name: one of `names()`.
+        options: by name.
+
+    Returns:
+        The options that matter still.
+
+    Raises:
+        UserError: there is no such network.
+
+    Example:
+        >>> lasting("smp-unet", {"encoder": "resnet18", "weights": "mine.safetensors"})
+        {'encoder': 'resnet18'}
+    """
+    starts = NETWORKS.get(name).starts if _has_prior(name) else (*NETWORKS.get(name).starts, _PRIOR)
+    return {key: value for key, value in options.items() if key not in starts}
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that a network does not have, values it does not take, and what does not fit together.
 
@@ -144,8 +208,23 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         multifocal.errors.UserError: network unet3d: features=[8, 16] and dropout=[0.1]: expected two lists of one \
 length, at least 2
     """
-    NETWORKS.check_options(name, options, given=_GIVEN)
-    check = NETWORKS.get(name).check
+    network = NETWORKS.get(name)
+    own = {**({} if _has_prior(name) else {_PRIOR: None}), **NETWORKS.options(name)}
+    theirs = [] if network.foreign is None else [key for key in options if key not in own or key in _GIVEN]
+    if network.foreign is not None and theirs:
+        known = {**own, **_told(name, network.foreign.options, {})}
+        choices = [key for key in known if key not in _GIVEN]
+        for key in theirs:
+            if key not in choices:
+                raise UserError(f"options of network {name}: {unknown_name('key', key, choices)}")
+    check_arguments(
+        network.builder,
+        {key: options[key] for key in options if key not in theirs},
+        where=f"options of network {name}",
+        given=_GIVEN,
+        also=None if _has_prior(name) else check_prior,
+    )
+    check = network.check
     if check is not None:
         _told(name, check, options)
 
@@ -157,7 +236,7 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
         name: one of `names()`.
         in_channels: channels of the images.
         out_channels: channels of the logits.
-        **options: the network's own.
+        **options: the network's own; and `prior`, the probability that it gives every voxel before it is trained.
 
     Returns:
         The network with random weights, behind padding.
@@ -173,7 +252,19 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
     """
     check_options(name, options)
     shape = {"in_channels": in_channels, "out_channels": out_channels}
-    return Padded(_told(name, NETWORKS.get(name).builder, {**shape, **options}))
+    network = NETWORKS.get(name)
+    if "spatial_dims" in inspect.signature(network.builder).parameters:
+        shape["spatial_dims"] = network.dimensions
+    prior = None if _has_prior(name) else options.pop(_PRIOR, None)
+    built = _told(name, network.builder, {**shape, **options})
+    if prior is not None:
+        _told(name, start_from_prior, {"network": built, "prior": prior, "out_channels": out_channels})
+    return Padded(built)
+
+
+def _has_prior(name: str) -> bool:
+    """Return whether a network deals with its prior itself."""
+    return _PRIOR in NETWORKS.options(name)
 
 
 def _told(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:

@@ -108,9 +108,8 @@ class NetworkSystem(System):
         """
         if folder is None:
             raise UserError(f"recipe {recipe.name} needs training; `multifocal train` comes first")
-        network = networks.build(
-            recipe.network.name, in_channels=len(recipe.preprocessing.channels), **recipe.network.options
-        )
+        name, channels = recipe.network.name, len(recipe.preprocessing.channels)
+        network = networks.build(name, in_channels=channels, **networks.lasting(name, recipe.network.options))
         state = read_weights(Path(folder) / WEIGHTS)
         try:
             network.load_state_dict(state)

@@ -30,6 +30,8 @@ class NetworkSettings(Config):
     @model_validator(mode="after")
     def _check(self) -> "NetworkSettings":
         networks.check_options(self.name, self.options)
+        if self.init != "default" and self.options.get("weights") is not None:
+            raise ValueError(f"init={self.init} would overwrite the pretrained weights; leave one of them out")
         return self
 
 

@@ -195,7 +195,8 @@ def _check_window(recipe: NetworkRecipe, validation: ValidationSet) -> None:
     if recipe.inference.window is None:
         return
     channels, dimensions = len(recipe.preprocessing.channels), networks.dimensions(recipe.network.name)
-    multiple = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options).multiple
+    options = networks.lasting(recipe.network.name, recipe.network.options)
+    multiple = networks.build(recipe.network.name, in_channels=channels, **options).multiple
     for number in range(len(validation)):
         window_of(recipe.inference, validation[number].inside.shape[:dimensions], multiple=multiple)
 

@@ -1,0 +1,48 @@
+"""Start a network from how rare lesions are."""
+
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import nn
+
+Prior = Annotated[float, Field(gt=0, lt=1)]
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def start_from_prior(network: nn.Module, prior: float, *, out_channels: int = 1) -> None:
+    """Set the bias of a network's head to ln(p / (1 - p)), so that it gives about the probability p everywhere.
+
+    Lesions are rare: started at 0.5, a network spends its first epochs on learning that (Lin et al. 2017, section 4.1).
+    The head is the last convolution with as many outputs as there are channels of logits.
+
+    Args:
+        network: from images to logits.
+        prior: probability of a voxel, in (0, 1).
+        out_channels: channels of the logits.
+
+    Raises:
+        ValueError: there is no such convolution, or it has no bias.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv3d(2, 4, 3), nn.ReLU(), nn.Conv3d(4, 1, 1))
+        >>> start_from_prior(network, 0.01)
+        >>> round(torch.sigmoid(network[2].bias).item(), 4)
+        0.01
+    """
+    convolutions = [module for module in network.modules() if isinstance(module, _CONVOLUTIONS)]
+    heads = [module for module in convolutions if module.out_channels == out_channels]
+    if not heads or heads[-1].bias is None:
+        found = "has no bias" if heads else f"is missing: no convolution has {out_channels} outputs"
+        raise ValueError(f"prior={prior}: the head {found}; leave prior out")
+    with torch.no_grad():
+        heads[-1].bias.fill_(math.log(prior / (1 - prior)))  # type: ignore[union-attr]
+
+
+def check_prior(*, prior: Prior | None = None) -> None:
+    """Say what type the option has that every network has.
+
+    Args:
+        prior: probability that the untrained network gives every voxel. None leaves the bias random.
+    """
