@@ -222,6 +222,8 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
     [
         ("network", "arms.network.inference.hysteresis=0.3"),
         ("network", "arms.network.inference.min_size_ml=0.1"),
+        ("network", "arms.network.optimizer={name: sgd, momentum: 0.9}"),
+        ("network", "arms.network.optimizer={name: sgd, momentum: 0.9, nesterov: true}"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
     ],
 )

@@ -49,13 +49,26 @@ class LossSettings(Config):
 
 
 class OptimizerSettings(Config):
-    """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss, `clip` bounds the gradient's norm."""
+    """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss, `clip` bounds the gradient's norm.
 
-    name: Literal["adam", "adamw"] = "adamw"
+    `momentum` and `nesterov` are those of `sgd`; Adam has moments of its own, and takes neither.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
     lr: Positive = 1e-3
     weight_decay: float = Field(default=0.0, ge=0)
     l1: float = Field(default=0.0, ge=0)
     clip: Positive | None = None
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> "OptimizerSettings":
+        if self.name != "sgd" and (said := [name for name in ("momentum", "nesterov") if getattr(self, name)]):
+            raise ValueError(f"{said[0]} is an option of sgd, not of {self.name}: leave it out, or set name to sgd")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum above 0: set momentum, or nesterov to false")
+        return self
 
 
 class Constant(Config):

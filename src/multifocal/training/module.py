@@ -45,14 +45,17 @@ class SegmentationModule(lightning.LightningModule):
         self._rows: list[dict[str, Any]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam or AdamW.
+        """Return Adam, AdamW or SGD.
 
         Returns:
             The optimizer of all the network's weights.
         """
-        settings = self.recipe.optimizer
+        settings, weights = self.recipe.optimizer, self.network.parameters()
+        options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+        if settings.name == "sgd":
+            return torch.optim.SGD(weights, momentum=settings.momentum, nesterov=settings.nesterov, **options)
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        return kind(self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        return kind(weights, **options)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Begin an epoch: all chance and every rate follow from its number, so that a resumed run is the same.
