@@ -24,6 +24,7 @@ EVERYTHING = (
     "loss.name=tlhf",
 )
 MOMENTUM = ("optimizer={name: sgd, lr: 0.01, momentum: 0.9, nesterov: true}", "training.accumulate=2")
+ONE_CYCLE = ("schedule={name: one-cycle, max_factor: 5}",)
 LAST = ("training.monitor=null", "training.epochs=4")
 STEP = "multifocal.training.module:SegmentationModule.training_step"
 
@@ -121,8 +122,9 @@ def test_killed_in_the_middle_of_things(run, whole, tmp_path, name, count):
     ("settings", "name", "count"),
     [
         (MOMENTUM, "torch.optim.sgd:SGD.step", 6),
+        (ONE_CYCLE, "torch.optim.adamw:AdamW.step", 9),
     ],
-    ids=["momentum"],
+    ids=["momentum", "one-cycle"],
 )
 def test_every_kind_of_state_is_gone_on_with(run, whole, tmp_path, settings, name, count):
     settings = ("training.epochs=4", "training.batch_size=1", *settings)

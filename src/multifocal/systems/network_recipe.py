@@ -91,12 +91,34 @@ class Cosine(Config):
     warmup: int = Field(default=0, ge=0)
 
 
+class Polynomial(Config):
+    """nnU-Net's: `(1 - epoch / epochs) ** power`, which would be 0 after the last epoch."""
+
+    name: Literal["polynomial"]
+    power: Positive = 0.9
+
+
+class OneCycle(Config):
+    """Half a cosine up from `lr` to `max_factor · lr` over a share of the epochs, then one down to `lr / 10000`.
+
+    That is torch's `OneCycleLR`, an epoch a step, with `max_factor` as its `div_factor` and `warmup_share` as its
+    `pct_start`; momentum stays as it is.
+    """
+
+    name: Literal["one-cycle"]
+    max_factor: Annotated[float, Field(ge=1)] = 25.0
+    warmup_share: Share = 0.3
+
+
 class Plateau(Config):
     """The learning rate is multiplied by `factor` after `patience` validations without a better value."""
 
     name: Literal["plateau"]
     factor: Share = 0.1
     patience: int = Field(default=10, ge=0)
+
+
+Schedule = Constant | Exponential | Cosine | Polynomial | OneCycle | Plateau
 
 
 class TrainingSettings(Config):
@@ -182,7 +204,7 @@ class NetworkRecipe(Recipe):
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
-    schedule: Annotated[Constant | Exponential | Cosine | Plateau, Field(discriminator="name")] = Constant()
+    schedule: Annotated[Schedule, Field(discriminator="name")] = Constant()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
 
