@@ -24,7 +24,8 @@ FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be th
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "network": {
         "inference": {"hysteresis": None, "min_size_ml": 0.0},
-        "optimizer": {"momentum": 0.0, "nesterov": False},
+        "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
+        "training": {"accumulation": "mean"},
     },
     "threshold": {"min_size_ml": 0.0},
 }

@@ -49,8 +49,9 @@ class LossSettings(Config):
 
 
 class OptimizerSettings(Config):
-    """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss, `clip` bounds the gradient's norm.
+    """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss.
 
+    `clip` bounds the norm of the whole gradient, or, with `clip_by: value`, each of its values.
     `momentum` and `nesterov` are those of `sgd`; Adam has moments of its own, and takes neither.
     """
 
@@ -59,6 +60,7 @@ class OptimizerSettings(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     l1: float = Field(default=0.0, ge=0)
     clip: Positive | None = None
+    clip_by: Literal["norm", "value"] = "norm"
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
 
@@ -68,6 +70,8 @@ class OptimizerSettings(Config):
             raise ValueError(f"{said[0]} is an option of sgd, not of {self.name}: leave it out, or set name to sgd")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs momentum above 0: set momentum, or nesterov to false")
+        if self.clip_by == "value" and self.clip is None:
+            raise ValueError("clip_by: value needs a clip, the largest value: set clip, or leave clip_by out")
         return self
 
 
@@ -127,12 +131,14 @@ class TrainingSettings(Config):
     `monitor` is a metric of the validation cases in native space; `null` keeps the last epoch's weights. `precision`
     auto is bfloat16 where the processor computes in it, else 32 bits. `workers` load data beside the network, which
     then leaves one thread to each of them; 0 loads in between its steps. `deterministic` forbids operations whose
-    results vary from run to run, which matters on a GPU.
+    results vary from run to run, which matters on a GPU. A step takes the `mean` of the gradients of `accumulate`
+    batches, or their `sum`; a step of fewer, at an epoch's end, divides by `accumulate`, too.
     """
 
     epochs: int = Field(default=60, gt=0)
     batch_size: int = Field(default=2, gt=0)
     accumulate: int = Field(default=1, gt=0)
+    accumulation: Literal["mean", "sum"] = "mean"
     monitor: Literal["dice", "masd", "nsd"] | None = "dice"
     patience: int | None = Field(default=None, gt=0)
     validate_every: int = Field(default=1, gt=0)

@@ -81,7 +81,7 @@ class SegmentationModule(lightning.LightningModule):
             batch_idx: not looked at.
 
         Returns:
-            The loss, 0-dimensional.
+            What Lightning divides by `accumulate` and differentiates, 0-dimensional.
         """
         images, target = batch
         logits = self.network(images.contiguous(memory_format=self.layout))
@@ -94,7 +94,8 @@ class SegmentationModule(lightning.LightningModule):
                 weights = torch.stack([weight.abs().sum() for weight in self.network.parameters()]).sum()
                 total = total + self.recipe.optimizer.l1 * weights
         self._log("train/loss", total, len(images), progress=True)
-        return total
+        training = self.recipe.training
+        return total * training.accumulate if training.accumulation == "sum" else total
 
     def _terms(self, logits: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         if not logits.isfinite().all():  # which losses refuse; the epoch's end says what to do about it
