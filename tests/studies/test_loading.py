@@ -226,6 +226,7 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.optimizer={name: sgd, momentum: 0.9, nesterov: true}"),
         ("network", "arms.network.optimizer={name: adamw, clip: 1, clip_by: value}"),
         ("network", "arms.network.training.accumulation=sum"),
+        ("network", "arms.network.training.ema=0.999"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
     ],
 )

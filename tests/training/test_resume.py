@@ -25,6 +25,7 @@ EVERYTHING = (
 )
 MOMENTUM = ("optimizer={name: sgd, lr: 0.01, momentum: 0.9, nesterov: true}", "training.accumulate=2")
 ONE_CYCLE = ("schedule={name: one-cycle, max_factor: 5}",)
+EMA = ("training.ema=0.8", "training.monitor=null", "optimizer.name=adam")
 LAST = ("training.monitor=null", "training.epochs=4")
 STEP = "multifocal.training.module:SegmentationModule.training_step"
 
@@ -123,8 +124,10 @@ def test_killed_in_the_middle_of_things(run, whole, tmp_path, name, count):
     [
         (MOMENTUM, "torch.optim.sgd:SGD.step", 6),
         (ONE_CYCLE, "torch.optim.adamw:AdamW.step", 9),
+        (EMA, "torch.optim.adam:Adam.step", 9),
+        (EMA[:1], STEP, 9),
     ],
-    ids=["momentum", "one-cycle"],
+    ids=["momentum", "one-cycle", "ema-last", "ema-best"],
 )
 def test_every_kind_of_state_is_gone_on_with(run, whole, tmp_path, settings, name, count):
     settings = ("training.epochs=4", "training.batch_size=1", *settings)

@@ -132,13 +132,15 @@ class TrainingSettings(Config):
     auto is bfloat16 where the processor computes in it, else 32 bits. `workers` load data beside the network, which
     then leaves one thread to each of them; 0 loads in between its steps. `deterministic` forbids operations whose
     results vary from run to run, which matters on a GPU. A step takes the `mean` of the gradients of `accumulate`
-    batches, or their `sum`; a step of fewer, at an epoch's end, divides by `accumulate`, too.
+    batches, or their `sum`; a step of fewer, at an epoch's end, divides by `accumulate`, too. `ema` is the share that
+    the average of the weights keeps of itself at every step; where it is set, the average is validated and kept.
     """
 
     epochs: int = Field(default=60, gt=0)
     batch_size: int = Field(default=2, gt=0)
     accumulate: int = Field(default=1, gt=0)
     accumulation: Literal["mean", "sum"] = "mean"
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     monitor: Literal["dice", "masd", "nsd"] | None = "dice"
     patience: int | None = Field(default=None, gt=0)
     validate_every: int = Field(default=1, gt=0)

@@ -162,7 +162,7 @@ def _train_network(
             else:
                 train(0, work)
     monitored = recipe.training.monitor is not None
-    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _network_state(read_state(state)))
+    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state)))
 
 
 def _validate(cohort: Cohort, split: Fold, out: Path, system: System) -> None:
@@ -217,6 +217,7 @@ def _accelerator(recipe: NetworkRecipe, device: str, processes: int) -> tuple[st
     return accelerator, [int(number)] if number else processes
 
 
-def _network_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    prefix = "network."
+def _outcome(recipe: NetworkRecipe, checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the weights of `SegmentationModule.outcome`."""
+    prefix = "network." if recipe.training.ema is None else "averaged.module."
     return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}

@@ -1,16 +1,18 @@
 """A recipe as a Lightning module: steps, optimizer, learning rate, validation in native space."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from multifocal import losses, networks
 from multifocal.cohorts import stratum
 from multifocal.evaluation import summarize
 from multifocal.metrics import METRICS, burden, evaluate_case
+from multifocal.networks import Padded
 from multifocal.pipeline.dataset import mix
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import MEMORY_FORMATS, NotFiniteError
@@ -39,6 +41,11 @@ class SegmentationModule(lightning.LightningModule):
         dimensions = networks.dimensions(recipe.network.name)
         self.layout = MEMORY_FORMATS[dimensions]
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.averaged: AveragedModel | None = None
+        if (decay := recipe.training.ema) is not None:
+            # The first update copies the weights, the others average. Lightning keeps it with the run's state.
+            self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            self.averaged.requires_grad_(False)  # or processes would wait for its gradients
         self.loss = losses.build(recipe.loss.name, **recipe.loss.options)
         self.scores: list[float] = []
         self.diverged_in: str | None = None  # a validation case that the network answered with NaN or infinity
@@ -56,6 +63,22 @@ class SegmentationModule(lightning.LightningModule):
             return torch.optim.SGD(weights, momentum=settings.momentum, nesterov=settings.nesterov, **options)
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
         return kind(weights, **options)
+
+    @property
+    def outcome(self) -> Padded:
+        """The network that is validated and kept: the average of its weights where there is one, else itself."""
+        return cast(Padded, self.network if self.averaged is None else self.averaged.module)
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Take a step, and let the average of the weights follow.
+
+        Args:
+            *arguments: Lightning's.
+            **options: Lightning's.
+        """
+        super().optimizer_step(*arguments, **options)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Begin an epoch: all chance and every rate follow from its number, so that a resumed run is the same.
@@ -120,7 +143,7 @@ class SegmentationModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Make the model that predicts as users will."""
         self._rows = []
-        self._model = NetworkSystem(self.recipe, self.network)
+        self._model = NetworkSystem(self.recipe, self.outcome)
 
     def validation_step(self, batch: Prepared, batch_idx: int) -> None:
         """Predict one case and score it on its own grid.

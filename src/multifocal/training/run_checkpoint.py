@@ -184,7 +184,7 @@ class RunCheckpoint(Checkpoint):
         if training.monitor and validated and module.scores[-1] > self.best:
             self.best, self.best_epoch = module.scores[-1], epoch
             if trainer.is_global_zero:
-                write_weights(self.folder / BEST, module.network.state_dict(), checksum=True)
+                write_weights(self.folder / BEST, module.outcome.state_dict(), checksum=True)
         if trainer.is_global_zero:
             names = dict.fromkeys(name for row in self.rows for name in row)
             write_csv(self.folder / LOG, self.rows, columns=list(names))
