@@ -24,6 +24,7 @@ from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.training.module import SegmentationModule
 from multifocal.training.run_checkpoint import RunCheckpoint, SafeCheckpointIO, not_the_state
+from multifocal.training.warm_start import read_start
 
 PRECISIONS = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
 _LOADING = "loading state_dict"  # torch's words for weights that do not fit the network
@@ -101,9 +102,10 @@ def train(rank: int, job: NetworkTraining) -> None:
         has_bar = job.progress and sys.stdout.isatty()
         checkpoint = RunCheckpoint(job.out, _say if job.progress and not has_bar else None)
         trainer = _trainer(job, checkpoint, has_bar=has_bar)
+        start = read_start(job.recipe) if job.state is None else None
         loaders = _training_loader(job, rank), _validation_loader(job, rank)
         try:
-            trainer.fit(SegmentationModule(job.recipe), *loaders, ckpt_path=job.state)
+            trainer.fit(SegmentationModule(job.recipe, start=start), *loaders, ckpt_path=job.state)
         except SystemExit as error:  # so Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error

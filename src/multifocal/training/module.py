@@ -1,6 +1,7 @@
 """A recipe as a Lightning module: steps, optimizer, learning rate, validation in native space."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import lightning
@@ -28,9 +29,10 @@ class SegmentationModule(lightning.LightningModule):
 
     Args:
         recipe: everything there is to say.
+        start: weights to begin with, which fit the network; None draws them.
     """
 
-    def __init__(self, recipe: NetworkRecipe) -> None:
+    def __init__(self, recipe: NetworkRecipe, *, start: Mapping[str, torch.Tensor] | None = None) -> None:
         super().__init__()
         self.recipe = recipe
         torch.manual_seed(mix("weights", recipe.training.seed))
@@ -38,6 +40,8 @@ class SegmentationModule(lightning.LightningModule):
         network = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options)
         if recipe.network.init == "xavier":
             network.apply(_xavier)
+        if start is not None:
+            network.load_state_dict(start)
         dimensions = networks.dimensions(recipe.network.name)
         self.layout = MEMORY_FORMATS[dimensions]
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
