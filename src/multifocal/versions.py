@@ -14,6 +14,8 @@ EXTRAS = {
     "jinja2": "reports",
     "matplotlib": "reports",
     "PIL": "reports",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (

@@ -236,6 +236,7 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.training.accumulation=sum"),
         ("network", "arms.network.training.ema=0.999"),
         ("network", "arms.network.training.start_from=runs/0"),
+        ("network", "arms.network.training.loggers=[wandb]"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
     ],
 )

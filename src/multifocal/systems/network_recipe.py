@@ -135,6 +135,7 @@ class TrainingSettings(Config):
     batches, or their `sum`; a step of fewer, at an epoch's end, divides by `accumulate`, too. `ema` is the share that
     the average of the weights keeps of itself at every step; where it is set, the average is validated and kept.
     `start_from` is a run folder or weights file, which a new run begins with; a resumed one goes on from where it was.
+    `loggers` are told every row of the log, too.
     """
 
     epochs: int = Field(default=60, gt=0)
@@ -150,6 +151,7 @@ class TrainingSettings(Config):
     seed: int = Field(default=0, ge=0)
     deterministic: bool = False
     start_from: Annotated[str, Field(min_length=1)] | None = None
+    loggers: tuple[Literal["wandb", "mlflow"], ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingSettings":
