@@ -15,6 +15,8 @@ EXTRAS = {
     "ray": "ray",
     "jinja2": "reports",
     "matplotlib": "reports",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (

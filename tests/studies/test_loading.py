@@ -64,6 +64,14 @@ def test_paths_are_relative_to_the_study(load, small_recipe, tmp_path):
     assert study.recipe == recipes.load(small_recipe).model_dump(mode="json")
 
 
+def test_weights_to_start_from_are_relative_to_the_study(load, tmp_path):
+    study = load(
+        BASE.replace("{loss: {name: dice}}", "{training: {start_from: runs/1}}"), "set.training.start_from=../runs/0"
+    )
+    starts = [studies.resolve(study, arm, seed=0).training.start_from for arm in ("one", "two")]
+    assert starts == [str(tmp_path / "runs/1"), str(tmp_path / "../runs/0")]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -222,6 +230,13 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
     [
         ("network", "arms.network.inference.hysteresis=0.3"),
         ("network", "arms.network.inference.min_size_ml=0.1"),
+        ("network", "arms.network.optimizer={name: sgd, momentum: 0.9}"),
+        ("network", "arms.network.optimizer={name: sgd, momentum: 0.9, nesterov: true}"),
+        ("network", "arms.network.optimizer={name: adamw, clip: 1, clip_by: value}"),
+        ("network", "arms.network.training.accumulation=sum"),
+        ("network", "arms.network.training.ema=0.999"),
+        ("network", "arms.network.training.start_from=runs/0"),
+        ("network", "arms.network.training.loggers=[wandb]"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
     ],
 )

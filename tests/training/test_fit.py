@@ -196,6 +196,43 @@ def test_the_gradient_is_clipped(train, steps):
     assert [norm for norm, _ in steps] == pytest.approx([limit] * len(free), rel=1e-4)
 
 
+def test_each_value_of_the_gradient_is_clipped(train, monkeypatch):
+    largest, norms = [], []
+
+    def spy(self, closure=None):
+        result = step(self, closure)
+        values = torch.cat([p.grad.flatten() for group in self.param_groups for p in group["params"]])
+        largest.append(float(values.abs().max()))
+        norms.append(float(values.norm()))
+        return result
+
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    train(*LAST, out="free")
+    limit = min(largest) / 2
+    largest.clear()
+    train(*LAST, f"optimizer.clip={limit}", "optimizer.clip_by=value")
+    assert largest == pytest.approx([limit] * len(largest), rel=1e-6) and max(norms[len(largest) :]) > limit
+
+
+def test_a_clip_by_value_needs_the_value(small_recipe):
+    with pytest.raises(UserError, match="optimizer: clip_by: value needs a clip, the largest value: set clip"):
+        recipes.load(small_recipe, overrides=["optimizer.clip_by=value"])
+
+
+def test_gradients_add_up_to_the_mean_or_to_the_sum(train, steps, log):
+    """Four batches an epoch, three of them a step: the mean divides by three, in the last step, too."""
+    options = ("training.batch_size=1", "training.accumulate=3", "training.epochs=1", "optimizer.lr=1e-9", *LAST)
+    runs = [train(*options, f"training.accumulation={how}", out=how) for how in ("mean", "sum")]
+    norms = [norm for norm, _ in steps]
+    assert norms[2:] == pytest.approx([3 * norm for norm in norms[:2]], rel=1e-3)
+    assert log(runs[0])[0]["train/loss"] == log(runs[1])[0]["train/loss"]
+    steps.clear()
+    train(*options[2:], "training.batch_size=1", "training.accumulate=1", out="single")
+    single = steps[3][0]
+    assert norms[1] == pytest.approx(single / 3, rel=1e-3) and norms[3] == pytest.approx(single, rel=1e-3)
+
+
 def test_l1_enters_the_loss_and_its_gradient(train, log, small_recipe):
     still = ("optimizer.lr=1e-12", "training.epochs=1", *LAST)
     row = log(train(*still, "optimizer.l1=0.01", validation=0))[0]

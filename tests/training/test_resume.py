@@ -23,6 +23,9 @@ EVERYTHING = (
     "schedule={name: plateau, factor: 0.5, patience: 0}",
     "loss.name=tlhf",
 )
+MOMENTUM = ("optimizer={name: sgd, lr: 0.01, momentum: 0.9, nesterov: true}", "training.accumulate=2")
+ONE_CYCLE = ("schedule={name: one-cycle, max_factor: 5}",)
+EMA = ("training.ema=0.8", "training.monitor=null", "optimizer.name=adam")
 LAST = ("training.monitor=null", "training.epochs=4")
 STEP = "multifocal.training.module:SegmentationModule.training_step"
 
@@ -114,6 +117,24 @@ def test_killed_in_the_middle_of_things(run, whole, tmp_path, name, count):
     assert run(out, *EVERYTHING, die=(name, count), cache=cache) == KILLED
     assert run(out, *EVERYTHING, cache=cache, resume=True) == 0
     assert_same(out, whole(*EVERYTHING))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "count"),
+    [
+        (MOMENTUM, "torch.optim.sgd:SGD.step", 6),
+        (ONE_CYCLE, "torch.optim.adamw:AdamW.step", 9),
+        (EMA, "torch.optim.adam:Adam.step", 9),
+        (EMA[:1], STEP, 9),
+    ],
+    ids=["momentum", "one-cycle", "ema-last", "ema-best"],
+)
+def test_every_kind_of_state_is_gone_on_with(run, whole, tmp_path, settings, name, count):
+    settings = ("training.epochs=4", "training.batch_size=1", *settings)
+    assert run(tmp_path / "run", *settings, die=(name, count)) == KILLED
+    assert 0 < len(log(tmp_path / "run")) < 4
+    assert run(tmp_path / "run", *settings, resume=True) == 0
+    assert_same(tmp_path / "run", whole(*settings))
 
 
 def test_killed_again_and_again_at_any_time(start, run, whole, tmp_path):

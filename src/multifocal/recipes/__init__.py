@@ -1,6 +1,18 @@
 """Published systems, and the one we recommend, as data: every number with its source."""
 
-from multifocal.recipes.loading import describe, dump, load, names, parse, recipe_class, replace
+from multifocal.recipes.loading import describe, dump, load, names, parse, recipe_class, replace, rooted
 from multifocal.recipes.recipe import KINDS, Recipe, merged
 
-__all__ = ["KINDS", "Recipe", "describe", "dump", "load", "merged", "names", "parse", "recipe_class", "replace"]
+__all__ = [
+    "KINDS",
+    "Recipe",
+    "describe",
+    "dump",
+    "load",
+    "merged",
+    "names",
+    "parse",
+    "recipe_class",
+    "replace",
+    "rooted",
+]

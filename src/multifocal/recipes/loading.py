@@ -101,6 +101,7 @@ def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
     """
     if isinstance(data, Mapping) and isinstance(data.get("members"), list):
         data = {**data, "members": [_member(member, where=where, home=Path(home)) for member in data["members"]]}
+    data = rooted(data, home)
     kind = recipe_class(data, where=where)
     return validate(kind, kind.completed(data) if isinstance(data, Mapping) else data, where=where)
 
@@ -126,6 +127,29 @@ def recipe_class(data: Any, *, where: str) -> type[Recipe]:
     if kind not in KINDS:
         raise UserError(f"{where}: {unknown_name('kind', kind, sorted(KINDS))}")
     return KINDS[kind].recipe_type
+
+
+def rooted(data: Any, home: str | Path) -> Any:
+    """Return settings whose `training.start_from`, where there is one, no longer depends on where they are read.
+
+    Args:
+        data: of a recipe, or what changes one, not validated yet.
+        home: the folder that the path is relative to.
+
+    Returns:
+        The settings, new ones where something is changed.
+
+    Example:
+        >>> rooted({"training": {"start_from": "runs/0"}}, "/home/me")
+        {'training': {'start_from': '/home/me/runs/0'}}
+    """
+    training = data.get("training") if isinstance(data, Mapping) else None
+    if not isinstance(training, Mapping):
+        return data
+    start = training.get("start_from")
+    if not isinstance(start, str) or not start:
+        return data
+    return {**data, "training": {**training, "start_from": str((Path(home) / start).absolute())}}
 
 
 def dump(recipe: Recipe) -> str:
@@ -191,7 +215,7 @@ def _member(member: Any, *, where: str, home: Path) -> Any:
     if isinstance(recipe, Mapping):
         if not isinstance(changes, Mapping):
             raise UserError(f"{where}: members.set: expected a mapping of sections to values, found {changes!r}")
-        member["recipe"] = merged(recipe, changes)
+        member["recipe"] = rooted(merged(recipe, changes), home)
     elif changes:
         member["set"] = changes  # which validation refuses: a run is trained already
     if isinstance(member.get("run"), str):

@@ -22,7 +22,11 @@ FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be th
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
 # out of the fingerprint, so that a study that was begun without them goes on.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
-    "network": {"inference": {"hysteresis": None, "min_size_ml": 0.0}},
+    "network": {
+        "inference": {"hysteresis": None, "min_size_ml": 0.0},
+        "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
+        "training": {"accumulation": "mean", "ema": None, "start_from": None, "loggers": []},
+    },
     "threshold": {"min_size_ml": 0.0},
 }
 

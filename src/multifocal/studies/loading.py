@@ -74,6 +74,10 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Study:
         for override in overrides:
             recipes.replace(data, override)
         arms = data.get("arms")
+        if isinstance(arms, dict):
+            arms = data["arms"] = {name: recipes.rooted(arm, home) for name, arm in arms.items()}
+        if "set" in data:
+            data["set"] = recipes.rooted(data["set"], home)
         for holder in (data, *(arms.values() if isinstance(arms, dict) else ())):
             if isinstance(holder, dict) and isinstance(holder.get("recipe"), str):
                 holder["recipe"] = _recipe(holder["recipe"], home)

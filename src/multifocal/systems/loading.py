@@ -111,7 +111,7 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
             f"{folder}: training is not finished; continue it with `multifocal train … --out {folder} --resume`"
         )
     system = kind.load(recipe, folder, device=device)
-    system.seen = seen_by_any([system.seen, _seen(folder)])
+    system.seen = seen_by_any([system.seen, seen_in(folder)])
     return system
 
 
@@ -137,15 +137,32 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+def seen_in(folder: Path) -> dict[str, str]:
+    """Return the cases that what lies in a run folder was trained or validated on, there or before (`start_from`).
 
+    Args:
+        folder: the run folder; one without `run.json` tells of none.
 
-def _seen(folder: Path) -> dict[str, str]:
+    Returns:
+        "train" or "validation" by case.
+
+    Raises:
+        UserError: `run.json` is not what training writes.
+    """
     if not (folder / ABOUT).is_file():
         return {}
-    parts = read_about(folder)["parts"]
-    return seen_by_any(dict.fromkeys(parts[part], part) for part in PARTS)
+    about = read_about(folder)
+    return seen_by_any([_seen_before(about), *(dict.fromkeys(about["parts"][part], part) for part in PARTS)])
+
+
+def _seen_before(about: dict[str, Any]) -> dict[str, str]:
+    start = about.get("start_from")
+    seen = start.get("seen") if isinstance(start, dict) else None
+    return {case: part for case, part in seen.items() if part in PARTS} if isinstance(seen, dict) else {}
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _no_run(run: str | Path) -> UserError:

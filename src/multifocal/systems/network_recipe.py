@@ -51,13 +51,30 @@ class LossSettings(Config):
 
 
 class OptimizerSettings(Config):
-    """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss, `clip` bounds the gradient's norm."""
+    """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss.
 
-    name: Literal["adam", "adamw"] = "adamw"
+    `clip` bounds the norm of the whole gradient, or, with `clip_by: value`, each of its values.
+    `momentum` and `nesterov` are those of `sgd`; Adam has moments of its own, and takes neither.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
     lr: Positive = 1e-3
     weight_decay: float = Field(default=0.0, ge=0)
     l1: float = Field(default=0.0, ge=0)
     clip: Positive | None = None
+    clip_by: Literal["norm", "value"] = "norm"
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> "OptimizerSettings":
+        if self.name != "sgd" and (said := [name for name in ("momentum", "nesterov") if getattr(self, name)]):
+            raise ValueError(f"{said[0]} is an option of sgd, not of {self.name}: leave it out, or set name to sgd")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum above 0: set momentum, or nesterov to false")
+        if self.clip_by == "value" and self.clip is None:
+            raise ValueError("clip_by: value needs a clip, the largest value: set clip, or leave clip_by out")
+        return self
 
 
 class Constant(Config):
@@ -80,6 +97,25 @@ class Cosine(Config):
     warmup: int = Field(default=0, ge=0)
 
 
+class Polynomial(Config):
+    """nnU-Net's: `(1 - epoch / epochs) ** power`, which would be 0 after the last epoch."""
+
+    name: Literal["polynomial"]
+    power: Positive = 0.9
+
+
+class OneCycle(Config):
+    """Half a cosine up from `lr` to `max_factor · lr` over a share of the epochs, then one down to `lr / 10000`.
+
+    That is torch's `OneCycleLR`, an epoch a step, with `max_factor` as its `div_factor` and `warmup_share` as its
+    `pct_start`; momentum stays as it is.
+    """
+
+    name: Literal["one-cycle"]
+    max_factor: Annotated[float, Field(ge=1)] = 25.0
+    warmup_share: Share = 0.3
+
+
 class Plateau(Config):
     """The learning rate is multiplied by `factor` after `patience` validations without a better value."""
 
@@ -88,18 +124,27 @@ class Plateau(Config):
     patience: int = Field(default=10, ge=0)
 
 
+Schedule = Constant | Exponential | Cosine | Polynomial | OneCycle | Plateau
+
+
 class TrainingSettings(Config):
     """How long, in what portions, and what counts as best.
 
     `monitor` is a metric of the validation cases in native space; `null` keeps the last epoch's weights. `precision`
     auto is bfloat16 where the processor computes in it, else 32 bits. `workers` load data beside the network, which
     then leaves one thread to each of them; 0 loads in between its steps. `deterministic` forbids operations whose
-    results vary from run to run, which matters on a GPU.
+    results vary from run to run, which matters on a GPU. A step takes the `mean` of the gradients of `accumulate`
+    batches, or their `sum`; a step of fewer, at an epoch's end, divides by `accumulate`, too. `ema` is the share that
+    the average of the weights keeps of itself at every step; where it is set, the average is validated and kept.
+    `start_from` is a run folder or weights file, which a new run begins with; a resumed one goes on from where it was.
+    `loggers` are told every row of the log, too.
     """
 
     epochs: int = Field(default=60, gt=0)
     batch_size: int = Field(default=2, gt=0)
     accumulate: int = Field(default=1, gt=0)
+    accumulation: Literal["mean", "sum"] = "mean"
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     monitor: Literal["dice", "masd", "nsd"] | None = "dice"
     patience: int | None = Field(default=None, gt=0)
     validate_every: int = Field(default=1, gt=0)
@@ -107,6 +152,8 @@ class TrainingSettings(Config):
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     deterministic: bool = False
+    start_from: Annotated[str, Field(min_length=1)] | None = None
+    loggers: tuple[Literal["wandb", "mlflow"], ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingSettings":
@@ -171,7 +218,7 @@ class NetworkRecipe(Recipe):
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
-    schedule: Annotated[Constant | Exponential | Cosine | Plateau, Field(discriminator="name")] = Constant()
+    schedule: Annotated[Schedule, Field(discriminator="name")] = Constant()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
 

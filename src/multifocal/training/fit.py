@@ -24,10 +24,12 @@ from multifocal.systems.loading import ABOUT, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
+from multifocal.training.loggers import check_loggers
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
 from multifocal.training.module import LOGGED
 from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
 from multifocal.training.run_folder import CACHE, begin_run, check_run, describe
+from multifocal.training.warm_start import check_same_start, read_start, start_record
 from multifocal.weights import read_weights, write_weights
 
 VALIDATION = "validation.csv"
@@ -66,9 +68,9 @@ def fit(
         The path of the weights; of a system that has none of its own, the run folder.
 
     Raises:
-        UserError: the recipe needs no training, a case cannot be trained on, the recipe monitors a metric and there are
-            no validation cases, the folder holds another run, another training is at work there, the device is not
-            there, or the loss is no longer a finite number.
+        UserError: the recipe needs no training, the weights that it starts from do not fit, a case cannot be trained
+            on, the recipe monitors a metric and there are no validation cases, the folder holds another run, another
+            training is at work there, the device is not there, or the loss is no longer a finite number.
         KeyboardInterrupt: Ctrl-C; `resume` continues.
 
     Example:
@@ -87,15 +89,21 @@ def fit(
         check_labels(cohort, names=(*split.train, *split.validation))
     if processes > 1 or any(training.training.workers for training in recipe.trainings):
         check_main()
+    check_loggers(recipe)
     for training in recipe.trainings:
         _accelerator(training, device, processes)
-        # Options that no network can have should fail before cases are prepared.
+        # Options that no network can have, and weights that do not fit, should fail before cases are prepared.
         networks.check_options(training.network.name, training.network.options)
+        if not (out / ABOUT).exists():
+            read_start(training)
     about = describe(recipe, cohort, split, processes=processes)
     busy = f"{out}: another training is at work there; wait for it, or choose another folder"
     with nullcontext() if held else locked(out, busy=busy):
-        if check_run(out, about=about, recipe=recipe, cohort=cohort, resume=resume) == "finished":
+        standing = check_run(out, about=about, recipe=recipe, cohort=cohort, resume=resume)
+        if standing == "finished":
             return out / WEIGHTS if (out / WEIGHTS).is_file() else out
+        if standing == "new" and isinstance(recipe, NetworkRecipe):  # what has members leaves it to their own runs
+            about |= start_record(recipe)
         clear_up(out, *([] if cache else [out / CACHE]))
         begin = partial(begin_run, out, about=about, recipe=recipe)
         cached = cache or out / CACHE
@@ -139,7 +147,9 @@ def _train_network(
     begin()
     state, checkpoint = job.out / RESUME, RunCheckpoint(job.out)
     resuming = resuming and state.is_file()
-    if resuming:
+    if not resuming:
+        check_same_start(job.out, recipe)
+    else:
         checkpoint.load_state_dict(read_state(state)["callbacks"][checkpoint.state_key])
     if not (resuming and checkpoint.is_done(recipe.training)):
         work = NetworkTraining(
@@ -162,7 +172,7 @@ def _train_network(
             else:
                 train(0, work)
     monitored = recipe.training.monitor is not None
-    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _network_state(read_state(state)))
+    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state)))
 
 
 def _validate(cohort: Cohort, split: Fold, out: Path, system: System) -> None:
@@ -218,6 +228,7 @@ def _accelerator(recipe: NetworkRecipe, device: str, processes: int) -> tuple[st
     return accelerator, [int(number)] if number else processes
 
 
-def _network_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    prefix = "network."
+def _outcome(recipe: NetworkRecipe, checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the weights of `SegmentationModule.outcome`."""
+    prefix = "network." if recipe.training.ema is None else "averaged.module."
     return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}

@@ -22,8 +22,10 @@ from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.training.loggers import Loggers
 from multifocal.training.module import SegmentationModule
 from multifocal.training.run_checkpoint import RunCheckpoint, SafeCheckpointIO, not_the_state
+from multifocal.training.warm_start import read_start
 
 PRECISIONS = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
 _LOADING = "loading state_dict"  # torch's words for weights that do not fit the network
@@ -92,18 +94,23 @@ def train(rank: int, job: NetworkTraining) -> None:
         job: what every process is told.
 
     Raises:
-        UserError: a file cannot be written, or the loss is no longer a finite number.
+        UserError: a file cannot be written, a logger cannot begin, or the loss is no longer a finite number.
         KeyboardInterrupt: Ctrl-C.
     """
     with quiet(), _settings_restored():
         torch.set_num_threads(job.threads)
         # Control codes would spoil a file or a pipe, also where FORCE_COLOR lets Rich take it for a terminal.
         has_bar = job.progress and sys.stdout.isatty()
-        checkpoint = RunCheckpoint(job.out, _say if job.progress and not has_bar else None)
-        trainer = _trainer(job, checkpoint, has_bar=has_bar)
-        loaders = _training_loader(job, rank), _validation_loader(job, rank)
+        loggers = Loggers(job.recipe, job.out) if rank == 0 else None
+        tell = _say if job.progress and not has_bar else None
+        checkpoint = RunCheckpoint(job.out, tell, loggers)
+        status = "failed"
         try:
-            trainer.fit(SegmentationModule(job.recipe), *loaders, ckpt_path=job.state)
+            trainer = _trainer(job, checkpoint, has_bar=has_bar)
+            start = read_start(job.recipe) if job.state is None else None
+            loaders = _training_loader(job, rank), _validation_loader(job, rank)
+            trainer.fit(SegmentationModule(job.recipe, start=start), *loaders, ckpt_path=job.state)
+            status = "success"
         except SystemExit as error:  # so Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
@@ -112,6 +119,9 @@ def train(rank: int, job: NetworkTraining) -> None:
             if job.state is None or checkpoint.is_restored or told:
                 raise
             raise not_the_state(job.state) from error
+        finally:
+            if loggers is not None:
+                loggers.finish(status)
 
 
 def _training_loader(job: NetworkTraining, rank: int) -> DataLoader:
@@ -161,6 +171,7 @@ def _trainer(job: NetworkTraining, checkpoint: RunCheckpoint, *, has_bar: bool) 
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=job.recipe.optimizer.clip,
+        gradient_clip_algorithm=job.recipe.optimizer.clip_by,
         check_val_every_n_epoch=settings.validate_every,
         limit_val_batches=1.0 if len(job.validation) else 0,
         num_sanity_val_steps=0,

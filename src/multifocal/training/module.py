@@ -1,16 +1,19 @@
 """A recipe as a Lightning module: steps, optimizer, learning rate, validation in native space."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import lightning
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from multifocal import losses, networks
 from multifocal.cohorts import stratum
 from multifocal.evaluation import summarize
 from multifocal.metrics import METRICS, burden, evaluate_case
+from multifocal.networks import Padded
 from multifocal.pipeline.dataset import mix
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import MEMORY_FORMATS, NotFiniteError
@@ -26,9 +29,10 @@ class SegmentationModule(lightning.LightningModule):
 
     Args:
         recipe: everything there is to say.
+        start: weights to begin with, which fit the network; None draws them.
     """
 
-    def __init__(self, recipe: NetworkRecipe) -> None:
+    def __init__(self, recipe: NetworkRecipe, *, start: Mapping[str, torch.Tensor] | None = None) -> None:
         super().__init__()
         self.recipe = recipe
         torch.manual_seed(mix("weights", recipe.training.seed))
@@ -36,23 +40,49 @@ class SegmentationModule(lightning.LightningModule):
         network = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options)
         if recipe.network.init == "xavier":
             network.apply(_xavier)
+        if start is not None:
+            network.load_state_dict(start)
         dimensions = networks.dimensions(recipe.network.name)
         self.layout = MEMORY_FORMATS[dimensions]
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.averaged: AveragedModel | None = None
+        if (decay := recipe.training.ema) is not None:
+            # The first update copies the weights, the others average. Lightning keeps it with the run's state.
+            self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            self.averaged.requires_grad_(False)  # or processes would wait for its gradients
         self.loss = losses.build(recipe.loss.name, **recipe.loss.options)
         self.scores: list[float] = []
         self.diverged_in: str | None = None  # a validation case that the network answered with NaN or infinity
         self._rows: list[dict[str, Any]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam or AdamW.
+        """Return Adam, AdamW or SGD.
 
         Returns:
             The optimizer of all the network's weights.
         """
-        settings = self.recipe.optimizer
+        settings, weights = self.recipe.optimizer, self.network.parameters()
+        options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+        if settings.name == "sgd":
+            return torch.optim.SGD(weights, momentum=settings.momentum, nesterov=settings.nesterov, **options)
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        return kind(self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        return kind(weights, **options)
+
+    @property
+    def outcome(self) -> Padded:
+        """The network that is validated and kept: the average of its weights where there is one, else itself."""
+        return cast(Padded, self.network if self.averaged is None else self.averaged.module)
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Take a step, and let the average of the weights follow.
+
+        Args:
+            *arguments: Lightning's.
+            **options: Lightning's.
+        """
+        super().optimizer_step(*arguments, **options)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Begin an epoch: all chance and every rate follow from its number, so that a resumed run is the same.
@@ -78,7 +108,7 @@ class SegmentationModule(lightning.LightningModule):
             batch_idx: not looked at.
 
         Returns:
-            The loss, 0-dimensional.
+            What Lightning divides by `accumulate` and differentiates, 0-dimensional.
         """
         images, target = batch
         logits = self.network(images.contiguous(memory_format=self.layout))
@@ -91,7 +121,8 @@ class SegmentationModule(lightning.LightningModule):
                 weights = torch.stack([weight.abs().sum() for weight in self.network.parameters()]).sum()
                 total = total + self.recipe.optimizer.l1 * weights
         self._log("train/loss", total, len(images), progress=True)
-        return total
+        training = self.recipe.training
+        return total * training.accumulate if training.accumulation == "sum" else total
 
     def _terms(self, logits: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         if not logits.isfinite().all():  # which losses refuse; the epoch's end says what to do about it
@@ -116,7 +147,7 @@ class SegmentationModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Make the model that predicts as users will."""
         self._rows = []
-        self._model = NetworkSystem(self.recipe, self.network)
+        self._model = NetworkSystem(self.recipe, self.outcome)
 
     def validation_step(self, batch: Prepared, batch_idx: int) -> None:
         """Predict one case and score it on its own grid.

@@ -19,6 +19,7 @@ from multifocal.errors import UserError
 from multifocal.files import write_csv, write_error
 from multifocal.systems.network import LOG
 from multifocal.systems.network_recipe import TrainingSettings
+from multifocal.training.loggers import Loggers
 from multifocal.training.module import SegmentationModule
 from multifocal.weights import read_tree, write_tree, write_weights
 
@@ -113,10 +114,11 @@ class RunCheckpoint(Checkpoint):
     Args:
         folder: the run's.
         tell: called with a line about each epoch that is kept; None tells nobody.
+        loggers: told of each epoch that is kept, too.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[str], None] | None = None) -> None:
-        self.folder, self._tell = folder, tell
+    def __init__(self, folder: Path, tell: Callable[[str], None] | None = None, loggers: Loggers | None = None) -> None:
+        self.folder, self._tell, self._loggers = folder, tell, loggers
         self.rows: list[dict[str, float]] = []
         self.best = -math.inf
         self.best_epoch = -1
@@ -184,13 +186,15 @@ class RunCheckpoint(Checkpoint):
         if training.monitor and validated and module.scores[-1] > self.best:
             self.best, self.best_epoch = module.scores[-1], epoch
             if trainer.is_global_zero:
-                write_weights(self.folder / BEST, module.network.state_dict(), checksum=True)
+                write_weights(self.folder / BEST, module.outcome.state_dict(), checksum=True)
         if trainer.is_global_zero:
             names = dict.fromkeys(name for row in self.rows for name in row)
             write_csv(self.folder / LOG, self.rows, columns=list(names))
             self._events.append(self.rows[-1])
         trainer.should_stop = trainer.should_stop or self.is_done(training)
         trainer.save_checkpoint(self.folder / RESUME)
+        if self._loggers is not None:
+            self._loggers.append(self.rows[-1])
         if self._tell and trainer.is_global_zero:
             self._tell(epoch_line(self.rows, training))
 

@@ -7,9 +7,9 @@ from an uninterrupted one. A pure function of what is logged anyway cannot.
 import math
 from collections.abc import Sequence
 
-from multifocal.systems.network_recipe import Constant, Cosine, Exponential, Plateau
+from multifocal.systems.network_recipe import Cosine, Exponential, OneCycle, Plateau, Polynomial, Schedule
 
-Schedule = Constant | Exponential | Cosine | Plateau
+LEAST = 1e-4  # of `one-cycle`'s beginning, at its end: torch's `final_div_factor`
 
 
 def factor(schedule: Schedule, *, epoch: int, epochs: int, scores: Sequence[float] = ()) -> float:
@@ -22,7 +22,7 @@ def factor(schedule: Schedule, *, epoch: int, epochs: int, scores: Sequence[floa
         scores: of the validations so far, higher is better; only `plateau` looks at them.
 
     Returns:
-        The factor, above 0 (0 after the end of `cosine`).
+        The factor, above 0 (0 after the end of `cosine` and `polynomial`).
 
     Example:
         >>> factor(Exponential(name="exponential", gamma=0.5), epoch=3, epochs=10)
@@ -37,9 +37,25 @@ def factor(schedule: Schedule, *, epoch: int, epochs: int, scores: Sequence[floa
             return (epoch + 1) / (schedule.warmup + 1)
         done = (epoch - schedule.warmup) / max(1, epochs - schedule.warmup)
         return 0.5 * (1 + math.cos(math.pi * done))
+    if isinstance(schedule, Polynomial):
+        return (1 - epoch / epochs) ** schedule.power
+    if isinstance(schedule, OneCycle):
+        return _one_cycle(schedule, epoch=epoch, epochs=epochs)
     if isinstance(schedule, Plateau):
         return schedule.factor ** _plateaus(scores, schedule.patience)
     return 1.0
+
+
+def _one_cycle(schedule: OneCycle, *, epoch: int, epochs: int) -> float:
+    # Where the share is less than an epoch, torch would begin below the peak, or divide by 0: here the peak is first.
+    last, peak = epochs - 1, max(0.0, schedule.warmup_share * epochs - 1)
+    if epoch < peak:
+        return _half_cosine(1.0, schedule.max_factor, epoch / peak)
+    return _half_cosine(schedule.max_factor, LEAST, (epoch - peak) / (last - peak) if last > peak else 0.0)
+
+
+def _half_cosine(first: float, last: float, done: float) -> float:
+    return last + (first - last) / 2 * (1 + math.cos(math.pi * done))
 
 
 def _plateaus(scores: Sequence[float], patience: int) -> int:
