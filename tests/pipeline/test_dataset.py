@@ -9,6 +9,7 @@ from multifocal.errors import UserError
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, Sample, TrainingSet, collate, mix
+from multifocal.pipeline.sampling import Sampling
 from multifocal.pipeline.settings import BrainBox, Channel, Resize
 from multifocal.volumes import Geometry
 
@@ -21,9 +22,9 @@ LIVELY = Augmentation.model_validate(
 )
 
 
-def make(cases, folder, *, preprocessing=BOX, augmentation=STILL, dimensions=3, seed=0):
-    cache = Cache(folder / "cache", preprocessing)
-    return TrainingSet(cases, cache, augmentation=augmentation, dimensions=dimensions, seed=seed)
+def make(cases, folder, *, preprocessing=BOX, augmentation=STILL, dimensions=3, seed=0, **sampling):
+    cache, taken = Cache(folder / "cache", preprocessing), Sampling(**sampling)
+    return TrainingSet(cases, cache, augmentation=augmentation, dimensions=dimensions, seed=seed, sampling=taken)
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -117,6 +118,61 @@ def test_cases_that_cannot_be_trained_on(case_in, cases, folder, tmp_path):
     with pytest.raises(UserError, match="case flat: is 2D, but the network is 3D"):
         make([flat], folder)
     assert make([flat], folder, dimensions=2)[[(0, 0)]][0].target.ndim == 2
+
+
+# Crops
+
+CROPS = {"crop": (6, 7, None), "per_case": 4, "centred": 0.5, "by": "lesion"}
+
+
+def test_crops_are_parts_of_the_prepared_case(cases, folder):
+    found = make(cases, folder, preprocessing=SLICES, **CROPS)
+    assert len(found) == len(found.sizes) == 12
+    for index, sample in enumerate(found[[(0, i) for i in range(12)]]):
+        prepared = found.cache.get(cases[index // 4])
+        size = (6, 7, prepared.target.shape[2])
+        assert sample.target.shape == found.sizes[index] == size
+        places = [
+            (x, y)
+            for x, y in np.ndindex(*(n - c + 1 for n, c in zip(prepared.target.shape[:2], size[:2], strict=True)))
+            if np.array_equal(prepared.images[:, x : x + 6, y : y + 7], sample.images)
+            and np.array_equal(prepared.target[x : x + 6, y : y + 7], sample.target)
+        ]
+        assert len(places) == 1
+
+
+@pytest.mark.parametrize("augmentation", [STILL, LIVELY])
+def test_centred_crops_hold_lesion_also_where_it_was_moved(cases, folder, augmentation):
+    found = make(
+        cases, folder, preprocessing=SLICES, augmentation=augmentation, **CROPS | {"crop": (5, 5, 5), "centred": 1.0}
+    )
+    assert all(sample.target.any() for sample in found[[(e, i) for e in range(5) for i in range(12)]])
+
+
+def test_a_crop_depends_on_seed_epoch_and_index_alone(cases, folder):
+    first, second = (make(cases, folder, preprocessing=SLICES, augmentation=LIVELY, **CROPS) for _ in range(2))
+    items = [(epoch, index) for epoch in range(2) for index in range(12)]
+    samples = first[items]
+    for item, sample in zip(items[::-1], samples[::-1], strict=True):
+        assert same(second[[item]][0], sample)
+    assert not any(same(one, other) for one, other in zip(samples, samples[1:], strict=False))
+
+
+def test_a_worker_process_draws_the_same_crops(cases, folder):
+    dataset = make(cases, folder, preprocessing=SLICES, augmentation=LIVELY, **CROPS)
+    options = {"sampler": EpochBatches(dataset.sizes, batch_size=4, seed=0), "batch_size": None, "collate_fn": collate}
+    here = list(DataLoader(dataset, **options))
+    there = list(DataLoader(dataset, **options, num_workers=1, multiprocessing_context="spawn"))
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+def test_crops_of_slices_and_crops_that_are_larger_than_the_image(cases, folder):
+    flat = make(cases[:1], folder, preprocessing=SLICES, dimensions=2, crop=(8, 20), per_case=2)
+    whole = make(cases[:1], folder, preprocessing=SLICES, dimensions=2)
+    assert len(flat) == 2 * len(whole) and set(flat.sizes) == {(8, 20)}
+    (sample,) = flat[[(0, 3)]]
+    assert sample.images.shape == (2, 8, 20) and not sample.images[..., 16:].any()
 
 
 # Batches

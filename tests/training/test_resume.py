@@ -23,6 +23,12 @@ EVERYTHING = (
     "schedule={name: plateau, factor: 0.5, patience: 0}",
     "loss.name=tlhf",
 )
+CROPS = (
+    "training.monitor=null",
+    "training.epochs=3",
+    "sampling={crop: [16, 16, 8], per_case: 2, centred: 0.5, by: lesion}",
+    "augmentation={affine: {p: 1}, noise: {p: 1}, flip: {}}",
+)
 LAST = ("training.monitor=null", "training.epochs=4")
 STEP = "multifocal.training.module:SegmentationModule.training_step"
 
@@ -114,6 +120,12 @@ def test_killed_in_the_middle_of_things(run, whole, tmp_path, name, count):
     assert run(out, *EVERYTHING, die=(name, count), cache=cache) == KILLED
     assert run(out, *EVERYTHING, cache=cache, resume=True) == 0
     assert_same(out, whole(*EVERYTHING))
+
+
+def test_crops_are_drawn_again_as_they_were(run, whole, tmp_path):
+    assert run(tmp_path / "run", *CROPS, "training.workers=1", die=(STEP, 7)) == KILLED
+    assert run(tmp_path / "run", *CROPS, "training.workers=1", resume=True) == 0
+    assert_same(tmp_path / "run", whole(*CROPS))
 
 
 def test_killed_again_and_again_at_any_time(start, run, whole, tmp_path):

@@ -1,4 +1,4 @@
-"""Training samples: prepared cases, or their slices, augmented by a draw from seed, epoch and index alone."""
+"""Training samples: prepared cases, their slices or crops, augmented by a draw from seed, epoch and index alone."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,12 @@ from torch.utils.data import Dataset, Sampler
 
 from multifocal.cohorts import Case
 from multifocal.errors import UserError
-from multifocal.pipeline.augment import Augmentation, augment
+from multifocal.pipeline.augment import Augmentation, apply_crop, augment, draw, new_place
 from multifocal.pipeline.cache import Cache
+from multifocal.pipeline.sampling import LesionVoxels, Sampling, draw_centre, draw_corner
 
 Item = tuple[int, int]  # (epoch, index)
+_ALL = Sampling()
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,25 @@ class TrainingSet(Dataset[list[Sample]]):
         augmentation: the random changes.
         dimensions: 2 or 3, the network's.
         seed: of the run; a sample depends on (seed, epoch, index) and on nothing else, whichever worker draws it.
+        sampling: what an epoch takes of them.
 
     Raises:
         UserError: a case has no label, or fewer dimensions than the network.
     """
 
     def __init__(
-        self, cases: Sequence[Case], cache: Cache, *, augmentation: Augmentation, dimensions: int, seed: int
+        self,
+        cases: Sequence[Case],
+        cache: Cache,
+        *,
+        augmentation: Augmentation,
+        dimensions: int,
+        seed: int,
+        sampling: Sampling = _ALL,
     ) -> None:
         self.cases, self.cache, self.augmentation, self.seed = list(cases), cache, augmentation, seed
+        self.sampling = sampling
+        self._lesions: dict[tuple[int, int | None], LesionVoxels] = {}
         self.prior = [i for i, channel in enumerate(cache.settings.channels) if channel.is_prior]
         self.index: list[tuple[int, int | None]] = []
         self.sizes: list[tuple[int, ...]] = []
@@ -62,8 +74,8 @@ class TrainingSet(Dataset[list[Sample]]):
             slices: list[int | None] = [None]
             if len(size) > dimensions:
                 slices = [int(z) for z in np.flatnonzero(prepared.inside.any(axis=(0, 1)))]
-            self.index += [(position, z) for z in slices]
-            self.sizes += [size[:dimensions]] * len(slices)
+            self.index += [(position, z) for z in slices for _ in range(sampling.per_case)]
+            self.sizes += [sampling.crop_size(size[:dimensions])] * (len(slices) * sampling.per_case)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -83,6 +95,8 @@ class TrainingSet(Dataset[list[Sample]]):
         position, z = self.index[index]
         prepared = self.cache.get(self.cases[position])
         where = (...,) if z is None else (..., z)
+        if self.sampling.crop is not None:
+            return self._crop(epoch, index, prepared.images[where], prepared.target[where])  # type: ignore[index]
         images = torch.from_numpy(np.array(prepared.images[where]))
         target = torch.from_numpy(np.array(prepared.target[where]))  # type: ignore[index]
         generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
@@ -90,6 +104,26 @@ class TrainingSet(Dataset[list[Sample]]):
         return Sample(
             *augment(images, target, settings=self.augmentation, generator=generator, spacing=spacing, prior=self.prior)
         )
+
+    def _crop(self, epoch: int, index: int, images: np.ndarray, target: np.ndarray) -> Sample:
+        """Return a crop of an image; its lesion is in the centre after augmentation, too."""
+        position, z = self.index[index]
+        spacing, size = self.cache.get(self.cases[position]).geometry.spacing[: target.ndim], target.shape
+        generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
+        chance = np.random.default_rng(mix("crop", self.seed, epoch, index))
+        scans = len(images) - len(self.prior)
+        parameters = draw(self.augmentation, channels=scans, size=size, generator=generator)
+        if (position, z) not in self._lesions:
+            self._lesions[position, z] = LesionVoxels.of(target)
+        centre = draw_centre(self.sampling, self._lesions[position, z], chance)
+        if centre is not None:
+            centre = new_place(centre, parameters, size=size, spacing=spacing)
+        crop = self.sampling.crop_size(size)
+        corner = draw_corner(size, crop, centre, chance)
+        cut = apply_crop(
+            images, target, parameters=parameters, corner=corner, crop=crop, spacing=spacing, prior=self.prior
+        )
+        return Sample(*cut)
 
 
 class EpochBatches(Sampler[list[Item]]):

@@ -22,7 +22,10 @@ FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be th
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
 # out of the fingerprint, so that a study that was begun without them goes on.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
-    "network": {"inference": {"hysteresis": None, "min_size_ml": 0.0}},
+    "network": {
+        "inference": {"hysteresis": None, "min_size_ml": 0.0},
+        "sampling": {"crop": None, "per_case": 1, "centred": 0.0, "by": "voxel"},
+    },
     "threshold": {"min_size_ml": 0.0},
 }
 
@@ -199,7 +202,9 @@ def _as_hashed(data: Any) -> Any:
 def _without(data: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without those that are at their neutral values, section by section."""
     kept = {key: value for key, value in data.items() if key not in neutral or value != neutral[key]}
-    sections = {key: _without(kept[key], inner) for key, inner in neutral.items() if isinstance(inner, Mapping)}
+    # A section that is neutral as a whole is gone already.
+    inner = {key: value for key, value in neutral.items() if key in kept and isinstance(value, Mapping)}
+    sections = {key: _without(kept[key], value) for key, value in inner.items()}
     return {**kept, **sections}
 
 

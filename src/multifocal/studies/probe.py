@@ -123,6 +123,7 @@ def _measure(job: Job) -> dict[str, Any]:
             augmentation=own.augmentation,
             dimensions=dimensions,
             seed=own.training.seed,
+            sampling=own.sampling,
         )
         samples.append(len(drawn) / len(names))
     short = recipe.model_validate(_shortened(recipe.model_dump()))

@@ -1,0 +1,154 @@
+"""Which part of a training image a sample shows: random crops, centred on lesions or anywhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from multifocal.config import Config, Share
+from multifocal.instances import label
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Sampling(Config):
+    """What an epoch takes of the training cases; the default is each of them once, and whole.
+
+    A crop that would leave the image is shifted inside. Along an axis on which the image is shorter, the crop is the
+    whole axis and 0 (what preprocessing has outside the brain, and batches of unlike sizes have at their far end).
+
+    Args:
+        crop: size in voxels along each axis of the network, any of them null for the whole axis; None takes all whole.
+        per_case: samples of an image in an epoch. (To a 2D network each slice of a volume is an image.)
+        centred: share of the crops that have a voxel of a lesion in their centre; the others, and those of images
+            without a lesion, lie anywhere.
+        by: which voxel: any `voxel` of lesion alike, or any `lesion` alike, whatever its size, and then any of its own.
+
+    Example:
+        >>> Sampling(crop=(96, 96, 96), per_case=4, centred=0.5, by="lesion").per_case
+        4
+    """
+
+    crop: Annotated[tuple[Count | None, ...], Field(min_length=2, max_length=3)] | None = None
+    per_case: Count = 1
+    centred: Share = 0.0
+    by: Literal["voxel", "lesion"] = "voxel"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Sampling":
+        if self.centred and self.crop is None:
+            raise ValueError("centred says where crops lie, but crop is null: set crop, or leave centred out")
+        return self
+
+    def crop_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Return the size of a sample.
+
+        Args:
+            size: of the image.
+
+        Returns:
+            The crop's, or without one the image's.
+
+        Example:
+            >>> Sampling(crop=(8, None)).crop_size((5, 6))
+            (8, 6)
+        """
+        if self.crop is None:
+            return tuple(size)
+        return tuple(n if length is None else length for length, n in zip(self.crop, size, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class LesionVoxels:
+    """Where the lesions of an image are, found once an image and drawn from many times.
+
+    Attributes:
+        voxels: flat indices, lesion after lesion.
+        starts: for each lesion where its voxels begin among these, and then their number.
+        size: of the image.
+
+    Example:
+        >>> found = LesionVoxels.of(np.array([[1, 1, 0, 0, 1]]))
+        >>> found.voxels.tolist(), found.starts.tolist()
+        ([0, 1, 4], [0, 2, 3])
+    """
+
+    voxels: np.ndarray
+    starts: np.ndarray
+    size: tuple[int, ...]
+
+    @classmethod
+    def of(cls, target: np.ndarray) -> "LesionVoxels":
+        """Find the lesions of a mask.
+
+        Args:
+            target: 0/1 `(*spatial)`.
+
+        Returns:
+            Their voxels.
+        """
+        found = label(np.asarray(target)[None].astype(bool))
+        order = np.argsort(found.labels, kind="stable")
+        return cls(found.voxels[order], np.concatenate([[0], np.cumsum(found.sizes)]), target.shape)
+
+    def draw(self, chance: np.random.Generator, *, by: Literal["voxel", "lesion"]) -> tuple[int, ...]:
+        """Draw a voxel of a lesion; there must be one.
+
+        Args:
+            chance: the source of all chance.
+            by: any `voxel` alike, or any `lesion` alike.
+
+        Returns:
+            Its place.
+        """
+        begin, end = 0, len(self.voxels)
+        if by == "lesion":
+            lesion = chance.integers(len(self.starts) - 1)
+            begin, end = self.starts[lesion : lesion + 2]
+        return tuple(int(i) for i in np.unravel_index(self.voxels[chance.integers(begin, end)], self.size))
+
+
+def draw_centre(sampling: Sampling, lesions: LesionVoxels, chance: np.random.Generator) -> tuple[int, ...] | None:
+    """Draw whether a crop is centred on a lesion, and on which voxel.
+
+    Args:
+        sampling: how often, and by what.
+        lesions: of the image.
+        chance: the source of all chance.
+
+    Returns:
+        The voxel, or None for a crop that lies anywhere.
+
+    Example:
+        >>> lesions = LesionVoxels.of(np.array([[0, 0, 1]]))
+        >>> draw_centre(Sampling(crop=(1, 1), centred=1.0), lesions, np.random.default_rng(0))
+        (0, 2)
+    """
+    if chance.random() < sampling.centred and len(lesions.voxels):
+        return lesions.draw(chance, by=sampling.by)
+    return None
+
+
+def draw_corner(
+    size: Sequence[int], crop: Sequence[int], centre: Sequence[int] | None, chance: np.random.Generator
+) -> tuple[int, ...]:
+    """Return the first voxel of a crop that lies inside the image, and begins with it where it is larger.
+
+    Args:
+        size: of the image.
+        crop: its own.
+        centre: the voxel to have in its centre as far as that is possible; None draws any corner alike.
+        chance: the source of all chance.
+
+    Returns:
+        The corner.
+
+    Example:
+        >>> draw_corner((10, 10, 10), (4, 4, 12), (5, 9, 5), np.random.default_rng(0))
+        (3, 6, 0)
+    """
+    room = np.maximum(np.subtract(size, crop), 0)
+    wanted = chance.integers(room, endpoint=True) if centre is None else np.subtract(centre, np.floor_divide(crop, 2))
+    return tuple(int(i) for i in np.clip(wanted, 0, room))
