@@ -175,6 +175,59 @@ def test_crops_of_slices_and_crops_that_are_larger_than_the_image(cases, folder)
     assert sample.images.shape == (2, 8, 20) and not sample.images[..., 16:].any()
 
 
+# Which cases
+
+
+@pytest.fixture(scope="module")
+def unlike(case_in, folder):
+    """An empty case, one with few voxels of lesion, and one with many."""
+    return [with_lesions(case_in, folder, name, shape) for name, shape in LESIONS.items()]
+
+
+LESIONS = {"E": None, "F": (1, 1, 2), "M": (4, 5, 4)}
+
+
+def with_lesions(case_in, folder, name, shape):
+    grid = Geometry((13, 16, 9), (2.0, 1.5, 4.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    label = np.zeros(grid.size, np.uint8)
+    if shape:
+        label[tuple(slice(6, 6 + n) if axis < 2 else slice(3, 3 + n) for axis, n in enumerate(shape))] = 1
+    return case_in(folder, grid, name=name, replace={"label": label})
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_empty_cases_are_left_out(unlike, folder, dimensions):
+    options = {"preprocessing": SLICES, "dimensions": dimensions}
+    kept, dropped = (make(unlike, folder, empty=empty, **options) for empty in ("keep", "drop"))
+    assert {position for position, _ in kept.index} == {0, 1, 2}
+    assert {position for position, _ in dropped.index} == {1, 2}
+    assert len(dropped) == len(dropped.sizes) == len(kept) * 2 // 3
+    with pytest.raises(UserError, match="sampling.empty=drop: no case to train on has a lesion; choose keep"):
+        make(unlike[:1], folder, empty="drop", **options)
+
+
+def test_cases_are_drawn_by_their_burden(unlike, folder):
+    found = make(unlike, folder, preprocessing=SLICES, augmentation=LIVELY, weights="burden", per_case=20)
+    target = [found.cache.get(case).target.sum() for case in unlike]
+    expected = np.array([target[1], target[1], target[2]]) / (2 * target[1] + target[2])
+    sampler = EpochBatches(found.sizes, batch_size=2, seed=0, weights=found.weights)
+    epochs = []
+    for epoch in range(10):
+        sampler.set_epoch(epoch)
+        epochs.append([item for batch in sampler for item in batch])
+        assert epochs[-1] == [item for batch in sampler for item in batch]
+        assert len(set(epochs[-1])) == 60
+    cases = [found.index[index % 60][0] for items in epochs for _, index in items]
+    assert np.bincount(cases) / len(cases) == pytest.approx(expected, abs=0.01)
+    first = next(index for _, index in epochs[0] if index >= 60)
+    assert not same(*found[[(0, first), (0, first % 60)]]), "a repetition is another draw"
+
+
+def test_equal_weights_are_no_weights(unlike, folder):
+    assert make(unlike, folder, preprocessing=SLICES).weights is None
+    assert make(unlike[:1], folder, preprocessing=SLICES, weights="burden").weights is None
+
+
 # Batches
 
 SIZES = st.lists(st.tuples(*[st.integers(1, 90)] * 3), min_size=1, max_size=40)

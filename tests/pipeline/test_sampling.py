@@ -3,7 +3,7 @@ import pytest
 
 from multifocal.config import validate
 from multifocal.errors import UserError
-from multifocal.pipeline.sampling import LesionVoxels, Sampling, draw_centre, draw_corner
+from multifocal.pipeline.sampling import LesionVoxels, Sampling, draw_centre, draw_corner, draw_weighted
 
 TARGET = np.zeros((20, 30, 10), np.uint8)
 TARGET[2, 3, 4:7] = 1  # 3 voxels
@@ -50,3 +50,17 @@ def test_a_crop_that_would_leave_the_image_is_shifted_inside(chance, centre, cor
 def test_centred_without_a_crop_is_refused():
     with pytest.raises(UserError, match="crop is null: set crop, or leave centred out"):
         validate(Sampling, {"centred": 0.5}, where="mine.yaml")
+
+
+def test_weighted_draws_come_as_often_as_expected_but_for_rounding(chance):
+    weights = [0.1, 5.0, 0.4, 2.0, 0.5]
+    expected = np.array(weights) / sum(weights) * 5
+    counts = np.zeros(5)
+    for _ in range(DRAWS):
+        drawn = draw_weighted(weights, chance)
+        assert len(set(drawn)) == 5
+        own = np.bincount([i % 5 for i in drawn], minlength=5)
+        assert all(sorted(i // 5 for i in drawn if i % 5 == k) == list(range(n)) for k, n in enumerate(own))
+        assert (abs(own - expected) < 1).all()
+        counts += own
+    assert counts / DRAWS == pytest.approx(expected, abs=0.04)

@@ -224,6 +224,8 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.inference.min_size_ml=0.1"),
         ("network", "arms.network.sampling.crop=[64, 64, 32]"),
         ("network", "arms.network.sampling.per_case=2"),
+        ("network", "arms.network.sampling.empty=drop"),
+        ("network", "arms.network.sampling.weights=burden"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
     ],
 )

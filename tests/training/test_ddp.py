@@ -145,6 +145,7 @@ def test_an_interruption_ends_all_processes(processes, tmp_path):
 def job():
     class Sized(list):
         sizes = [(4, 4, 4)] * 7
+        weights = None
 
     class Settings:
         class training:

@@ -26,7 +26,7 @@ EVERYTHING = (
 CROPS = (
     "training.monitor=null",
     "training.epochs=3",
-    "sampling={crop: [16, 16, 8], per_case: 2, centred: 0.5, by: lesion}",
+    "sampling={crop: [16, 16, 8], per_case: 2, centred: 0.5, by: lesion, weights: burden}",
     "augmentation={affine: {p: 1}, noise: {p: 1}, flip: {}}",
 )
 LAST = ("training.monitor=null", "training.epochs=4")

@@ -12,9 +12,17 @@ from torch.utils.data import Dataset, Sampler
 
 from multifocal.cohorts import Case
 from multifocal.errors import UserError
+from multifocal.metrics import burden
 from multifocal.pipeline.augment import Augmentation, apply_crop, augment, draw, new_place
 from multifocal.pipeline.cache import Cache
-from multifocal.pipeline.sampling import LesionVoxels, Sampling, draw_centre, draw_corner
+from multifocal.pipeline.sampling import (
+    LesionVoxels,
+    Sampling,
+    burden_weights,
+    draw_centre,
+    draw_corner,
+    draw_weighted,
+)
 
 Item = tuple[int, int]  # (epoch, index)
 _ALL = Sampling()
@@ -45,7 +53,7 @@ class TrainingSet(Dataset[list[Sample]]):
         sampling: what an epoch takes of them.
 
     Raises:
-        UserError: a case has no label, or fewer dimensions than the network.
+        UserError: a case has no label, or fewer dimensions than the network; or all are empty and dropped.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class TrainingSet(Dataset[list[Sample]]):
         self.prior = [i for i, channel in enumerate(cache.settings.channels) if channel.is_prior]
         self.index: list[tuple[int, int | None]] = []
         self.sizes: list[tuple[int, ...]] = []
+        burdens: list[float] = []
         for position, case in enumerate(self.cases):
             prepared = cache.get(case)
             if prepared.target is None:
@@ -71,11 +80,19 @@ class TrainingSet(Dataset[list[Sample]]):
             size = prepared.target.shape
             if len(size) < dimensions:
                 raise UserError(f"case {case.name}: is {len(size)}D, but the network is {dimensions}D")
+            share = 1.0 if sampling.is_blind else burden(prepared.target, prepared.inside)
+            if sampling.empty == "drop" and not share:
+                continue
             slices: list[int | None] = [None]
             if len(size) > dimensions:
                 slices = [int(z) for z in np.flatnonzero(prepared.inside.any(axis=(0, 1)))]
             self.index += [(position, z) for z in slices for _ in range(sampling.per_case)]
-            self.sizes += [sampling.crop_size(size[:dimensions])] * (len(slices) * sampling.per_case)
+            samples = len(slices) * sampling.per_case
+            self.sizes += [sampling.crop_size(size[:dimensions])] * samples
+            burdens += [share] * samples
+        if not self.index:
+            raise UserError("sampling.empty=drop: no case to train on has a lesion; choose keep")
+        self.weights = burden_weights(burdens) if sampling.weights == "burden" else None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -84,7 +101,7 @@ class TrainingSet(Dataset[list[Sample]]):
         """Return the samples of a batch.
 
         Args:
-            items: epoch and index of each.
+            items: epoch and index of each. The indices i, i + n, i + 2n, ... of n samples are draws of one image.
 
         Returns:
             The samples.
@@ -92,7 +109,7 @@ class TrainingSet(Dataset[list[Sample]]):
         return [self._sample(epoch, index) for epoch, index in items]
 
     def _sample(self, epoch: int, index: int) -> Sample:
-        position, z = self.index[index]
+        position, z = self.index[index % len(self.index)]
         prepared = self.cache.get(self.cases[position])
         where = (...,) if z is None else (..., z)
         if self.sampling.crop is not None:
@@ -107,7 +124,7 @@ class TrainingSet(Dataset[list[Sample]]):
 
     def _crop(self, epoch: int, index: int, images: np.ndarray, target: np.ndarray) -> Sample:
         """Return a crop of an image; its lesion is in the centre after augmentation, too."""
-        position, z = self.index[index]
+        position, z = self.index[index % len(self.index)]
         spacing, size = self.cache.get(self.cases[position]).geometry.spacing[: target.ndim], target.shape
         generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
         chance = np.random.default_rng(mix("crop", self.seed, epoch, index))
@@ -136,6 +153,8 @@ class EpochBatches(Sampler[list[Item]]):
         sizes: spatial size of every sample.
         batch_size: samples a batch.
         seed: of the run.
+        weights: of the samples; None has each once. Otherwise as many are drawn as there are, and the k-th repetition
+            of sample i (k = 0, 1, ...) has the index i + k * len(sizes).
         rank: which of the processes this is.
         world: how many there are. Each gets as many batches as the others; the last ones are repeated where needed.
     """
@@ -143,8 +162,16 @@ class EpochBatches(Sampler[list[Item]]):
     GROUP = 4  # batches sorted together: more means less padding and less chance
 
     def __init__(
-        self, sizes: Sequence[tuple[int, ...]], *, batch_size: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        sizes: Sequence[tuple[int, ...]],
+        *,
+        batch_size: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        self.weights = weights
         self.sizes, self.batch_size, self.seed, self.rank, self.world = sizes, batch_size, seed, rank, world
         self.epoch = 0
 
@@ -158,7 +185,7 @@ class EpochBatches(Sampler[list[Item]]):
 
     def _flatness(self, index: int) -> tuple[int, ...]:
         # The number of slices varies most, so it is sorted by first.
-        return self.sizes[index][::-1]
+        return self.sizes[index % len(self.sizes)][::-1]
 
     def __len__(self) -> int:
         batches = -(-len(self.sizes) // self.batch_size)
@@ -167,6 +194,9 @@ class EpochBatches(Sampler[list[Item]]):
     def __iter__(self) -> Iterator[list[Item]]:
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(len(self.sizes)).tolist()
+        if self.weights is not None:
+            drawn = draw_weighted(self.weights, generator)
+            order = [drawn[i] for i in order]
         span = self.GROUP * self.batch_size
         order = [i for s in range(0, len(order), span) for i in sorted(order[s : s + span], key=self._flatness)]
         batches = [order[s : s + self.batch_size] for s in range(0, len(order), self.batch_size)]

@@ -1,4 +1,4 @@
-"""Which part of a training image a sample shows: random crops, centred on lesions or anywhere."""
+"""What an epoch takes of the training cases: which, how often, and random crops on lesions or anywhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,11 @@ class Sampling(Config):
         per_case: samples of an image in an epoch. (To a 2D network each slice of a volume is an image.)
         centred: share of the crops that have a voxel of a lesion in their centre; the others, and those of images
             without a lesion, lie anywhere.
-        by: which voxel: any `voxel` of lesion alike, or any `lesion` alike, whatever its size, and then any of its own.
+        by: on which voxel: any `voxel` of lesion alike, or any `lesion` alike, whatever its size, and then any of its
+            own.
+        empty: `keep` or `drop` cases without lesion on the network's grid.
+        weights: of the cases in an epoch, which has as many samples either way: all `equal`, each then comes once; or
+            in proportion to their `burden`, the lesion's share of the brain, an empty case like the least other.
 
     Example:
         >>> Sampling(crop=(96, 96, 96), per_case=4, centred=0.5, by="lesion").per_case
@@ -35,12 +39,19 @@ class Sampling(Config):
     per_case: Count = 1
     centred: Share = 0.0
     by: Literal["voxel", "lesion"] = "voxel"
+    empty: Literal["keep", "drop"] = "keep"
+    weights: Literal["equal", "burden"] = "equal"
 
     @model_validator(mode="after")
     def _check(self) -> "Sampling":
         if self.centred and self.crop is None:
             raise ValueError("centred says where crops lie, but crop is null: set crop, or leave centred out")
         return self
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether all cases are taken alike, whatever lesions they have."""
+        return self.empty == "keep" and self.weights == "equal"
 
     def crop_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """Return the size of a sample.
@@ -152,3 +163,45 @@ def draw_corner(
     room = np.maximum(np.subtract(size, crop), 0)
     wanted = chance.integers(room, endpoint=True) if centre is None else np.subtract(centre, np.floor_divide(crop, 2))
     return tuple(int(i) for i in np.clip(wanted, 0, room))
+
+
+def burden_weights(burdens: Sequence[float]) -> list[float] | None:
+    """Return how often cases come, relative to one another.
+
+    Args:
+        burdens: the lesion's share of the brain, of each.
+
+    Returns:
+        The burdens, with the least that is not 0 in the place of 0; None where all are 0 and so alike.
+
+    Example:
+        >>> burden_weights([0.0, 0.2, 0.01])
+        [0.01, 0.2, 0.01]
+    """
+    least = min((burden for burden in burdens if burden > 0), default=None)
+    return None if least is None else [burden or least for burden in burdens]
+
+
+def draw_weighted(weights: Sequence[float], chance: np.random.Generator) -> list[int]:
+    """Draw as many times as there are weights, each number in proportion to its own.
+
+    By systematic resampling: what is expected n times comes n times, rounded up or down.
+
+    Args:
+        weights: above 0.
+        chance: the source of all chance.
+
+    Returns:
+        Numbers from 0; the k-th repetition of one (k = 0, 1, ...) has k times the number of weights added,
+        so that no two are the same.
+
+    Example:
+        >>> draw_weighted([1.0, 2.0, 1.0, 4.0], np.random.default_rng(0))
+        [1, 2, 3, 7]
+    """
+    count = len(weights)
+    ends = np.cumsum(weights)
+    places = (np.arange(count) + chance.random()) * (ends[-1] / count)
+    drawn = np.minimum(np.searchsorted(ends, places, side="right"), count - 1)
+    copies = np.arange(count) - np.searchsorted(drawn, drawn)
+    return [int(i) for i in drawn + copies * count]

@@ -24,7 +24,14 @@ FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be th
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "network": {
         "inference": {"hysteresis": None, "min_size_ml": 0.0},
-        "sampling": {"crop": None, "per_case": 1, "centred": 0.0, "by": "voxel"},
+        "sampling": {
+            "crop": None,
+            "per_case": 1,
+            "centred": 0.0,
+            "by": "voxel",
+            "empty": "keep",
+            "weights": "equal",
+        },
     },
     "threshold": {"min_size_ml": 0.0},
 }
