@@ -228,6 +228,50 @@ def test_equal_weights_are_no_weights(unlike, folder):
     assert make(unlike[:1], folder, preprocessing=SLICES, weights="burden").weights is None
 
 
+# Slices
+
+
+def test_a_batch_of_cases_brings_the_slices_that_are_drawn_of_each(cases, folder):
+    found = make(cases, folder, preprocessing=SLICES, dimensions=2, slices=4)
+    assert len(found.sizes) == 3 and len(found) == 12
+    batches = list(EpochBatches(found.sizes, batch_size=2, seed=0, together=found.together))
+    assert sorted(len(batch) for batch in batches) == [4, 8]
+    assert sorted(index for batch in batches for _, index in batch) == list(range(12))
+    for batch in batches:
+        samples = found[batch]
+        for start in range(0, len(batch), 4):
+            assert [index for _, index in batch[start : start + 4]] == list(range(batch[start][1], batch[start][1] + 4))
+            prepared = found.cache.get(cases[batch[start][1] // 4])
+            planes = [
+                [z for z in range(prepared.target.shape[2]) if np.array_equal(prepared.images[..., z], sample.images)]
+                for sample in samples[start : start + 4]
+            ]
+            assert all(len(plane) == 1 for plane in planes) and len({plane[0] for plane in planes}) == 4
+            assert all(prepared.inside[..., plane[0]].any() for plane in planes)
+
+
+def test_slices_differ_between_epochs_and_depend_on_seed_epoch_and_index_alone(cases, folder):
+    options = {"preprocessing": SLICES, "dimensions": 2, "augmentation": LIVELY, "slices": 3, "centred": 0.5}
+    first, second = (make(cases, folder, crop=(9, 9), **options) for _ in range(2))
+    items = [(epoch, index) for epoch in range(3) for index in range(9)]
+    samples = first[items]
+    for item, sample in zip(items[::-1], samples[::-1], strict=True):
+        assert same(second[[item]][0], sample) and sample.target.shape == (9, 9)
+    assert not any(same(samples[i], samples[i + 9]) for i in range(9))
+
+
+@pytest.mark.parametrize("crop", [None, (5, 5)])
+def test_centred_slices_hold_lesion(cases, folder, crop):
+    found = make(cases, folder, preprocessing=SLICES, dimensions=2, slices=2, centred=1.0, crop=crop)
+    assert all(sample.target.any() for sample in found[[(e, i) for e in range(9) for i in range(6)]])
+
+
+def test_a_2d_case_has_no_slices(case_in, folder, tmp_path):
+    flat = case_in(tmp_path, Geometry((10, 12), (1, 1), (0, 0), (1, 0, 0, 1)), name="flat")
+    with pytest.raises(UserError, match="case flat: is 2D and has no slices to draw; leave sampling.slices out"):
+        make([flat], folder, dimensions=2, slices=2)
+
+
 # Batches
 
 SIZES = st.lists(st.tuples(*[st.integers(1, 90)] * 3), min_size=1, max_size=40)

@@ -226,6 +226,7 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.sampling.per_case=2"),
         ("network", "arms.network.sampling.empty=drop"),
         ("network", "arms.network.sampling.weights=burden"),
+        ("network", "arms.network={network: {name: unetpp}, sampling: {slices: 4}}"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
     ],
 )

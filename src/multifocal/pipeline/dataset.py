@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from multifocal.pipeline.sampling import (
     burden_weights,
     draw_centre,
     draw_corner,
+    draw_slices,
     draw_weighted,
 )
 
@@ -69,6 +71,7 @@ class TrainingSet(Dataset[list[Sample]]):
         self.cases, self.cache, self.augmentation, self.seed = list(cases), cache, augmentation, seed
         self.sampling = sampling
         self._lesions: dict[tuple[int, int | None], LesionVoxels] = {}
+        self._slices: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # of a case: those with brain, whether with lesion
         self.prior = [i for i, channel in enumerate(cache.settings.channels) if channel.is_prior]
         self.index: list[tuple[int, int | None]] = []
         self.sizes: list[tuple[int, ...]] = []
@@ -85,7 +88,13 @@ class TrainingSet(Dataset[list[Sample]]):
                 continue
             slices: list[int | None] = [None]
             if len(size) > dimensions:
-                slices = [int(z) for z in np.flatnonzero(prepared.inside.any(axis=(0, 1)))]
+                held = np.flatnonzero(prepared.inside.any(axis=(0, 1)))
+                if sampling.slices is None:
+                    slices = [int(z) for z in held]
+                else:
+                    self._slices[position] = held, np.asarray(prepared.target[..., held].any(axis=(0, 1)))
+            elif sampling.slices is not None:
+                raise UserError(f"case {case.name}: is 2D and has no slices to draw; leave sampling.slices out")
             self.index += [(position, z) for z in slices for _ in range(sampling.per_case)]
             samples = len(slices) * sampling.per_case
             self.sizes += [sampling.crop_size(size[:dimensions])] * samples
@@ -95,13 +104,19 @@ class TrainingSet(Dataset[list[Sample]]):
         self.weights = burden_weights(burdens) if sampling.weights == "burden" else None
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.index) * self.together
+
+    @property
+    def together(self) -> int:
+        """How many samples of a case stay together in a batch: the slices that are drawn of it."""
+        return self.sampling.slices or 1
 
     def __getitem__(self, items: list[Item]) -> list[Sample]:
         """Return the samples of a batch.
 
         Args:
-            items: epoch and index of each. The indices i, i + n, i + 2n, ... of n samples are draws of one image.
+            items: epoch and index of each. The indices i, i + n, i + 2n, ... of n samples are draws of one image, or
+                case.
 
         Returns:
             The samples.
@@ -109,38 +124,36 @@ class TrainingSet(Dataset[list[Sample]]):
         return [self._sample(epoch, index) for epoch, index in items]
 
     def _sample(self, epoch: int, index: int) -> Sample:
-        position, z = self.index[index % len(self.index)]
-        prepared = self.cache.get(self.cases[position])
+        unit, number = divmod(index, self.together)
+        position, z = self.index[unit % len(self.index)]
+        prepared, centred = self.cache.get(self.cases[position]), self.sampling.centred
+        if self.sampling.slices is not None:
+            held, lesion = self._slices[position]
+            # One draw for all slices of a case, which each of them repeats: none comes twice.
+            chance = np.random.default_rng(mix("slices", self.seed, epoch, unit))
+            drawn, centred = draw_slices(lesion, count=self.together, centred=centred, chance=chance)[number]
+            z = int(held[drawn])
         where = (...,) if z is None else (..., z)
-        if self.sampling.crop is not None:
-            return self._crop(epoch, index, prepared.images[where], prepared.target[where])  # type: ignore[index]
-        images = torch.from_numpy(np.array(prepared.images[where]))
-        target = torch.from_numpy(np.array(prepared.target[where]))  # type: ignore[index]
         generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
-        spacing = prepared.geometry.spacing[: target.ndim]
-        return Sample(
-            *augment(images, target, settings=self.augmentation, generator=generator, spacing=spacing, prior=self.prior)
+        spacing = prepared.geometry.spacing[: prepared.target[where].ndim]  # type: ignore[index]
+        options: dict[str, Any] = {"spacing": spacing, "prior": self.prior}
+        if self.sampling.crop is None:
+            images = torch.from_numpy(np.array(prepared.images[where]))
+            target = torch.from_numpy(np.array(prepared.target[where]))  # type: ignore[index]
+            return Sample(*augment(images, target, settings=self.augmentation, generator=generator, **options))
+        scans, mask = prepared.images[where], prepared.target[where]  # type: ignore[index]
+        parameters = draw(
+            self.augmentation, channels=len(scans) - len(self.prior), size=mask.shape, generator=generator
         )
-
-    def _crop(self, epoch: int, index: int, images: np.ndarray, target: np.ndarray) -> Sample:
-        """Return a crop of an image; its lesion is in the centre after augmentation, too."""
-        position, z = self.index[index % len(self.index)]
-        spacing, size = self.cache.get(self.cases[position]).geometry.spacing[: target.ndim], target.shape
-        generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
-        chance = np.random.default_rng(mix("crop", self.seed, epoch, index))
-        scans = len(images) - len(self.prior)
-        parameters = draw(self.augmentation, channels=scans, size=size, generator=generator)
         if (position, z) not in self._lesions:
-            self._lesions[position, z] = LesionVoxels.of(target)
-        centre = draw_centre(self.sampling, self._lesions[position, z], chance)
-        if centre is not None:
-            centre = new_place(centre, parameters, size=size, spacing=spacing)
-        crop = self.sampling.crop_size(size)
-        corner = draw_corner(size, crop, centre, chance)
-        cut = apply_crop(
-            images, target, parameters=parameters, corner=corner, crop=crop, spacing=spacing, prior=self.prior
-        )
-        return Sample(*cut)
+            self._lesions[position, z] = LesionVoxels.of(mask)
+        chance = np.random.default_rng(mix("crop", self.seed, epoch, index))
+        centre = draw_centre(self._lesions[position, z], centred=centred, by=self.sampling.by, chance=chance)
+        if centre is not None:  # where augmentation moves it
+            centre = new_place(centre, parameters, size=mask.shape, spacing=spacing)
+        crop = self.sampling.crop_size(mask.shape)
+        corner = draw_corner(mask.shape, crop, centre, chance)
+        return Sample(*apply_crop(scans, mask, parameters=parameters, corner=corner, crop=crop, **options))
 
 
 class EpochBatches(Sampler[list[Item]]):
@@ -150,11 +163,12 @@ class EpochBatches(Sampler[list[Item]]):
     within groups of a few batches, and the batches shuffled again.
 
     Args:
-        sizes: spatial size of every sample.
-        batch_size: samples a batch.
+        sizes: spatial size of every sample, or of those of every unit.
+        batch_size: samples, or units, a batch.
         seed: of the run.
         weights: of the samples; None has each once. Otherwise as many are drawn as there are, and the k-th repetition
             of sample i (k = 0, 1, ...) has the index i + k * len(sizes).
+        together: samples that make up a unit and stay together; unit u's are u * together, u * together + 1, ...
         rank: which of the processes this is.
         world: how many there are. Each gets as many batches as the others; the last ones are repeated where needed.
     """
@@ -168,10 +182,11 @@ class EpochBatches(Sampler[list[Item]]):
         batch_size: int,
         seed: int,
         weights: Sequence[float] | None = None,
+        together: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.weights = weights
+        self.weights, self.together = weights, together
         self.sizes, self.batch_size, self.seed, self.rank, self.world = sizes, batch_size, seed, rank, world
         self.epoch = 0
 
@@ -202,7 +217,8 @@ class EpochBatches(Sampler[list[Item]]):
         batches = [order[s : s + self.batch_size] for s in range(0, len(order), self.batch_size)]
         shuffled = [batches[i] for i in generator.permutation(len(batches))]
         shared = islice(cycle(shuffled), self.rank, len(self) * self.world, self.world)
-        yield from ([(self.epoch, i) for i in batch] for batch in shared)
+        members = range(self.together)
+        yield from ([(self.epoch, i * self.together + k) for i in batch for k in members] for batch in shared)
 
 
 def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,14 +21,17 @@ class Sampling(Config):
 
     Args:
         crop: size in voxels along each axis of the network, any of them null for the whole axis; None takes all whole.
-        per_case: samples of an image in an epoch. (To a 2D network each slice of a volume is an image.)
+        per_case: samples of an image in an epoch. (To a 2D network each slice of a volume is an image, but for
+            `slices`.)
         centred: share of the crops that have a voxel of a lesion in their centre; the others, and those of images
-            without a lesion, lie anywhere.
+            without a lesion, lie anywhere. Share of the `slices` that hold lesion; the others are any.
         by: on which voxel: any `voxel` of lesion alike, or any `lesion` alike, whatever its size, and then any of its
             own.
         empty: `keep` or `drop` cases without lesion on the network's grid.
         weights: of the cases in an epoch, which has as many samples either way: all `equal`, each then comes once; or
             in proportion to their `burden`, the lesion's share of the brain, an empty case like the least other.
+        slices: of a volume, for a 2D network: so many are drawn of a case, and stay together in a batch, of which
+            `training.batch_size` then counts the cases; None takes each slice that holds brain once.
 
     Example:
         >>> Sampling(crop=(96, 96, 96), per_case=4, centred=0.5, by="lesion").per_case
@@ -41,11 +44,14 @@ class Sampling(Config):
     by: Literal["voxel", "lesion"] = "voxel"
     empty: Literal["keep", "drop"] = "keep"
     weights: Literal["equal", "burden"] = "equal"
+    slices: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Sampling":
-        if self.centred and self.crop is None:
-            raise ValueError("centred says where crops lie, but crop is null: set crop, or leave centred out")
+        if self.centred and self.crop is None and self.slices is None:
+            raise ValueError(
+                "centred says where crops lie, but crop is null: set crop (2D networks: or slices), or leave it out"
+            )
         return self
 
     @property
@@ -121,12 +127,45 @@ class LesionVoxels:
         return tuple(int(i) for i in np.unravel_index(self.voxels[chance.integers(begin, end)], self.size))
 
 
-def draw_centre(sampling: Sampling, lesions: LesionVoxels, chance: np.random.Generator) -> tuple[int, ...] | None:
+def draw_slices(
+    lesion: np.ndarray, *, count: int, centred: float, chance: np.random.Generator
+) -> list[tuple[int, bool]]:
+    """Draw slices of a case, none twice but where those of its kind have all been drawn.
+
+    Args:
+        lesion: bool, an element a slice to draw from: whether it holds lesion.
+        count: how many.
+        centred: share of those that hold lesion for sure; without such slices any stand in.
+        chance: the source of all chance.
+
+    Returns:
+        Number of each slice, and whether it was drawn for its lesion.
+
+    Example:
+        >>> lesion = np.array([False, True, False, False])
+        >>> draw_slices(lesion, count=3, centred=0.5, chance=np.random.default_rng(0))
+        [(3, False), (1, True), (1, True)]
+    """
+    wanted = chance.random(count) < centred if lesion.any() else np.zeros(count, bool)
+    held = chance.permutation(np.flatnonzero(lesion))
+    first = held[np.arange(wanted.sum()) % max(1, len(held))] if wanted.any() else held[:0]
+    others = chance.permutation(np.setdiff1d(np.arange(len(lesion)), first))
+    others = others if len(others) else np.arange(len(lesion))
+    rest = others[np.arange(count - len(first)) % len(others)]
+    numbers = np.empty(count, int)
+    numbers[wanted], numbers[~wanted] = first, rest
+    return [(int(number), bool(flag)) for number, flag in zip(numbers, wanted, strict=True)]
+
+
+def draw_centre(
+    lesions: LesionVoxels, *, centred: float, by: Literal["voxel", "lesion"], chance: np.random.Generator
+) -> tuple[int, ...] | None:
     """Draw whether a crop is centred on a lesion, and on which voxel.
 
     Args:
-        sampling: how often, and by what.
         lesions: of the image.
+        centred: how likely.
+        by: any `voxel` alike, or any `lesion` alike.
         chance: the source of all chance.
 
     Returns:
@@ -134,11 +173,11 @@ def draw_centre(sampling: Sampling, lesions: LesionVoxels, chance: np.random.Gen
 
     Example:
         >>> lesions = LesionVoxels.of(np.array([[0, 0, 1]]))
-        >>> draw_centre(Sampling(crop=(1, 1), centred=1.0), lesions, np.random.default_rng(0))
+        >>> draw_centre(lesions, centred=1.0, by="voxel", chance=np.random.default_rng(0))
         (0, 2)
     """
-    if chance.random() < sampling.centred and len(lesions.voxels):
-        return lesions.draw(chance, by=sampling.by)
+    if chance.random() < centred and len(lesions.voxels):
+        return lesions.draw(chance, by=by)
     return None
 
 

@@ -31,6 +31,7 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
             "by": "voxel",
             "empty": "keep",
             "weights": "equal",
+            "slices": None,
         },
     },
     "threshold": {"min_size_ml": 0.0},

@@ -125,7 +125,7 @@ def _measure(job: Job) -> dict[str, Any]:
             seed=own.training.seed,
             sampling=own.sampling.model_copy(update={"empty": "keep"}),
         )
-        samples.append(len(drawn) / len(names))
+        samples.append(len(drawn.sizes) / len(names))
     short = recipe.model_validate(_shortened(recipe.model_dump()))
     if recipe.needs_training:
         from multifocal.training import fit

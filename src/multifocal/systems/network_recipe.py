@@ -232,6 +232,8 @@ class NetworkRecipe(Recipe):
             raise ValueError(
                 f"sampling.crop={list(self.sampling.crop)} does not fit {self.network.name}, a {dimensions}D network"
             )
+        if self.sampling.slices is not None and dimensions != 2:
+            raise ValueError(f"sampling.slices is for 2D networks, and {self.network.name} is {dimensions}D; set crop")
         augmented = {
             "flip.axes": self.augmentation.flip and self.augmentation.flip.axes,
             "anisotropy.axes": self.augmentation.anisotropy and self.augmentation.anisotropy.axes,

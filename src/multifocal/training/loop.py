@@ -122,6 +122,7 @@ def _training_loader(job: NetworkTraining, rank: int) -> DataLoader:
         batch_size=settings.batch_size,
         seed=settings.seed,
         weights=job.training.weights,
+        together=job.training.together,
         rank=rank,
         world=job.processes,
     )
