@@ -33,7 +33,12 @@ def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int
     cases = [case for case in open_cohort(cohort_path) if case.label][:16]
     dimensions = networks.dimensions(recipe.network.name)
     data = TrainingSet(
-        cases, Cache(cache, recipe.preprocessing), augmentation=recipe.augmentation, dimensions=dimensions, seed=0
+        cases,
+        Cache(cache, recipe.preprocessing),
+        augmentation=recipe.augmentation,
+        dimensions=dimensions,
+        seed=0,
+        sampling=recipe.sampling,
     )
     network = networks.build(
         recipe.network.name, in_channels=len(recipe.preprocessing.channels), **recipe.network.options

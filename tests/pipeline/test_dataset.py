@@ -9,6 +9,7 @@ from multifocal.errors import UserError
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, Sample, TrainingSet, collate, mix
+from multifocal.pipeline.sampling import Sampling
 from multifocal.pipeline.settings import BrainBox, Channel, Resize
 from multifocal.volumes import Geometry
 
@@ -21,9 +22,9 @@ LIVELY = Augmentation.model_validate(
 )
 
 
-def make(cases, folder, *, preprocessing=BOX, augmentation=STILL, dimensions=3, seed=0):
-    cache = Cache(folder / "cache", preprocessing)
-    return TrainingSet(cases, cache, augmentation=augmentation, dimensions=dimensions, seed=seed)
+def make(cases, folder, *, preprocessing=BOX, augmentation=STILL, dimensions=3, seed=0, **sampling):
+    cache, taken = Cache(folder / "cache", preprocessing), Sampling(**sampling)
+    return TrainingSet(cases, cache, augmentation=augmentation, dimensions=dimensions, seed=seed, sampling=taken)
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -117,6 +118,158 @@ def test_cases_that_cannot_be_trained_on(case_in, cases, folder, tmp_path):
     with pytest.raises(UserError, match="case flat: is 2D, but the network is 3D"):
         make([flat], folder)
     assert make([flat], folder, dimensions=2)[[(0, 0)]][0].target.ndim == 2
+
+
+# Crops
+
+CROPS = {"crop": (6, 7, None), "per_case": 4, "centred": 0.5, "by": "lesion"}
+
+
+def test_crops_are_parts_of_the_prepared_case(cases, folder):
+    found = make(cases, folder, preprocessing=SLICES, **CROPS)
+    assert len(found) == len(found.sizes) == 12
+    for index, sample in enumerate(found[[(0, i) for i in range(12)]]):
+        prepared = found.cache.get(cases[index // 4])
+        size = (6, 7, prepared.target.shape[2])
+        assert sample.target.shape == found.sizes[index] == size
+        places = [
+            (x, y)
+            for x, y in np.ndindex(*(n - c + 1 for n, c in zip(prepared.target.shape[:2], size[:2], strict=True)))
+            if np.array_equal(prepared.images[:, x : x + 6, y : y + 7], sample.images)
+            and np.array_equal(prepared.target[x : x + 6, y : y + 7], sample.target)
+        ]
+        assert len(places) == 1
+
+
+@pytest.mark.parametrize("augmentation", [STILL, LIVELY])
+def test_centred_crops_hold_lesion_also_where_it_was_moved(cases, folder, augmentation):
+    found = make(
+        cases, folder, preprocessing=SLICES, augmentation=augmentation, **CROPS | {"crop": (5, 5, 5), "centred": 1.0}
+    )
+    assert all(sample.target.any() for sample in found[[(e, i) for e in range(5) for i in range(12)]])
+
+
+def test_a_crop_depends_on_seed_epoch_and_index_alone(cases, folder):
+    first, second = (make(cases, folder, preprocessing=SLICES, augmentation=LIVELY, **CROPS) for _ in range(2))
+    items = [(epoch, index) for epoch in range(2) for index in range(12)]
+    samples = first[items]
+    for item, sample in zip(items[::-1], samples[::-1], strict=True):
+        assert same(second[[item]][0], sample)
+    assert not any(same(one, other) for one, other in zip(samples, samples[1:], strict=False))
+
+
+def test_a_worker_process_draws_the_same_crops(cases, folder):
+    dataset = make(cases, folder, preprocessing=SLICES, augmentation=LIVELY, **CROPS)
+    options = {"sampler": EpochBatches(dataset.sizes, batch_size=4, seed=0), "batch_size": None, "collate_fn": collate}
+    here = list(DataLoader(dataset, **options))
+    there = list(DataLoader(dataset, **options, num_workers=1, multiprocessing_context="spawn"))
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+def test_crops_of_slices_and_crops_that_are_larger_than_the_image(cases, folder):
+    flat = make(cases[:1], folder, preprocessing=SLICES, dimensions=2, crop=(8, 20), per_case=2)
+    whole = make(cases[:1], folder, preprocessing=SLICES, dimensions=2)
+    assert len(flat) == 2 * len(whole) and set(flat.sizes) == {(8, 20)}
+    (sample,) = flat[[(0, 3)]]
+    assert sample.images.shape == (2, 8, 20) and not sample.images[..., 16:].any()
+
+
+# Which cases
+
+
+@pytest.fixture(scope="module")
+def unlike(case_in, folder):
+    """An empty case, one with few voxels of lesion, and one with many."""
+    return [with_lesions(case_in, folder, name, shape) for name, shape in LESIONS.items()]
+
+
+LESIONS = {"E": None, "F": (1, 1, 2), "M": (4, 5, 4)}
+
+
+def with_lesions(case_in, folder, name, shape):
+    grid = Geometry((13, 16, 9), (2.0, 1.5, 4.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    label = np.zeros(grid.size, np.uint8)
+    if shape:
+        label[tuple(slice(6, 6 + n) if axis < 2 else slice(3, 3 + n) for axis, n in enumerate(shape))] = 1
+    return case_in(folder, grid, name=name, replace={"label": label})
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_empty_cases_are_left_out(unlike, folder, dimensions):
+    options = {"preprocessing": SLICES, "dimensions": dimensions}
+    kept, dropped = (make(unlike, folder, empty=empty, **options) for empty in ("keep", "drop"))
+    assert {position for position, _ in kept.index} == {0, 1, 2}
+    assert {position for position, _ in dropped.index} == {1, 2}
+    assert len(dropped) == len(dropped.sizes) == len(kept) * 2 // 3
+    with pytest.raises(UserError, match="sampling.empty=drop: no case to train on has a lesion; choose keep"):
+        make(unlike[:1], folder, empty="drop", **options)
+
+
+def test_cases_are_drawn_by_their_burden(unlike, folder):
+    found = make(unlike, folder, preprocessing=SLICES, augmentation=LIVELY, weights="burden", per_case=20)
+    target = [found.cache.get(case).target.sum() for case in unlike]
+    expected = np.array([target[1], target[1], target[2]]) / (2 * target[1] + target[2])
+    sampler = EpochBatches(found.sizes, batch_size=2, seed=0, weights=found.weights)
+    epochs = []
+    for epoch in range(10):
+        sampler.set_epoch(epoch)
+        epochs.append([item for batch in sampler for item in batch])
+        assert epochs[-1] == [item for batch in sampler for item in batch]
+        assert len(set(epochs[-1])) == 60
+    cases = [found.index[index % 60][0] for items in epochs for _, index in items]
+    assert np.bincount(cases) / len(cases) == pytest.approx(expected, abs=0.01)
+    first = next(index for _, index in epochs[0] if index >= 60)
+    assert not same(*found[[(0, first), (0, first % 60)]]), "a repetition is another draw"
+
+
+def test_equal_weights_are_no_weights(unlike, folder):
+    assert make(unlike, folder, preprocessing=SLICES).weights is None
+    assert make(unlike[:1], folder, preprocessing=SLICES, weights="burden").weights is None
+
+
+# Slices
+
+
+def test_a_batch_of_cases_brings_the_slices_that_are_drawn_of_each(cases, folder):
+    found = make(cases, folder, preprocessing=SLICES, dimensions=2, slices=4)
+    assert len(found.sizes) == 3 and len(found) == 12
+    batches = list(EpochBatches(found.sizes, batch_size=2, seed=0, together=found.together))
+    assert sorted(len(batch) for batch in batches) == [4, 8]
+    assert sorted(index for batch in batches for _, index in batch) == list(range(12))
+    for batch in batches:
+        samples = found[batch]
+        for start in range(0, len(batch), 4):
+            assert [index for _, index in batch[start : start + 4]] == list(range(batch[start][1], batch[start][1] + 4))
+            prepared = found.cache.get(cases[batch[start][1] // 4])
+            planes = [
+                [z for z in range(prepared.target.shape[2]) if np.array_equal(prepared.images[..., z], sample.images)]
+                for sample in samples[start : start + 4]
+            ]
+            assert all(len(plane) == 1 for plane in planes) and len({plane[0] for plane in planes}) == 4
+            assert all(prepared.inside[..., plane[0]].any() for plane in planes)
+
+
+def test_slices_differ_between_epochs_and_depend_on_seed_epoch_and_index_alone(cases, folder):
+    options = {"preprocessing": SLICES, "dimensions": 2, "augmentation": LIVELY, "slices": 3, "centred": 0.5}
+    first, second = (make(cases, folder, crop=(9, 9), **options) for _ in range(2))
+    items = [(epoch, index) for epoch in range(3) for index in range(9)]
+    samples = first[items]
+    for item, sample in zip(items[::-1], samples[::-1], strict=True):
+        assert same(second[[item]][0], sample) and sample.target.shape == (9, 9)
+    assert not any(same(samples[i], samples[i + 9]) for i in range(9))
+
+
+@pytest.mark.parametrize("crop", [None, (5, 5)])
+def test_centred_slices_hold_lesion(cases, folder, crop):
+    found = make(cases, folder, preprocessing=SLICES, dimensions=2, slices=2, centred=1.0, crop=crop)
+    assert all(sample.target.any() for sample in found[[(e, i) for e in range(9) for i in range(6)]])
+
+
+def test_a_2d_case_has_no_slices(case_in, folder, tmp_path):
+    flat = case_in(tmp_path, Geometry((10, 12), (1, 1), (0, 0), (1, 0, 0, 1)), name="flat")
+    with pytest.raises(UserError, match="case flat: is 2D and has no slices to draw; leave sampling.slices out"):
+        make([flat], folder, dimensions=2, slices=2)
 
 
 # Batches

@@ -21,6 +21,8 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         (["inference.threshold=1"], "inference.threshold: Input should be less than 1"),
         (["inference.window=[8, 8]"], r"inference.window=\[8, 8\] does not fit unet3d, a 3D network"),
         (["inference.window=[8, 8, 0]"], "inference.window.2: Input should be greater than 0"),
+        (["sampling.crop=[8, 8]"], r"sampling.crop=\[8, 8\] does not fit unet3d, a 3D network"),
+        (["sampling.slices=8"], r"sampling.slices is for 2D networks, and unet3d is 3D; set crop"),
         (["inference.flips=[3]"], r"inference.flips=\[3\] does not fit unet3d, whose axes are 0 to 2"),
         (["inference.flips=[-1]"], "inference.flips.0: Input should be greater than or equal to 0"),
         (["inference.flips=[1, 1]"], "names an axis twice"),

@@ -237,6 +237,11 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.training.ema=0.999"),
         ("network", "arms.network.training.start_from=runs/0"),
         ("network", "arms.network.training.loggers=[wandb]"),
+        ("network", "arms.network.sampling.crop=[64, 64, 32]"),
+        ("network", "arms.network.sampling.per_case=2"),
+        ("network", "arms.network.sampling.empty=drop"),
+        ("network", "arms.network.sampling.weights=burden"),
+        ("network", "arms.network={network: {name: unetpp}, sampling: {slices: 4}}"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
     ],
 )

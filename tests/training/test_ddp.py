@@ -145,6 +145,7 @@ def test_an_interruption_ends_all_processes(processes, tmp_path):
 def job():
     class Sized(list):
         sizes = [(4, 4, 4)] * 7
+        weights, together = None, 1
 
     class Settings:
         class training:
@@ -175,6 +176,15 @@ def test_processes_share_out_the_batches_of_the_epoch_they_begin_with(job):
     assert len(batches[0]) == len(batches[1]) == 2
     items = [item for batch in batches[0] + batches[1] for item in batch]
     assert sorted(items) == [(3, index) for index in range(7)]
+
+
+def test_the_loader_goes_by_what_the_samples_say(job):
+    """Each of the last case's three slices stays with the others, and it comes more often than those of the others."""
+    job.training.weights, job.training.together = [1.0] * 6 + [8.0], 3
+    batches = [batch for rank in (0, 1) for batch in _training_loader(job, rank).sampler]
+    indices = [index for batch in batches for _, index in batch]
+    assert [index % 3 for index in indices] == [0, 1, 2] * 7 and len(set(indices)) == 21
+    assert sum(index // 3 % 7 == 6 for index in indices) == 12
 
 
 def test_processes_share_the_threads(train, monkeypatch, tmp_path):

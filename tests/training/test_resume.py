@@ -26,6 +26,12 @@ EVERYTHING = (
 MOMENTUM = ("optimizer={name: sgd, lr: 0.01, momentum: 0.9, nesterov: true}", "training.accumulate=2")
 ONE_CYCLE = ("schedule={name: one-cycle, max_factor: 5}",)
 EMA = ("training.ema=0.8", "training.monitor=null", "optimizer.name=adam")
+CROPS = (
+    "training.monitor=null",
+    "training.epochs=3",
+    "sampling={crop: [16, 16, 8], per_case: 2, centred: 0.5, by: lesion, weights: burden}",
+    "augmentation={affine: {p: 1}, noise: {p: 1}, flip: {}}",
+)
 LAST = ("training.monitor=null", "training.epochs=4")
 STEP = "multifocal.training.module:SegmentationModule.training_step"
 
@@ -135,6 +141,12 @@ def test_every_kind_of_state_is_gone_on_with(run, whole, tmp_path, settings, nam
     assert 0 < len(log(tmp_path / "run")) < 4
     assert run(tmp_path / "run", *settings, resume=True) == 0
     assert_same(tmp_path / "run", whole(*settings))
+
+
+def test_crops_are_drawn_again_as_they_were(run, whole, tmp_path):
+    assert run(tmp_path / "run", *CROPS, "training.workers=1", die=(STEP, 7)) == KILLED
+    assert run(tmp_path / "run", *CROPS, "training.workers=1", resume=True) == 0
+    assert_same(tmp_path / "run", whole(*CROPS))
 
 
 def test_killed_again_and_again_at_any_time(start, run, whole, tmp_path):

@@ -1,9 +1,10 @@
-"""Training samples: prepared cases, or their slices, augmented by a draw from seed, epoch and index alone."""
+"""Training samples: prepared cases, their slices or crops, augmented by a draw from seed, epoch and index alone."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +13,21 @@ from torch.utils.data import Dataset, Sampler
 
 from multifocal.cohorts import Case
 from multifocal.errors import UserError
-from multifocal.pipeline.augment import Augmentation, augment
+from multifocal.metrics import burden
+from multifocal.pipeline.augment import Augmentation, apply_crop, augment, draw, new_place
 from multifocal.pipeline.cache import Cache
+from multifocal.pipeline.sampling import (
+    LesionVoxels,
+    Sampling,
+    burden_weights,
+    draw_centre,
+    draw_corner,
+    draw_slices,
+    draw_weighted,
+)
 
 Item = tuple[int, int]  # (epoch, index)
+_ALL = Sampling()
 
 
 @dataclass(frozen=True)
@@ -40,18 +52,30 @@ class TrainingSet(Dataset[list[Sample]]):
         augmentation: the random changes.
         dimensions: 2 or 3, the network's.
         seed: of the run; a sample depends on (seed, epoch, index) and on nothing else, whichever worker draws it.
+        sampling: what an epoch takes of them.
 
     Raises:
-        UserError: a case has no label, or fewer dimensions than the network.
+        UserError: a case has no label, or fewer dimensions than the network; or all are empty and dropped.
     """
 
     def __init__(
-        self, cases: Sequence[Case], cache: Cache, *, augmentation: Augmentation, dimensions: int, seed: int
+        self,
+        cases: Sequence[Case],
+        cache: Cache,
+        *,
+        augmentation: Augmentation,
+        dimensions: int,
+        seed: int,
+        sampling: Sampling = _ALL,
     ) -> None:
         self.cases, self.cache, self.augmentation, self.seed = list(cases), cache, augmentation, seed
+        self.sampling = sampling
+        self._lesions: dict[tuple[int, int | None], LesionVoxels] = {}
+        self._slices: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # of a case: those with brain, whether with lesion
         self.prior = [i for i, channel in enumerate(cache.settings.channels) if channel.is_prior]
         self.index: list[tuple[int, int | None]] = []
         self.sizes: list[tuple[int, ...]] = []
+        burdens: list[float] = []
         for position, case in enumerate(self.cases):
             prepared = cache.get(case)
             if prepared.target is None:
@@ -59,20 +83,40 @@ class TrainingSet(Dataset[list[Sample]]):
             size = prepared.target.shape
             if len(size) < dimensions:
                 raise UserError(f"case {case.name}: is {len(size)}D, but the network is {dimensions}D")
+            share = 1.0 if sampling.is_blind else burden(prepared.target, prepared.inside)
+            if sampling.empty == "drop" and not share:
+                continue
             slices: list[int | None] = [None]
             if len(size) > dimensions:
-                slices = [int(z) for z in np.flatnonzero(prepared.inside.any(axis=(0, 1)))]
-            self.index += [(position, z) for z in slices]
-            self.sizes += [size[:dimensions]] * len(slices)
+                held = np.flatnonzero(prepared.inside.any(axis=(0, 1)))
+                if sampling.slices is None:
+                    slices = [int(z) for z in held]
+                else:
+                    self._slices[position] = held, np.asarray(prepared.target[..., held].any(axis=(0, 1)))
+            elif sampling.slices is not None:
+                raise UserError(f"case {case.name}: is 2D and has no slices to draw; leave sampling.slices out")
+            self.index += [(position, z) for z in slices for _ in range(sampling.per_case)]
+            samples = len(slices) * sampling.per_case
+            self.sizes += [sampling.crop_size(size[:dimensions])] * samples
+            burdens += [share] * samples
+        if not self.index:
+            raise UserError("sampling.empty=drop: no case to train on has a lesion; choose keep")
+        self.weights = burden_weights(burdens) if sampling.weights == "burden" else None
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.index) * self.together
+
+    @property
+    def together(self) -> int:
+        """How many samples of a case stay together in a batch: the slices that are drawn of it."""
+        return self.sampling.slices or 1
 
     def __getitem__(self, items: list[Item]) -> list[Sample]:
         """Return the samples of a batch.
 
         Args:
-            items: epoch and index of each.
+            items: epoch and index of each. The indices i, i + n, i + 2n, ... of n samples are draws of one image, or
+                case.
 
         Returns:
             The samples.
@@ -80,16 +124,36 @@ class TrainingSet(Dataset[list[Sample]]):
         return [self._sample(epoch, index) for epoch, index in items]
 
     def _sample(self, epoch: int, index: int) -> Sample:
-        position, z = self.index[index]
-        prepared = self.cache.get(self.cases[position])
+        unit, number = divmod(index, self.together)
+        position, z = self.index[unit % len(self.index)]
+        prepared, centred = self.cache.get(self.cases[position]), self.sampling.centred
+        if self.sampling.slices is not None:
+            held, lesion = self._slices[position]
+            # One draw for all slices of a case, which each of them repeats: none comes twice.
+            chance = np.random.default_rng(mix("slices", self.seed, epoch, unit))
+            drawn, centred = draw_slices(lesion, count=self.together, centred=centred, chance=chance)[number]
+            z = int(held[drawn])
         where = (...,) if z is None else (..., z)
-        images = torch.from_numpy(np.array(prepared.images[where]))
-        target = torch.from_numpy(np.array(prepared.target[where]))  # type: ignore[index]
         generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
-        spacing = prepared.geometry.spacing[: target.ndim]
-        return Sample(
-            *augment(images, target, settings=self.augmentation, generator=generator, spacing=spacing, prior=self.prior)
+        spacing = prepared.geometry.spacing[: prepared.target[where].ndim]  # type: ignore[index]
+        options: dict[str, Any] = {"spacing": spacing, "prior": self.prior}
+        if self.sampling.crop is None:
+            images = torch.from_numpy(np.array(prepared.images[where]))
+            target = torch.from_numpy(np.array(prepared.target[where]))  # type: ignore[index]
+            return Sample(*augment(images, target, settings=self.augmentation, generator=generator, **options))
+        scans, mask = prepared.images[where], prepared.target[where]  # type: ignore[index]
+        parameters = draw(
+            self.augmentation, channels=len(scans) - len(self.prior), size=mask.shape, generator=generator
         )
+        if (position, z) not in self._lesions:
+            self._lesions[position, z] = LesionVoxels.of(mask)
+        chance = np.random.default_rng(mix("crop", self.seed, epoch, index))
+        centre = draw_centre(self._lesions[position, z], centred=centred, by=self.sampling.by, chance=chance)
+        if centre is not None:  # where augmentation moves it
+            centre = new_place(centre, parameters, size=mask.shape, spacing=spacing)
+        crop = self.sampling.crop_size(mask.shape)
+        corner = draw_corner(mask.shape, crop, centre, chance)
+        return Sample(*apply_crop(scans, mask, parameters=parameters, corner=corner, crop=crop, **options))
 
 
 class EpochBatches(Sampler[list[Item]]):
@@ -99,9 +163,12 @@ class EpochBatches(Sampler[list[Item]]):
     within groups of a few batches, and the batches shuffled again.
 
     Args:
-        sizes: spatial size of every sample.
-        batch_size: samples a batch.
+        sizes: spatial size of every sample, or of those of every unit.
+        batch_size: samples, or units, a batch.
         seed: of the run.
+        weights: of the samples; None has each once. Otherwise as many are drawn as there are, and the k-th repetition
+            of sample i (k = 0, 1, ...) has the index i + k * len(sizes).
+        together: samples that make up a unit and stay together; unit u's are u * together, u * together + 1, ...
         rank: which of the processes this is.
         world: how many there are. Each gets as many batches as the others; the last ones are repeated where needed.
     """
@@ -109,8 +176,17 @@ class EpochBatches(Sampler[list[Item]]):
     GROUP = 4  # batches sorted together: more means less padding and less chance
 
     def __init__(
-        self, sizes: Sequence[tuple[int, ...]], *, batch_size: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        sizes: Sequence[tuple[int, ...]],
+        *,
+        batch_size: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+        together: int = 1,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        self.weights, self.together = weights, together
         self.sizes, self.batch_size, self.seed, self.rank, self.world = sizes, batch_size, seed, rank, world
         self.epoch = 0
 
@@ -124,7 +200,7 @@ class EpochBatches(Sampler[list[Item]]):
 
     def _flatness(self, index: int) -> tuple[int, ...]:
         # The number of slices varies most, so it is sorted by first.
-        return self.sizes[index][::-1]
+        return self.sizes[index % len(self.sizes)][::-1]
 
     def __len__(self) -> int:
         batches = -(-len(self.sizes) // self.batch_size)
@@ -133,12 +209,16 @@ class EpochBatches(Sampler[list[Item]]):
     def __iter__(self) -> Iterator[list[Item]]:
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(len(self.sizes)).tolist()
+        if self.weights is not None:
+            drawn = draw_weighted(self.weights, generator)
+            order = [drawn[i] for i in order]
         span = self.GROUP * self.batch_size
         order = [i for s in range(0, len(order), span) for i in sorted(order[s : s + span], key=self._flatness)]
         batches = [order[s : s + self.batch_size] for s in range(0, len(order), self.batch_size)]
         shuffled = [batches[i] for i in generator.permutation(len(batches))]
         shared = islice(cycle(shuffled), self.rank, len(self) * self.world, self.world)
-        yield from ([(self.epoch, i) for i in batch] for batch in shared)
+        members = range(self.together)
+        yield from ([(self.epoch, i * self.together + k) for i in batch for k in members] for batch in shared)
 
 
 def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:

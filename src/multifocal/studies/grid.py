@@ -26,6 +26,15 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
         "inference": {"hysteresis": None, "min_size_ml": 0.0},
         "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
         "training": {"accumulation": "mean", "ema": None, "start_from": None, "loggers": []},
+        "sampling": {
+            "crop": None,
+            "per_case": 1,
+            "centred": 0.0,
+            "by": "voxel",
+            "empty": "keep",
+            "weights": "equal",
+            "slices": None,
+        },
     },
     "threshold": {"min_size_ml": 0.0},
 }
@@ -203,7 +212,9 @@ def _as_hashed(data: Any) -> Any:
 def _without(data: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without those that are at their neutral values, section by section."""
     kept = {key: value for key, value in data.items() if key not in neutral or value != neutral[key]}
-    sections = {key: _without(kept[key], inner) for key, inner in neutral.items() if isinstance(inner, Mapping)}
+    # A section that is neutral as a whole is gone already.
+    inner = {key: value for key, value in neutral.items() if key in kept and isinstance(value, Mapping)}
+    sections = {key: _without(kept[key], value) for key, value in inner.items()}
     return {**kept, **sections}
 
 

@@ -123,8 +123,9 @@ def _measure(job: Job) -> dict[str, Any]:
             augmentation=own.augmentation,
             dimensions=dimensions,
             seed=own.training.seed,
+            sampling=own.sampling.model_copy(update={"empty": "keep"}),
         )
-        samples.append(len(drawn) / len(names))
+        samples.append(len(drawn.sizes) / len(names))
     short = recipe.model_validate(_shortened(recipe.model_dump()))
     if recipe.needs_training:
         from multifocal.training import fit
@@ -146,6 +147,8 @@ def _shortened(recipe: Any) -> Any:
     if isinstance(recipe, dict):
         shorter = {"epochs": 1, "monitor": None, "patience": None, "validate_every": 1}
         data = {key: _shortened(value) for key, value in recipe.items()}
+        if "sampling" in data:  # perhaps the first cases are all empty
+            data["sampling"] = {**data["sampling"], "empty": "keep"}
         return {**data, "training": {**data["training"], **shorter}} if "training" in data else data
     return [_shortened(value) for value in recipe] if isinstance(recipe, list | tuple) else recipe
 

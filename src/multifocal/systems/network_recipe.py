@@ -9,6 +9,7 @@ from multifocal import networks
 from multifocal.config import Config, Name
 from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
+from multifocal.pipeline.sampling import Sampling
 from multifocal.pipeline.settings import Preprocessing
 from multifocal.recipes import Recipe, merged
 from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
@@ -214,6 +215,7 @@ class NetworkRecipe(Recipe):
 
     kind: Literal["network"] = "network"
     preprocessing: Preprocessing
+    sampling: Sampling = Sampling()
     augmentation: Augmentation = Augmentation()
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
@@ -275,6 +277,12 @@ class NetworkRecipe(Recipe):
             raise ValueError(
                 f"inference.window={list(window)} does not fit {self.network.name}, a {dimensions}D network"
             )
+        if self.sampling.crop is not None and len(self.sampling.crop) != dimensions:
+            raise ValueError(
+                f"sampling.crop={list(self.sampling.crop)} does not fit {self.network.name}, a {dimensions}D network"
+            )
+        if self.sampling.slices is not None and dimensions != 2:
+            raise ValueError(f"sampling.slices is for 2D networks, and {self.network.name} is {dimensions}D; set crop")
         augmented = {
             "flip.axes": self.augmentation.flip and self.augmentation.flip.axes,
             "anisotropy.axes": self.augmentation.anisotropy and self.augmentation.anisotropy.axes,

@@ -141,6 +141,7 @@ def _train_network(
         augmentation=recipe.augmentation,
         dimensions=networks.dimensions(recipe.network.name),
         seed=recipe.training.seed,
+        sampling=recipe.sampling,
     )
     validation = ValidationSet([job.cohort.case(name) for name in job.split.validation], prepared)
     _check_window(recipe, validation)

@@ -128,7 +128,13 @@ def _training_loader(job: NetworkTraining, rank: int) -> DataLoader:
     """Return this process's batches of augmented samples."""
     settings = job.recipe.training
     batches = EpochBatches(
-        job.training.sizes, batch_size=settings.batch_size, seed=settings.seed, rank=rank, world=job.processes
+        job.training.sizes,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        weights=job.training.weights,
+        together=job.training.together,
+        rank=rank,
+        world=job.processes,
     )
     batches.set_epoch(job.epoch)  # Lightning does so too late for the workers of a resumed run
     return DataLoader(

@@ -1,6 +1,7 @@
 """Random changes of a training sample: what may change and what was drawn (sampling), and doing it."""
 
 from multifocal.pipeline.augment.augment import apply, augment
+from multifocal.pipeline.augment.crop import apply_crop
 from multifocal.pipeline.augment.sampling import (
     Affine,
     Anisotropy,
@@ -13,6 +14,7 @@ from multifocal.pipeline.augment.sampling import (
     Parameters,
     draw,
 )
+from multifocal.pipeline.augment.spatial import new_place
 
 __all__ = [
     "Affine",
@@ -25,6 +27,8 @@ __all__ = [
     "Noise",
     "Parameters",
     "apply",
+    "apply_crop",
     "augment",
     "draw",
+    "new_place",
 ]

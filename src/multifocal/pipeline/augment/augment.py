@@ -85,7 +85,7 @@ def apply(
     spacing = tuple(spacing) if spacing is not None else (1.0,) * (images.ndim - 1)
     priors = sorted(set(prior))
     scans = [channel for channel in range(len(images)) if channel not in priors]
-    maps = _intensities(images[scans] if priors else images, parameters, spacing)
+    maps = change_values(images[scans] if priors else images, parameters, spacing)
     masks = ([images[priors]] if priors else []) + ([target[None]] if target is not None else [])
     maps, masks = warp(maps, masks, parameters=parameters, spacing=spacing)
     if priors:
@@ -95,7 +95,21 @@ def apply(
     return maps, target if target is None else masks[-1][0]
 
 
-def _intensities(images: Tensor, parameters: Parameters, spacing: Sequence[float]) -> Tensor:
+def change_values(images: Tensor, parameters: Parameters, spacing: Sequence[float]) -> Tensor:
+    """Apply what leaves each voxel where it is: noise, anisotropy, blur, gamma.
+
+    Args:
+        images: (C, *size), none of them a mask.
+        parameters: what was drawn.
+        spacing: size of a voxel in mm along each axis.
+
+    Returns:
+        Images of the same shape.
+
+    Example:
+        >>> change_values(torch.tensor([[[4.0]]]), Parameters(gamma=(0.5,)), (1.0, 1.0))
+        tensor([[[2.]]])
+    """
     if parameters.noise is not None:
         noise = parameters.noise
         images = add_noise(images, mean=noise.mean, std=noise.std, seed=noise.seed)

@@ -68,10 +68,26 @@ def blur(images: Tensor, *, std: Sequence[float]) -> Tensor:
         tensor([[0.0000, 0.1100, 0.7900, 0.1100, 0.0000]])
     """
     for axis, sigma in enumerate(std, start=1):
-        radius = int(_TRUNCATE * sigma + 0.5)
+        radius = blur_radius(sigma)
         if radius:
             images = _convolve(images, axis=axis, weights=_kernel(sigma, radius))
     return images
+
+
+def blur_radius(sigma: float) -> int:
+    """Return how far the kernel of a blur reaches.
+
+    Args:
+        sigma: its standard deviation in voxels.
+
+    Returns:
+        Voxels to either side.
+
+    Example:
+        >>> blur_radius(0.1), blur_radius(1.0)
+        (0, 4)
+    """
+    return int(_TRUNCATE * sigma + 0.5)
 
 
 def coarsen(images: Tensor, *, axis: int, factor: float) -> Tensor:

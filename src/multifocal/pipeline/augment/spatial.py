@@ -5,7 +5,7 @@ are found once and serve every channel and the masks alike.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -21,6 +21,8 @@ _FEWEST = 4
 """Control points along an axis that a cubic spline needs; enough for an affine map, which it then meets exactly."""
 _MARGIN = 0.125
 """ITK's spline domain reaches this many voxels beyond the outer edges of the image."""
+_STEPS = 8
+"""Of the search for the new place of a voxel."""
 _BEFORE, _LAYERS = 1, 3
 """Voxels of fill before the image along each axis, and in all: one cell outside either end can be read."""
 
@@ -49,21 +51,55 @@ def warp(
     axes = [axis + 1 for axis in parameters.flip]
     if parameters.elastic is None and parameters.affine is None:
         return (images.flip(axes), [mask.flip(axes) for mask in masks]) if axes else (images, list(masks))
+    slabs = sampling_coordinates(parameters, size=images.shape[1:], spacing=spacing, device=images.device)
+    return read_slabs(images, masks, background(images), slabs, images.shape[1:])
+
+
+def read_slabs(
+    images: Tensor,
+    masks: Sequence[Tensor],
+    fill: Tensor,
+    slabs: Iterable[tuple[slice, Tensor]],
+    shape: Sequence[int],
+) -> tuple[Tensor, list[Tensor]]:
+    """Read images and masks at coordinates.
+
+    Args:
+        images: (C, *size), read by linear interpolation.
+        masks: each (M, *size), read at the nearest voxel.
+        fill: what lies around each image, (C,); around masks it is 0.
+        slabs: rows of the result, and where to read them, (ndim, rows, *shape[1:]) in voxels; they are overwritten.
+        shape: of the result, whose rows the slabs are.
+
+    Returns:
+        Images (C, *shape) and masks, each (M, *shape).
+
+    Example:
+        >>> where = torch.tensor([[[0.0, 0.0]], [[0.5, 9.0]]])
+        >>> read_slabs(torch.tensor([[[1.0, 2.0]]]), [], torch.tensor([7.0]), [(slice(0, 1), where)], (1, 2))[0]
+        tensor([[[1.5000, 7.0000]]])
+    """
     size = images.shape[1:]
-    padded = pad_with_fill(images, background(images))
+    padded = pad_with_fill(images, fill)
     padded_masks = [flat for mask in masks for flat in pad_with_fill(mask, mask.new_zeros(len(mask)))]
-    moved, moved_masks = torch.empty_like(images), [torch.empty_like(mask) for mask in masks]
-    for rows, coordinates in sampling_coordinates(parameters, size=size, spacing=spacing, device=images.device):
+    moved = images.new_empty(len(images), *shape)
+    moved_masks = [mask.new_empty(len(mask), *shape) for mask in masks]
+    for rows, coordinates in slabs:
         sites = locate(coordinates, size)
         for channel, values in zip(moved, read_linear(padded, sites), strict=True):
-            channel[rows] = values.reshape(-1, *size[1:])
+            channel[rows] = values.reshape(-1, *shape[1:])
         for channel, values in zip(chain(*moved_masks), read_nearest(padded_masks, sites), strict=True):
-            channel[rows] = values.reshape(-1, *size[1:])
+            channel[rows] = values.reshape(-1, *shape[1:])
     return moved, moved_masks
 
 
 def sampling_coordinates(
-    parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float], device: torch.device
+    parameters: Parameters,
+    *,
+    size: Sequence[int],
+    spacing: Sequence[float],
+    device: torch.device,
+    region: Sequence[slice] | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield where the voxels of a changed image are read in the old one, slab by slab along the first axis.
 
@@ -77,23 +113,67 @@ def sampling_coordinates(
         size: voxels along each axis.
         spacing: size of a voxel in mm along each axis.
         device: where to compute.
+        region: the part of the new image that is wanted, a slice (start, stop) an axis; None means all of it.
 
     Yields:
-        tuple[slice, Tensor]: the slab's rows, and coordinates in voxels, float32 (ndim, rows, *size[1:]).
+        tuple[slice, Tensor]: the slab's rows, counted from the region's first, and coordinates in voxels of the whole
+            image, float32 (ndim, rows, *region[1:]).
     """
-    displacement = spline_field(_control(parameters, size=size, spacing=spacing).to(device), size)
+    region = [slice(0, n) for n in size] if region is None else region
+    shape = [part.stop - part.start for part in region]
+    displacement = spline_field(control_values(parameters, size=size, spacing=spacing).to(device), size, region)
     home = [torch.arange(n, dtype=torch.float32, device=device) for n in size]
-    step = max(1, _SLAB // math.prod(size[1:])) if device.type == "cpu" else size[0]
-    for start in range(0, size[0], step):
-        rows = slice(start, min(start + step, size[0]))
+    step = max(1, _SLAB // math.prod(shape[1:])) if device.type == "cpu" else shape[0]
+    for start in range(0, shape[0], step):
+        rows = slice(start, min(start + step, shape[0]))
         read = displacement.rows(rows.start, rows.stop)
         for axis, voxels in enumerate(home):
             if axis in parameters.flip:
                 voxels = voxels.flip(0)
                 read[axis].neg_()
+            voxels = voxels[region[axis]]
             voxels = voxels[rows] if axis == 0 else voxels
             read[axis].add_(voxels.reshape(-1, *[1] * (len(size) - axis - 1)))
         yield rows, read
+
+
+def new_place(
+    voxel: Sequence[int], parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float]
+) -> tuple[int, ...]:
+    """Return where a voxel of the old image is in the changed one: `sampling_coordinates` the other way round.
+
+    It is the x with A^-1(x + d(x)) = F(voxel). But for the elastic part the left side is A^-1(x), so that
+    x <- x + A(F(voxel) - A^-1(x + d(x))) closes in on it as long as the displacement does not fold the image.
+
+    Args:
+        voxel: its place.
+        parameters: what was drawn.
+        size: voxels along each axis.
+        spacing: size of a voxel in mm along each axis.
+
+    Returns:
+        The nearest voxel, perhaps outside the image.
+
+    Example:
+        >>> new_place((1, 2), Parameters(flip=(0,)), size=(8, 8), spacing=(1.0, 1.0))
+        (6, 2)
+    """
+    turned = [n - 1 - v if axis in parameters.flip else v for axis, (v, n) in enumerate(zip(voxel, size, strict=True))]
+    if parameters.elastic is None and parameters.affine is None:
+        return tuple(turned)
+    wanted = torch.tensor(turned, dtype=torch.float64)
+    control = control_values(parameters, size=size, spacing=spacing).double()
+    ahead = torch.eye(len(size), dtype=torch.float64)
+    if parameters.affine is not None:  # from voxels to mm, and back
+        step = torch.tensor(spacing, dtype=torch.float64)
+        ahead = affine_matrix(parameters.affine) * step / step[:, None]
+    place = wanted.clone()
+    for _ in range(_STEPS):
+        read = control
+        for x, n, points in zip(place.flip(0), size[::-1], list(control.shape[1:])[::-1], strict=True):
+            read = read @ spline_weights(x[None], n, points)[0]
+        place += ahead @ (wanted - place - read)
+    return tuple(place.round().int().tolist())
 
 
 def affine_matrix(affine: DrawnAffine) -> Tensor:
@@ -154,11 +234,30 @@ def spline_basis(size: int, points: int, device: torch.device) -> Tensor:
         >>> bool(torch.allclose(matrix.sum(dim=1), torch.ones(10)))
         True
     """
+    values = spline_weights(torch.arange(size, dtype=torch.float64), size, points)
+    return values.to(torch.float32).to(device)
+
+
+def spline_weights(places: Tensor, size: int, points: int) -> Tensor:
+    """Return what each control point counts at some places along an axis of `size` voxels.
+
+    Args:
+        places: float64 (N,), in voxels.
+        size: voxels along the axis.
+        points: control points along it.
+
+    Returns:
+        float64 (N, points).
+
+    Example:
+        >>> spline_weights(torch.tensor([1.5], dtype=torch.float64), 4, 4).sum().item()
+        1.0
+    """
     where = control_positions(size, points)
-    distance = (torch.arange(size, dtype=torch.float64)[:, None] - where).abs() / (where[1] - where[0])
+    distance = (places[:, None] - where).abs() / (where[1] - where[0])
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = (2 - distance).clamp(min=0) ** 3 / 6
-    return torch.where(distance < 1, near, far).to(torch.float32).to(device)
+    return torch.where(distance < 1, near, far)
 
 
 @dataclass(frozen=True)
@@ -166,12 +265,14 @@ class SplineField:
     """K spline fields, evaluated along all axes but the first.
 
     Attributes:
-        partial: (K, points, prod(size[1:])).
-        size: voxels along each axis.
+        partial: (K, points, prod(shape[1:])).
+        shape: of the part of the grid that they are wanted on.
+        basis: of the first axis, (shape[0], points).
     """
 
     partial: Tensor
-    size: tuple[int, ...]
+    shape: tuple[int, ...]
+    basis: Tensor
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Return the fields at some rows of the first axis.
@@ -181,13 +282,12 @@ class SplineField:
             stop: the row after the last.
 
         Returns:
-            (K, stop - start, *size[1:]).
+            (K, stop - start, *shape[1:]).
         """
-        matrix = spline_basis(self.size[0], self.partial.shape[1], self.partial.device)
-        return (matrix[start:stop] @ self.partial).reshape(len(self.partial), stop - start, *self.size[1:])
+        return (self.basis[start:stop] @ self.partial).reshape(len(self.partial), stop - start, *self.shape[1:])
 
 
-def spline_field(coefficients: Tensor, size: Sequence[int]) -> SplineField:
+def spline_field(coefficients: Tensor, size: Sequence[int], region: Sequence[slice] | None = None) -> SplineField:
     """Return the cubic B-spline fields of coefficients on a grid of voxels.
 
     The sum over control points i of c_i prod_a B3(x_a - i_a) is separable (Rueckert et al., IEEE TMI 18:712, 1999):
@@ -196,6 +296,7 @@ def spline_field(coefficients: Tensor, size: Sequence[int]) -> SplineField:
     Args:
         coefficients: (K, *points).
         size: voxels along each axis.
+        region: the part of the grid that is wanted, a slice (start, stop) an axis; None means all of it.
 
     Returns:
         The fields, whose last step is taken for the rows one asks for.
@@ -207,11 +308,15 @@ def spline_field(coefficients: Tensor, size: Sequence[int]) -> SplineField:
         >>> spline_field(torch.ones(1, 4, 4), (3, 5)).rows(0, 2).shape
         torch.Size([1, 2, 5])
     """
+    region = [slice(0, n) for n in size] if region is None else region
+    points = coefficients.shape[1:]
+    bases = [spline_basis(n, p, coefficients.device)[part] for n, p, part in zip(size, points, region, strict=True)]
     partial = coefficients
     for axis in range(len(size) - 1, 0, -1):
-        matrix = spline_basis(size[axis], coefficients.shape[axis + 1], coefficients.device)
+        matrix = bases[axis]
         partial = matrix @ partial.reshape(coefficients.shape[: axis + 1].numel(), matrix.shape[1], -1)
-    return SplineField(partial=partial.reshape(*coefficients.shape[:2], -1), size=tuple(size))
+    shape = tuple(part.stop - part.start for part in region)
+    return SplineField(partial=partial.reshape(*coefficients.shape[:2], -1), shape=shape, basis=bases[0])
 
 
 @dataclass(frozen=True)
@@ -329,8 +434,21 @@ def read_nearest(padded: Sequence[Tensor], sites: Sites) -> Iterator[Tensor]:
         yield flat.index_select(0, index)
 
 
-def _control(parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float]) -> Tensor:
-    """Return the displacements of the control points in voxels, float32 (ndim, *points); axes of one voxel rest."""
+def control_values(parameters: Parameters, *, size: Sequence[int], spacing: Sequence[float]) -> Tensor:
+    """Return the displacements of the control points, by which coordinates are read (see `sampling_coordinates`).
+
+    Args:
+        parameters: what was drawn.
+        size: voxels along each axis.
+        spacing: size of a voxel in mm along each axis.
+
+    Returns:
+        In voxels, float32 (ndim, *points); axes of one voxel rest.
+
+    Example:
+        >>> control_values(Parameters(), size=(8, 8), spacing=(1.0, 1.0)).shape
+        torch.Size([2, 4, 4])
+    """
     ndim = len(size)
     step = torch.tensor(spacing, dtype=torch.float64).reshape(-1, *[1] * ndim)
     points = _FEWEST if parameters.elastic is None else parameters.elastic.shape[-1]
