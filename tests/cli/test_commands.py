@@ -169,6 +169,38 @@ def test_a_network_is_shown_with_its_options_and_its_weights(multifocal):
     assert "in_channels" not in ended.out
 
 
+def test_the_list_of_networks_says_their_dimensions(multifocal):
+    lines = [line.split() for line in multifocal("networks").out.splitlines()]
+    said = {line[0]: line[1] for line in lines[1:]}
+    assert lines[0] == ["network", "dimensions", "definition"]
+    assert said == {name: f"{networks.dimensions(name)}D" for name in networks.names()}
+    assert lists._dimensions("networks", group="nobody's") == {n: networks.dimensions(n) for n in networks.names()}
+    assert lists._dimensions("networks", group="multifocal.networks") == lists._dimensions("networks", group="nobody's")
+
+
+@pytest.mark.parametrize(("name", "size"), [("unet3d", "8,9,3"), ("monai-unet-2d", "17,8")])
+def test_the_time_of_a_step_is_measured_on_request(multifocal, name, size):
+    assert "a training step" not in multifocal("networks", name).out
+    ended = multifocal("networks", name, "--size", size, "--device", "cpu")
+    assert ended.code == 0 and ended.err == ""
+    assert f"s a training step: one image of {size.replace(',', '×')}, dice-ce, 32 bits, 1 thread;" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--size", "8,8,8"), "--size measures one network; name it before --size"),
+        (("unet3d", "--size", "8,8"), "--size 8,8: expected 3 whole numbers for unet3d, such as 96,96,32"),
+        (("unet3d", "--size", "8,8,0"), "--size 8,8,0: expected 3 whole numbers"),
+        (("unetpp", "--size", "8x8"), "--size 8x8: expected 2 whole numbers for unetpp, such as 96,96"),
+        (("unet3", "--size", "8x8"), "unknown network 'unet3'"),
+    ],
+)
+def test_a_size_that_cannot_be(multifocal, arguments, message):
+    ended = multifocal("networks", *arguments)
+    assert ended.code == 2 and ended.out == "" and ended.err.startswith(f"error: {message}")
+
+
 @pytest.mark.parametrize(("command", "name"), [("losses", "dise"), ("networks", "unet3")])
 def test_what_there_is_not_is_named(multifocal, command, name):
     ended = multifocal(command, name)

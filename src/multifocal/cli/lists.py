@@ -3,7 +3,7 @@
 import ast
 import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 import multifocal
+from multifocal.cli.options import Device
 from multifocal.cli.screen import screen
+from multifocal.errors import UserError
 
 
 def recipes(
@@ -36,16 +38,29 @@ def networks(
     name: Annotated[
         str | None, typer.Argument(help="Show this network: its options, and where its weights are.")
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,Z", help="Measure the time of a training step with an image of this size."),
+    ] = None,
+    device: Device = "auto",
 ) -> None:
     """List the networks, or show one.
 
-    Example: `multifocal networks unet3d`
+    Example: `multifocal networks unet3d --size 96,96,32`
     """
     if name is None:
+        if size is not None:
+            raise UserError("--size measures one network; name it before --size")
         listed = _listed("networks", group="multifocal.networks")
-        _list("network", listed, listed.__getitem__)
+        axes = _dimensions("networks", group="multifocal.networks")
+        table = Table("network", "dimensions", "definition", box=None, pad_edge=False)
+        for each, text in listed.items():
+            table.add_row(Text(each, "bold"), f"{axes[each]}D", text)
+        screen().print(table)
         return
     from multifocal import networks as floor
+
+    lengths = None if size is None else _size(size, name, floor.dimensions(name))
 
     _about(name, floor.describe(name), floor.options(name))
     network = floor.build(name, in_channels=1)
@@ -55,6 +70,20 @@ def networks(
     total = sum(count for _, count in parts) or 1
     screen().print(f"\n{total:,} weights with one input channel and the options as above, by part:")
     _bars((key, f"{count:,}", count / total, "") for key, count in parts if count)
+    if lengths is not None:
+        import torch
+
+        from multifocal.device import choose_device
+        from multifocal.networks.timing import LOSS, step_seconds
+
+        chosen = choose_device(device)
+        seconds = step_seconds(network, lengths, device=chosen)
+        threads = torch.get_num_threads()
+        on = f"{threads} thread{'s' * (threads > 1)}" if chosen.type == "cpu" else str(chosen)
+        screen().print(
+            f"\n{seconds:.3g} s a training step: one image of {'×'.join(map(str, lengths))}, {LOSS}, 32 bits, {on}; "
+            "median of 3"
+        )
 
 
 def losses(
@@ -100,8 +129,28 @@ def _listed(where: str, *, group: str) -> dict[str, str]:
     if entry_points(group=group):
         floor = import_module(group)
         return {name: floor.describe(name) for name in floor.names()}
+    return {
+        name: (ast.get_docstring(node) or "").partition("\n")[0]  # type: ignore[arg-type]
+        for name, node, _ in _registered(where)
+    }
+
+
+def _dimensions(where: str, *, group: str) -> dict[str, int]:
+    """Return the dimensions of all networks, read as `_listed` does."""
+    if entry_points(group=group):
+        floor = import_module(group)
+        return {name: floor.dimensions(name) for name in floor.names()}
+    return {
+        name: ast.literal_eval(keyword.value)
+        for name, _, call in _registered(where)
+        for keyword in call.keywords
+        if keyword.arg == "dimensions"
+    }
+
+
+def _registered(where: str) -> Iterator[tuple[str, ast.AST, ast.Call]]:
+    """Yield what is registered under a path of ours: its name, its definition, the decorator that registers it."""
     path = Path(multifocal.__file__).parent / where
-    found = {}
     for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             for call in getattr(node, "decorator_list", ()):
@@ -110,8 +159,16 @@ def _listed(where: str, *, group: str) -> dict[str, str]:
                         func=ast.Name(id="register") | ast.Attribute(attr="register"),
                         args=[ast.Constant(value=str(name))],
                     ):
-                        found[name] = (ast.get_docstring(node) or "").partition("\n")[0]  # type: ignore[arg-type]
-    return found
+                        yield name, node, call
+
+
+def _size(text: str, name: str, dimensions: int) -> tuple[int, ...]:
+    """Return the numbers of a size such as 96,96,32."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or len(parts) != dimensions:
+        example = ",".join(("96", "96", "32")[:dimensions])
+        raise UserError(f"--size {text}: expected {dimensions} whole numbers for {name}, such as {example}")
+    return tuple(map(int, parts))
 
 
 def _about(name: str, description: str, options: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def check_image(*, img_size: Count | Counts = 96, **_: Any) -> None:
 @register("swinunetr", dimensions=3, foreign=SWINUNETR)
 @register("swinunetr-2d", dimensions=2, foreign=SWINUNETR)
 def swinunetr(*, in_channels: int, out_channels: int, spatial_dims: int, **options: Any) -> nn.Module:
-    """Swin UNETR: an encoder of shifted-window attention, a decoder of convolutions (Hatamizadeh et al. 2022).
+    """Swin UNETR: encoder of shifted-window attention, convolutions up (Hatamizadeh et al. 2022).
 
     Args:
         in_channels: channels of the input.

@@ -259,7 +259,7 @@ def segformer(
     weights: str | None = None,
     **options: Any,
 ) -> nn.Module:
-    """SegFormer: a decoder of linear layers (Xie et al. 2021), with any encoder; `mit_b0` to `mit_b5` are its own.
+    """SegFormer: a decoder of linear layers (Xie et al. 2021), with any encoder (its own: mit_b0 to mit_b5).
 
     Args:
         in_channels: channels of the input.
@@ -285,7 +285,7 @@ def deeplabv3(
     weights: str | None = None,
     **options: Any,
 ) -> nn.Module:
-    """DeepLabv3 with any encoder that dilates: parallel dilated convolutions (Chen et al. 2017); coarse outlines.
+    """DeepLabv3 with any encoder that dilates: dilated convolutions (Chen et al. 2017); coarse outlines.
 
     Args:
         in_channels: channels of the input.

@@ -40,7 +40,7 @@ def check_levels(*, features: Features = FEATURES, dropout: Rates = DROPOUT, **_
 
 @register("unet3d", dimensions=3, check=check_levels)
 class UNet3d(nn.Module):
-    """3D U-Net: double convolutions, LeakyReLU, dropout rising with depth, max-pool down, transposed convolution up.
+    """3D U-Net: double convolutions, LeakyReLU, dropout rising with depth, max-pool, transposed convolution.
 
     The paper gives the layers but not the numbers of features nor the dropout rates; the defaults here are the usual
     doubling from 32 and a linear rise.

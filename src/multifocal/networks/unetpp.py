@@ -19,7 +19,7 @@ def unetpp(
     attention: Literal["scse"] | None = "scse",
     depth: Annotated[int, Field(ge=3, le=5)] = 5,
 ) -> nn.Module:
-    """2D UNet++ with any encoder of segmentation_models_pytorch (Inception-v4) and scSE attention in the decoder.
+    """UNet++ with any encoder of segmentation_models_pytorch (Inception-v4), scSE attention in the decoder.
 
     Weights start at random: the paper uses Xavier, which the recipe asks for.
 
