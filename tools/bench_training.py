@@ -46,7 +46,9 @@ def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int
     optimizer = torch.optim.AdamW(network.parameters())
     loss = losses.build(recipe.loss.name, **recipe.loss.options)
     dtype = autocast_type(recipe.training.precision, torch.device("cpu"))
-    batches = EpochBatches(data.sizes, batch_size=recipe.training.batch_size, seed=0)
+    batches = EpochBatches(
+        data.sizes, batch_size=recipe.training.batch_size, seed=0, weights=data.weights, together=data.together
+    )
     queue = [batch for epoch in range(steps) for batch in _epoch(batches, epoch)]
     times: dict[str, list[float]] = {"load": [], "network": [], "loss": []}
     shape = ()

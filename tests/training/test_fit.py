@@ -255,6 +255,15 @@ def test_weighted_terms_add_up_to_the_loss_and_the_ramp_moves(train, log):
         assert float(row["train/loss"]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_run_on_crops_predicts_whole_cases_by_windows(train, cohort, log):
+    said = "sampling={crop: [16, 16, 8], per_case: 3, centred: 0.5, by: lesion, empty: drop}"
+    run = train(said, "inference.window=[16, 16, 8]", "training.epochs=2", out="crops")
+    assert recipes.load(run / "recipe.yaml").sampling.crop == (16, 16, 8)
+    assert [0 <= float(row["val/dice"]) <= 1 for row in log(run)] == [True, True]
+    case = next(iter(cohort))
+    assert load_model(run, device="cpu").predict(case).mask.array.shape == case.label.geometry().size
+
+
 def test_xavier_initialisation(small_recipe):
     network = initial(recipes.load(small_recipe, overrides=["network.init=xavier"]))
     layers = [m for m in network.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d)]
