@@ -250,7 +250,7 @@ def spline_weights(places: Tensor, size: int, points: int) -> Tensor:
         float64 (N, points).
 
     Example:
-        >>> spline_weights(torch.tensor([1.5], dtype=torch.float64), 4, 4).sum().item()
+        >>> round(spline_weights(torch.tensor([1.5], dtype=torch.float64), 4, 4).sum().item(), 9)
         1.0
     """
     where = control_positions(size, points)
