@@ -295,7 +295,7 @@ def test_a_nifti_beside_its_packed_copy_never_stands_in_for_it(tmp_path, numbere
         write(plain, Volume(numbered(BOX).array + 1, BOX))
         np.testing.assert_array_equal(read(plain).array, numbered(BOX).array + 1)
     message = error_of(packed)
-    assert message == f"{packed}: v1.nii lies beside it and would be read in its place; remove or rename one of them"
+    assert message == f"{packed}: v1.nii lies beside it, and other programs mix the two; remove or rename one of them"
     with pytest.raises(UserError, match=r"v1.nii.gz: v1.nii lies beside it"):
         read_geometry(packed)
     plain.rename(tmp_path / "v2.nii")

@@ -195,4 +195,4 @@ def _rotation(b: float, c: float, d: float) -> np.ndarray:
 
 
 def _times(values: np.ndarray | tuple[float, ...]) -> str:
-    return "×".join(f"{value:.6g}" for value in values)
+    return "×".join(f"{value:g}" for value in values)  # as geometry.times, which imports this file

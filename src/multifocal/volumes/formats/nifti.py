@@ -96,7 +96,7 @@ class Nifti(ImageFormat):
         if path.name.lower().endswith(".nii.gz") and beside.exists():
             # Programs built on ITK take the header of the one and the voxels of the other.
             raise UserError(
-                f"{path}: {beside.name} lies beside it and would be read in its place; remove or rename one of them"
+                f"{path}: {beside.name} lies beside it, and other programs mix the two; remove or rename one of them"
             )
 
     def check_writable(self, path: Path, volume: Volume) -> None:
