@@ -6,13 +6,15 @@ from typing import Literal, get_args
 import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort, LabelKind
-from multifocal.cohorts.label_values import CURE, allowed_values, check_label
+from multifocal.cohorts.label_values import NAMED, allowed_values, check_label
+from multifocal.cohorts.labels import Labels
 from multifocal.errors import UserError
 from multifocal.limits import at_least, at_most
 from multifocal.metrics import burden
 
 Stratum = Literal["no lesion", "<1 %", "1-5 %", ">5 %"]
 STRATA: tuple[Stratum, ...] = get_args(Stratum)
+_ONE = Labels()
 
 
 def brain_mask(image: np.ndarray) -> np.ndarray:
@@ -33,12 +35,13 @@ def brain_mask(image: np.ndarray) -> np.ndarray:
     return np.isfinite(image) & (image != 0)
 
 
-def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE) -> float:
+def lesion_share(case: Case, *, kind: LabelKind = "binary", labels: Labels = _ONE, cure: str = NAMED) -> float:
     """Return the lesion's share of one case's brain, read from its files.
 
     Args:
         case: a case with a label; its first map is 0 outside the brain.
         kind: what its label is taken for, a "binary" mask or "instances" that are numbered.
+        labels: what the values of a mask mean: lesion is every class, and what is ignored is in neither number.
         cure: what to do about a label that is none.
 
     Returns:
@@ -61,7 +64,7 @@ def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE) ->
         raise UserError(f"case {case.name}: no label, so its lesion share is unknown; add the label")
     first = next(iter(case.images.values()))
     lesion = case.label.read().array
-    check_label(case, lesion, allowed=allowed_values(kind), cure=cure)
+    check_label(case, lesion, allowed=allowed_values(kind, labels), cure=cure)
     brain = brain_mask(first.read().array)
     if not brain.any():
         raise UserError(f"case {case.name}: {first.path}: every voxel is 0; replace the image")
@@ -70,10 +73,10 @@ def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE) ->
             f"case {case.name}: the label has {lesion.shape} voxels and {first.path} {brain.shape}; "
             "`multifocal data check` shows every such case"
         )
-    return burden(lesion, brain)
+    return burden(*counted(lesion, brain, labels=labels))
 
 
-def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = CURE) -> dict[str, float]:
+def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = NAMED) -> dict[str, float]:
     """Return the lesion's share of the brain for every case of a cohort.
 
     Args:
@@ -92,7 +95,29 @@ def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = 
         >>> lesion_shares(Cohort("none", Path("."), "manifest", ()))
         {}
     """
-    return {case.name: lesion_share(case, kind=kind or cohort.label_kind, cure=cure) for case in cohort}
+    kind = kind or cohort.label_kind
+    return {case.name: lesion_share(case, kind=kind, labels=cohort.labels, cure=cure) for case in cohort}
+
+
+def counted(lesion: np.ndarray, brain: np.ndarray, *, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    """Return lesion and brain without the voxels that are ignored.
+
+    Args:
+        lesion: label image `(*spatial)`.
+        brain: bool, of the same shape.
+        labels: what the values mean.
+
+    Returns:
+        Booleans of the same shape; the first is where a lesion is, of whatever class.
+
+    Example:
+        >>> [part.tolist() for part in counted(np.array([0, 1, 9]), np.ones(3, bool), labels=Labels(ignore=9))]
+        [[False, True, False], [True, True, False]]
+    """
+    if labels.ignore is None:
+        return lesion != 0, brain
+    judged = lesion != labels.ignore
+    return (lesion != 0) & judged, brain & judged
 
 
 def stratum(share: float) -> Stratum:

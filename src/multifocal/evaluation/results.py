@@ -64,6 +64,25 @@ class Results:
     lesions: list[dict[str, Any]]
     summary: dict[str, Any]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that are told apart; none where there is one."""
+        return tuple(self.summary.get("labels", ()))
+
+    def of_class(self, name: str) -> "Results":
+        """Return the evaluation of one class, as if there were no other.
+
+        Args:
+            name: one of `classes`.
+
+        Returns:
+            Its rows, lesions and summary.
+        """
+        rows, lesions = ([row for row in part if row["label"] == name] for part in (self.rows, self.lesions))
+        rows = [{key: value for key, value in row.items() if key != "label"} for row in rows]
+        rest = {key: value for key, value in self.summary.items() if key != "labels"}
+        return Results(rows, lesions, {**rest, **self.summary["labels"][name]})
+
 
 def case_columns(*, labelled: bool = False) -> tuple[str, ...]:
     """Return the columns of `cases.csv`, with every metric that is registered.

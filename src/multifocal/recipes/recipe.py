@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from multifocal.cohorts import Labels
 from multifocal.config import Config
 from multifocal.registry import Registry
 
@@ -35,6 +36,11 @@ class Recipe(Config):
     def trainings(self) -> "tuple[Any, ...]":
         """The recipes of the networks that are trained by gradient descent: itself, its members', or none."""
         return ()
+
+    @property
+    def target_labels(self) -> Labels:
+        """What the values of label images mean to it, and of the masks that it predicts."""
+        return next((recipe.labels for recipe in self.trainings), Labels())
 
     @property
     def needs_training(self) -> bool:

@@ -32,11 +32,13 @@ def write_tables(
     Raises:
         UserError: a file cannot be written.
     """
-    arms = arms_table(study, outcomes, found)
+    classes = by_class(found)
+    arms = [row for name, part in classes.items() for row in _named(arms_table(study, outcomes, part), name)]
+    strata = [row for name, part in classes.items() for row in _named(strata_table(part), name)]
+    sizes = [row for name, part in classes.items() for row in _named(sizes_table(part), name)]
+    published = [] if len(classes) > 1 else published_table(study, arms)  # a paper's numbers are of one class
     titles = {"arms": "Arms", "strata": "By share of the brain", "sizes": "By size of lesion", "published": "Published"}
-    tables = dict(
-        zip(titles, (arms, strata_table(found), sizes_table(found), published_table(study, arms)), strict=True)
-    )
+    tables = dict(zip(titles, (arms, strata, sizes, published), strict=True))
     text = [f"# {study.name}"]
     for name, rows in tables.items():
         if rows:
@@ -44,6 +46,26 @@ def write_tables(
             text += [f"## {titles[name]}", *_source(study, name), _markdown(rows)]
     write_text(out / TABLES / "tables.md", "\n\n".join(text) + "\n")
     return arms
+
+
+def by_class(found: Mapping[str, Results]) -> dict[str, Mapping[str, Results]]:
+    """Return the evaluations class by class; under "" where there is one class.
+
+    Args:
+        found: the evaluation of each arm that has one.
+
+    Returns:
+        Evaluations of one class each, by class and arm.
+    """
+    classes = next((results.classes for results in found.values()), ())
+    if not classes:
+        return {"": found}
+    return {name: {arm: results.of_class(name) for arm, results in found.items()} for name in classes}
+
+
+def _named(rows: Sequence[Row], label: str) -> list[Row]:
+    """Return the rows with their class after the arm, where there are several."""
+    return [{"arm": row["arm"], "class": label, **row} for row in rows] if label else list(rows)
 
 
 def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results]) -> list[Row]:

@@ -14,9 +14,9 @@ from multifocal.metrics import METRICS
 from multifocal.networks import Padded
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.recipes import KINDS
+from multifocal.systems.classes import segment
 from multifocal.systems.forward import MEMORY_FORMATS, probabilities
 from multifocal.systems.network_recipe import NetworkRecipe
-from multifocal.systems.postprocess import postprocess
 from multifocal.systems.system import WEIGHTS, FitJob, Prediction, System
 from multifocal.volumes import Volume, restore
 from multifocal.weights import read_weights
@@ -85,11 +85,13 @@ class NetworkSystem(System):
             self.network,
             prepared,
             dimensions=self.dimensions,
+            labels=self.recipe.labels,
             settings=self.recipe.inference,
             autocast=autocast_type(self.recipe.training.precision, device),
         )
-        probability = restore(Volume(found, prepared.geometry), prepared.native, interpolation="linear")
-        return Prediction(*postprocess(probability, self.recipe.inference.postprocess, brain=prepared.native_brain))
+        classes = [restore(Volume(one, prepared.geometry), prepared.native, interpolation="linear") for one in found]
+        settings = self.recipe.inference.postprocess
+        return segment(classes, self.recipe.labels, settings, brain=prepared.native_brain)
 
     @classmethod
     def load(cls, recipe: NetworkRecipe, folder: str | Path | None, *, device: str) -> Self:
@@ -108,8 +110,7 @@ class NetworkSystem(System):
         """
         if folder is None:
             raise UserError(f"recipe {recipe.name} needs training; `multifocal train` comes first")
-        name, channels = recipe.network.name, len(recipe.preprocessing.channels)
-        network = networks.build(name, in_channels=channels, **networks.lasting(name, recipe.network.options))
+        network = recipe.build_network(for_training=False)
         state = read_weights(Path(folder) / WEIGHTS)
         try:
             network.load_state_dict(state)

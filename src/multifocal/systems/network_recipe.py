@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from multifocal import networks
+from multifocal.cohorts import Labels
 from multifocal.config import Config, Name
 from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
@@ -44,9 +45,8 @@ class LossSettings(Config):
 
     @model_validator(mode="after")
     def _check(self) -> "LossSettings":
-        # A recipe's network has one channel of logits, that of the lesion.
-        if settled := [option for option in ("activation", "include_background") if option in self.options]:
-            raise ValueError(f"{settled[0]} is no option of a recipe's loss: its network has one channel, of logits")
+        if "activation" in self.options:
+            raise ValueError("activation is no option of a recipe's loss: it follows from labels")
         check_loss_options(self.name, self.options)
         return self
 
@@ -214,6 +214,7 @@ class NetworkRecipe(Recipe):
     """
 
     kind: Literal["network"] = "network"
+    labels: Labels = Labels()
     preprocessing: Preprocessing
     sampling: Sampling = Sampling()
     augmentation: Augmentation = Augmentation()
@@ -223,6 +224,26 @@ class NetworkRecipe(Recipe):
     schedule: Annotated[Schedule, Field(discriminator="name")] = Constant()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    def build_network(self, *, for_training: bool = True) -> networks.Padded:
+        """Return the recipe's network with random weights, of as many channels as it has maps and classes.
+
+        Args:
+            for_training: whether options count that only say where training begins, such as pretrained weights.
+
+        Returns:
+            The network.
+
+        Raises:
+            UserError: an option's value is refused by the network.
+        """
+        name, options = self.network.name, self.network.options
+        inputs, outputs = len(self.preprocessing.channels), self.labels.channels
+        chosen = options if for_training else networks.lasting(name, options)
+        network = networks.build(name, in_channels=inputs, out_channels=outputs, **chosen)
+        if self.labels.activation == "softmax" and (prior := chosen.get("prior")) is not None:
+            networks.start_from_prior(network, prior, out_channels=outputs, softmax=True)
+        return network
 
     @property
     def trainings(self) -> "tuple[NetworkRecipe, ...]":
@@ -267,6 +288,11 @@ class NetworkRecipe(Recipe):
     @model_validator(mode="after")
     def _check(self) -> "NetworkRecipe":
         dimensions = networks.dimensions(self.network.name)
+        if "include_background" in self.loss.options and self.labels.activation != "softmax":
+            raise ValueError(
+                "loss.options.include_background is about softmax's channel of the background, which a network of "
+                "classes apart has: name them in labels.classes, or leave it out"
+            )
         spacing = self.loss.options.get("spacing")
         if spacing is not None and len(spacing) != dimensions:
             raise ValueError(

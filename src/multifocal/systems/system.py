@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,8 +20,9 @@ class Prediction:
     """What a system finds in a case, on the case's own grid.
 
     Args:
-        mask: uint8, 1 in lesions.
-        probability: float32 from 0 to 1; None where the system has none.
+        mask: uint8, 1 in lesions; of several classes a label image of their values.
+        probability: that of any lesion, float32 from 0 to 1; None where the system has none.
+        classes: where there are several, the probability of each by name.
 
     Raises:
         UserError: one of them holds NaN or infinity.
@@ -36,6 +37,7 @@ class Prediction:
 
     mask: Volume
     probability: Volume | None
+    classes: Mapping[str, Volume] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_finite(self.mask.array, "a predicted mask")

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from multifocal import networks
 from multifocal.errors import UserError
 from multifocal.systems.loading import ABOUT, read_about, seen_in
 from multifocal.systems.network_recipe import NetworkRecipe
@@ -38,9 +37,7 @@ def read_start(recipe: NetworkRecipe) -> dict[str, torch.Tensor] | None:
         return None
     file = _file(Path(recipe.training.start_from))
     found = read_weights(file)
-    channels = len(recipe.preprocessing.channels)
-    network = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options)
-    expected = network.state_dict()
+    expected = recipe.build_network().state_dict()
     for name in (name for name in expected if name in found):
         there, here = list(found[name].shape), list(expected[name].shape)
         if there != here:
