@@ -57,7 +57,7 @@ def demo(
         console.print(f"{step}/6 predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")
         scores = evaluate_cohort(out / f"masks-{name}", test, workers=1)
-        console.print(summary_table(write_results(scores, out / f"scores-{name}")))
+        console.print(summary_table(write_results(scores, out / f"scores-{name}"), words=scores.words))
 
     changes = [f"seeds=[{seed}]", f"folds.seed={seed}", *([f"set.training.epochs={epochs}"] if epochs else [])]
     study = studies.load("demo", overrides=changes)

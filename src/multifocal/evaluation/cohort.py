@@ -19,6 +19,7 @@ from multifocal.evaluation.match_files import match_files
 from multifocal.evaluation.results import ScoreRow, Scores
 from multifocal.evaluation.resume import CaseRows, append_journal, fingerprint, read_journal
 from multifocal.evaluation.summary import volume_bin
+from multifocal.evaluation.wording import VOLUMES, wording
 from multifocal.metrics import Lesion, ScoringKwargs, ScoringOptions, burden, score_case
 from multifocal.metrics.classes import Classes, Labels, chosen_classes, class_masks, known_values
 from multifocal.metrics.validation import as_labels, as_mask
@@ -115,7 +116,8 @@ def evaluate_cohort(
     if doubt := _doubtful_maps(rows, scoring):
         warnings.warn(f"{predictions}: {doubt}", stacklevel=2)
     seen = {name: part for name, part in read_seen(predictions).items() if name in files}
-    return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing}, seen)
+    words = next((wording(case.label.geometry()) for case in cohort if case.label), VOLUMES)
+    return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing}, seen, words)
 
 
 def _doubtful_maps(rows: Sequence[ScoreRow], options: ScoringOptions) -> str:

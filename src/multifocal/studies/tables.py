@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from multifocal.evaluation import Results
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.files import write_csv, write_text
 from multifocal.metrics import METRICS
 from multifocal.studies.folder import TABLES, CellResult
@@ -20,6 +21,8 @@ def write_tables(
 ) -> list[Row]:
     """Write `tables/` (CSV, and all of it in `tables.md`), and return the rows of the arms.
 
+    Sizes of lesions are in ml in the CSV, and in `tables.md` in pixels or mm² where the cohort is 2D.
+
     Args:
         study: the study.
         outcomes: how each cell ended, by name.
@@ -33,7 +36,9 @@ def write_tables(
         UserError: a file cannot be written.
     """
     arms = arms_table(study, outcomes, found)
-    titles = {"arms": "Arms", "strata": "By share of the brain", "sizes": "By size of lesion", "published": "Published"}
+    words = next((results.words for results in found.values()), VOLUMES)
+    strata, sizes = f"By share of the {words.whole}", "By size of lesion"
+    titles = {"arms": "Arms", "strata": strata, "sizes": sizes, "published": "Published"}
     tables = dict(
         zip(titles, (arms, strata_table(found), sizes_table(found), published_table(study, arms)), strict=True)
     )
@@ -41,7 +46,7 @@ def write_tables(
     for name, rows in tables.items():
         if rows:
             write_csv(out / TABLES / f"{name}.csv", rows)
-            text += [f"## {titles[name]}", *_source(study, name), _markdown(rows)]
+            text += [f"## {titles[name]}", *_source(study, name), _markdown([_in_words(row, words) for row in rows])]
     write_text(out / TABLES / "tables.md", "\n\n".join(text) + "\n")
     return arms
 
@@ -133,6 +138,14 @@ def published_table(study: Study, rows: Sequence[Row]) -> list[Row]:
         {"arm": arm, **own[arm], **{f"theirs: {name}": values.get(name) for name in names}}
         for arm, values in study.published.values.items()
     ]
+
+
+def _in_words(row: Row, words: Wording) -> Row:
+    """Return a row with the sizes of its lesions in the unit that is shown; others are as they are."""
+    if words is VOLUMES or "size_ml" not in row:
+        return row
+    changed = {"size_ml": (f"{words.size} ({words.unit})", words.bin(row["size_ml"]))}
+    return dict(changed.get(name, (name, value)) for name, value in row.items())
 
 
 def _source(study: Study, table: str) -> list[str]:
