@@ -173,7 +173,8 @@ def _train_network(
             else:
                 train(0, work)
     monitored = recipe.training.monitor is not None
-    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state)))
+    outcome = read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state))
+    write_weights(job.out / WEIGHTS, outcome, checksum=True)
 
 
 def _validate(cohort: Cohort, split: Fold, out: Path, system: System) -> None:
