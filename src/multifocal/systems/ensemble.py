@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from multifocal import recipes
 from multifocal.cohorts import Case
-from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
+from multifocal.cohorts.seen import Seen, mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.files import clear_up
@@ -287,7 +287,7 @@ class EnsembleSystem(System):
     def __init__(self, recipe: EnsembleRecipe, members: Sequence[System]) -> None:
         super().__init__(recipe)
         self.members = tuple(members)
-        self.seen = seen_by_any(member.seen for member in self.members)
+        self.seen = Seen.of_all(member.seen for member in self.members)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         if recipe.combine.reads == PROBABILITY and not self.has_probabilities:
             lacking = next(member.recipe.name for member in self.members if not member.has_probabilities)
