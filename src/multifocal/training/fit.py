@@ -11,7 +11,7 @@ import torch
 from multifocal import networks
 from multifocal.cohorts import Cohort, Fold, check_labels
 from multifocal.device import check_device
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, within_memory
 from multifocal.files import clear_up, locked, write_csv
 from multifocal.metrics import evaluate_case
 from multifocal.parallel import check_main
@@ -70,7 +70,8 @@ def fit(
     Raises:
         UserError: the recipe needs no training, the weights that it starts from do not fit, a case cannot be trained
             on, the recipe monitors a metric and there are no validation cases, the folder holds another run, another
-            training is at work there, the device is not there, or the loss is no longer a finite number.
+            training is at work there, the device is not there, there is not enough memory, or the loss is no longer a
+            finite number.
         KeyboardInterrupt: Ctrl-C; `resume` continues.
 
     Example:
@@ -118,7 +119,8 @@ def fit(
                 fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
 
         job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
-        system_class(recipe).fit(recipe, job)
+        with within_memory(LESS_MEMORY):
+            system_class(recipe).fit(recipe, job)
     return out / WEIGHTS if (out / WEIGHTS).is_file() else out
 
 
