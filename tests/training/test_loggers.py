@@ -5,7 +5,7 @@ import json
 import pytest
 from lightning.pytorch.loggers import Logger
 
-from multifocal import recipes
+from multifocal import recipes, versions
 from multifocal.errors import UserError
 from multifocal.training import loggers
 
@@ -38,7 +38,7 @@ class StandIn(Logger):
 @pytest.fixture
 def stand_in(monkeypatch):
     StandIn.made = []
-    monkeypatch.setattr(loggers, "find_spec", lambda name: name)
+    monkeypatch.setattr(versions, "find_spec", lambda name: name)
     monkeypatch.setattr(loggers, "_wandb", StandIn)
     monkeypatch.setattr(loggers, "_mlflow", StandIn)
     return StandIn.made
@@ -83,8 +83,8 @@ def test_only_the_first_process_logs(train, stand_in, monkeypatch):
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_package_that_is_not_there_is_named_before_anything_is_written(train, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(loggers, "find_spec", lambda asked: None if asked == name else asked)
-    message = rf"training.loggers: {name} is not installed: pip install 'multifocal\[{name}\]', or leave it out"
+    monkeypatch.setattr(versions, "find_spec", lambda asked: None if asked == name else asked)
+    message = rf"training.loggers needs {name}: pip install 'multifocal\[{name}\]'"
     with pytest.raises(UserError, match=message):
         train(BOTH)
     assert not (tmp_path / "run").exists()

@@ -22,9 +22,9 @@ from multifocal.systems import FitJob, System, system_class
 from multifocal.systems.forward import window_of
 from multifocal.systems.loading import ABOUT, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.systems.packages import check_packages
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
-from multifocal.training.loggers import check_loggers
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
 from multifocal.training.module import LOGGED
 from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
@@ -90,7 +90,7 @@ def fit(
         check_labels(cohort, names=(*split.train, *split.validation))
     if processes > 1 or any(training.training.workers for training in recipe.trainings):
         check_main()
-    check_loggers(recipe)
+    check_packages(recipe)
     for training in recipe.trainings:
         _accelerator(training, device, processes)
         # Options that no network can have, and weights that do not fit, should fail before cases are prepared.
