@@ -48,7 +48,7 @@ def demo(
     shorter = [*SETTINGS, f"training.seed={seed}", *([f"training.epochs={epochs}"] if epochs else [])]
     recipe = recipes.load("default", overrides=shorter)
     console.print(f"2/6 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
-    fit(recipe, cohort, split=fold, out=out / "run", progress=console.is_terminal)
+    fit(recipe, cohort, split=fold, out=out / "run")
 
     test = cohort.subset(fold.test)
     for step, (name, model) in enumerate(
