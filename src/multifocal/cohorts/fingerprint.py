@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,28 @@ def fingerprints(cohort: Cohort) -> tuple[str, dict[str, str]]:
     found = {case.name: _fingerprints(case) for case in cohort}
     parts = sorted([name, whole] for name, (whole, _) in found.items())
     return _digest(parts), {name: images for name, (_, images) in found.items()}
+
+
+def has_fingerprint(cohort: Cohort, recorded: str) -> bool:
+    """Return whether a recorded fingerprint is the cohort's, in whichever form of Unicode its names were taken then.
+
+    Args:
+        cohort: the cohort, whose names are composed.
+        recorded: what `fingerprint` returned, perhaps of names as macOS writes them: decomposed.
+
+    Returns:
+        Whether it is.
+
+    Raises:
+        UserError: a file cannot be read.
+
+    Example:
+        >>> has_fingerprint(Cohort("none", Path("."), "manifest", ()), "0" * 64)
+        False
+    """
+    found = {case.name: case_fingerprint(case) for case in cohort}
+    forms = ({unicodedata.normalize(form, name): whole for name, whole in found.items()} for form in ("NFC", "NFD"))
+    return any(_digest(sorted([name, whole] for name, whole in names.items())) == recorded for names in forms)
 
 
 def _fingerprints(case: Case) -> tuple[str, str]:
