@@ -1,7 +1,7 @@
 """How much of the brain is lesion: the share that folds, checks and summaries go by, and its strata."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -33,16 +33,33 @@ def brain_mask(image: np.ndarray) -> np.ndarray:
     return np.isfinite(image) & (image != 0)
 
 
-def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE) -> float:
-    """Return the lesion's share of one case's brain, read from its files.
+def has_brain(kind: LabelKind) -> bool:
+    """Return whether a lesion's share is of the brain: images of numbered instances need not be 0 around anything.
+
+    Args:
+        kind: of the cohort's labels.
+
+    Returns:
+        Whether the brain is where the first map is not 0; if not, the whole image takes its place.
+
+    Example:
+        >>> has_brain("binary"), has_brain("instances")
+        (True, False)
+    """
+    return kind == "binary"
+
+
+def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE, of_brain: bool | None = None) -> float:
+    """Return the lesion's share of one case's brain, read from its files; of instances that of the whole image.
 
     Args:
         case: a case with a label; its first map is 0 outside the brain.
         kind: what its label is taken for, a "binary" mask or "instances" that are numbered.
         cure: what to do about a label that is none.
+        of_brain: whether the share is of the brain; None for the kind's rule.
 
     Returns:
-        Lesion voxels over brain voxels, see `multifocal.metrics.burden`.
+        Lesion voxels over brain voxels, or all voxels, see `multifocal.metrics.burden`.
 
     Raises:
         UserError: the case has no label, or one with values that nobody named; its brain is empty; label and map differ
@@ -62,6 +79,8 @@ def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE) ->
     first = next(iter(case.images.values()))
     lesion = case.label.read().array
     check_label(case, lesion, allowed=allowed_values(kind), cure=cure)
+    if not (has_brain(kind) if of_brain is None else of_brain):
+        return burden(lesion, np.ones(lesion.shape, bool))
     brain = brain_mask(first.read().array)
     if not brain.any():
         raise UserError(f"case {case.name}: {first.path}: every voxel is 0; replace the image")
@@ -74,10 +93,10 @@ def lesion_share(case: Case, *, kind: LabelKind = "binary", cure: str = CURE) ->
 
 
 def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = CURE) -> dict[str, float]:
-    """Return the lesion's share of the brain for every case of a cohort.
+    """Return the lesion's share of the brain for every case of a cohort; of the whole image in one of instances.
 
     Args:
-        cohort: cases with labels.
+        cohort: cases with labels; its own kind decides of what the share is.
         kind: what the labels are taken for; None for the cohort's own kind.
         cure: what to do about a label that is none.
 
@@ -92,7 +111,8 @@ def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = 
         >>> lesion_shares(Cohort("none", Path("."), "manifest", ()))
         {}
     """
-    return {case.name: lesion_share(case, kind=kind or cohort.label_kind, cure=cure) for case in cohort}
+    options: dict[str, Any] = {"kind": kind or cohort.label_kind, "cure": cure}
+    return {case.name: lesion_share(case, of_brain=has_brain(cohort.label_kind), **options) for case in cohort}
 
 
 def stratum(share: float) -> Stratum:

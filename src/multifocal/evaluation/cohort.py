@@ -12,7 +12,7 @@ import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.cohorts.label_values import CURE, check_labels
-from multifocal.cohorts.lesion_burden import brain_mask, stratum
+from multifocal.cohorts.lesion_burden import brain_mask, has_brain, stratum
 from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import match_files
@@ -103,8 +103,7 @@ def evaluate_cohort(
     known = None if classes is None else known_values(classes)
     check_labels(cohort, kind="instances" if scoring.has_label_maps else "binary", allowed=known, cure=_CURE)
     tasks = [
-        _CaseTask(case, files[case.name], scoring, classes, is_of_brain=cohort.label_kind == "binary")
-        for case in cohort
+        _CaseTask(case, files[case.name], scoring, classes, is_of_brain=has_brain(cohort.label_kind)) for case in cohort
     ]
     rows, lesions = [], []
     with closing(_scored(tasks, journal, workers, resumed)) as scored:
