@@ -75,8 +75,7 @@ def test_logging_changes_no_weight(train, stand_in):
     assert one == other and not (runs[0] / "loggers.json").exists()
 
 
-def test_only_the_first_process_logs(train, stand_in, monkeypatch):
-    monkeypatch.setattr("multifocal.training.ddp.START", "fork")
+def test_only_the_first_process_logs(train, stand_in, forked):
     run = train("training.loggers=[mlflow]", processes=2, device="cpu")
     assert json.loads((run / "loggers.json").read_text()) == {"mlflow": "id-1"}
 

@@ -39,7 +39,7 @@ def test_a_training_begins_with_the_weights(train, base, of_run, ema):
     assert any(not torch.equal(other[name], before[name]) for name in learned)
 
 
-def test_processes_begin_with_the_weights(train, base):
+def test_processes_begin_with_the_weights(train, base, forked):
     run = train(f"training.start_from={base}", *STILL, processes=2, device="cpu")
     key = next(name for name in weights(base) if name.endswith("0.0.weight"))
     assert torch.equal(weights(run)[key], weights(base)[key])
