@@ -149,6 +149,7 @@ def test_crops_are_drawn_again_as_they_were(run, whole, tmp_path):
     assert_same(tmp_path / "run", whole(*CROPS))
 
 
+@pytest.mark.slow  # at chosen moments, above, it is killed in the fast tests, too
 def test_killed_again_and_again_at_any_time(start, run, whole, tmp_path):
     settings = (*EVERYTHING, "training.seed=0", "training.epochs=12", "training.patience=12")
     whole(*settings)

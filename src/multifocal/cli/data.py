@@ -224,7 +224,10 @@ def _flat_row(report: "CaseReport", problems: int) -> dict[str, str]:
     return {"Image": report.name, "Size": row["Size"], **spacing, "Lesion pixels": lesion, **rest}
 
 
-_RECORD = ("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "share", "components", "stratum", "problems")
+_RECORD = (
+    *("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "lesion_voxels", "share", "components"),
+    *("stratum", "problems"),
+)
 
 
 def _record(report: "CaseReport", problems: list["Problem"]) -> dict[str, Any]:

@@ -85,7 +85,6 @@ def evaluate(
     from multifocal.errors import UserError
     from multifocal.evaluation import Results, evaluate_cohort, summary_tables, write_results
     from multifocal.evaluation.tables import shown_metrics
-    from multifocal.evaluation.wording import VOLUMES, wording
 
     if (out / "summary.json").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
@@ -134,8 +133,7 @@ def evaluate(
         name: mean_intervals(results, metrics=shown, label=name or None, undefined=undefined)
         for name in summary.get("labels", [""])
     }
-    words = next((wording(case.label.geometry()) for case in cases if case.label), VOLUMES)
-    for table in summary_tables(summary, intervals=intervals, words=words):
+    for table in summary_tables(summary, intervals=intervals, words=scores.words):
         console.print(table)
     if scores.seen:
         console.print(seen_line(scores.seen, len(cases)), soft_wrap=True)

@@ -16,7 +16,7 @@ from multifocal.cohorts.case import Case, Cohort, ImageFile, LabelKind
 from multifocal.cohorts.label_values import allowed_values, is_strange
 from multifocal.cohorts.labels import Labels
 from multifocal.cohorts.layouts.layout_result import Problem, Severity
-from multifocal.cohorts.lesion_burden import Stratum, brain_mask, counted, stratum
+from multifocal.cohorts.lesion_burden import Stratum, brain_mask, counted, has_brain, stratum
 from multifocal.cohorts.opening import Survey
 from multifocal.errors import UserError
 from multifocal.instances import components
@@ -44,7 +44,8 @@ class CaseReport:
         orientation: where increasing indices go, such as "LPS".
         tilt: largest angle between an axis and the body axis nearest to it, in degrees.
         lesion_ml: volume of the label; a 2D image has none.
-        share: lesion voxels / brain voxels, where the brain is the first map where it is not 0.
+        share: lesion voxels / brain voxels, where the brain is the first map where it is not 0; of instances, which are
+            not of a brain, lesion voxels / all voxels.
         components: connected components of a binary label (full connectivity), or instances of a label map.
         stratum: the stratum of the share.
         problems: everything wrong with the case's files.
@@ -254,6 +255,9 @@ def _measure(
     count = components(lesion)[1] if kind == "binary" else int(np.count_nonzero(np.unique(label.array)))
     volume = voxels * label.geometry.voxel_ml if label.geometry.ndim == 3 else None
     report = replace(report, lesion_ml=volume, lesion_voxels=voxels, components=count)
+    if not has_brain(kind):
+        share = burden(lesion, counted(label.array, np.ones(lesion.shape, bool), labels=labels)[1])
+        return replace(report, share=share, stratum=stratum(share))
     if not brain.any():
         return report
     outside = int(np.count_nonzero(lesion & ~brain))

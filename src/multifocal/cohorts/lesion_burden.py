@@ -1,7 +1,7 @@
 """How much of the brain is lesion: the share that folds, checks and summaries go by, and its strata."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -35,17 +35,41 @@ def brain_mask(image: np.ndarray) -> np.ndarray:
     return np.isfinite(image) & (image != 0)
 
 
-def lesion_share(case: Case, *, kind: LabelKind = "binary", labels: Labels = _ONE, cure: str = NAMED) -> float:
-    """Return the lesion's share of one case's brain, read from its files.
+def has_brain(kind: LabelKind) -> bool:
+    """Return whether a lesion's share is of the brain: images of numbered instances need not be 0 around anything.
+
+    Args:
+        kind: of the cohort's labels.
+
+    Returns:
+        Whether the brain is where the first map is not 0; if not, the whole image takes its place.
+
+    Example:
+        >>> has_brain("binary"), has_brain("instances")
+        (True, False)
+    """
+    return kind == "binary"
+
+
+def lesion_share(
+    case: Case,
+    *,
+    kind: LabelKind = "binary",
+    labels: Labels = _ONE,
+    cure: str = NAMED,
+    of_brain: bool | None = None,
+) -> float:
+    """Return the lesion's share of one case's brain, read from its files; of instances that of the whole image.
 
     Args:
         case: a case with a label; its first map is 0 outside the brain.
         kind: what its label is taken for, a "binary" mask or "instances" that are numbered.
         labels: what the values of a mask mean: lesion is every class, and what is ignored is in neither number.
         cure: what to do about a label that is none.
+        of_brain: whether the share is of the brain; None for the kind's rule.
 
     Returns:
-        Lesion voxels over brain voxels, see `multifocal.metrics.burden`.
+        Lesion voxels over brain voxels, or all voxels, see `multifocal.metrics.burden`.
 
     Raises:
         UserError: the case has no label, or one with values that nobody named; its brain is empty; label and map differ
@@ -65,6 +89,8 @@ def lesion_share(case: Case, *, kind: LabelKind = "binary", labels: Labels = _ON
     first = next(iter(case.images.values()))
     lesion = case.label.read().array
     check_label(case, lesion, allowed=allowed_values(kind, labels), cure=cure)
+    if not (has_brain(kind) if of_brain is None else of_brain):
+        return burden(*counted(lesion, np.ones(lesion.shape, bool), labels=labels))
     brain = brain_mask(first.read().array)
     if not brain.any():
         raise UserError(f"case {case.name}: {first.path}: every voxel is 0; replace the image")
@@ -77,10 +103,10 @@ def lesion_share(case: Case, *, kind: LabelKind = "binary", labels: Labels = _ON
 
 
 def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = NAMED) -> dict[str, float]:
-    """Return the lesion's share of the brain for every case of a cohort.
+    """Return the lesion's share of the brain for every case of a cohort; of the whole image in one of instances.
 
     Args:
-        cohort: cases with labels.
+        cohort: cases with labels; its own kind decides of what the share is.
         kind: what the labels are taken for; None for the cohort's own kind.
         cure: what to do about a label that is none.
 
@@ -95,8 +121,8 @@ def lesion_shares(cohort: Cohort, *, kind: LabelKind | None = None, cure: str = 
         >>> lesion_shares(Cohort("none", Path("."), "manifest", ()))
         {}
     """
-    kind = kind or cohort.label_kind
-    return {case.name: lesion_share(case, kind=kind, labels=cohort.labels, cure=cure) for case in cohort}
+    options: dict[str, Any] = {"kind": kind or cohort.label_kind, "labels": cohort.labels, "cure": cure}
+    return {case.name: lesion_share(case, of_brain=has_brain(cohort.label_kind), **options) for case in cohort}
 
 
 def counted(lesion: np.ndarray, brain: np.ndarray, *, labels: Labels) -> tuple[np.ndarray, np.ndarray]:

@@ -12,13 +12,14 @@ import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort
 from multifocal.cohorts.label_values import CURE, MASK, check_labels
-from multifocal.cohorts.lesion_burden import brain_mask, stratum
+from multifocal.cohorts.lesion_burden import brain_mask, has_brain, stratum
 from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import match_files
 from multifocal.evaluation.results import ScoreRow, Scores
 from multifocal.evaluation.resume import CaseRows, append_journal, fingerprint, read_journal
 from multifocal.evaluation.summary import volume_bin
+from multifocal.evaluation.wording import VOLUMES, wording
 from multifocal.metrics import Lesion, ScoringKwargs, ScoringOptions, burden, score_case
 from multifocal.metrics.classes import Classes, Labels, chosen_classes, class_masks, known_values
 from multifocal.metrics.validation import as_labels, as_mask
@@ -113,7 +114,7 @@ def evaluate_cohort(
         known.append(ignore)
     check_labels(cohort, kind="instances" if scoring.has_label_maps else "binary", allowed=known, cure=_CURE)
     tasks = [
-        _CaseTask(case, files[case.name], scoring, classes, ignore, is_of_brain=cohort.label_kind == "binary")
+        _CaseTask(case, files[case.name], scoring, classes, ignore, is_of_brain=has_brain(cohort.label_kind))
         for case in cohort
     ]
     rows, lesions = [], []
@@ -127,7 +128,8 @@ def evaluate_cohort(
         warnings.warn(f"{predictions}: {doubt}", stacklevel=2)
     seen = {name: part for name, part in read_seen(predictions).items() if name in files}
     settings = {**scoring.settings, "labels": classes, "allow_missing": allow_missing}
-    return Scores(rows, lesions, settings | ({} if ignore is None else {"ignore": ignore}), seen)
+    words = next((wording(case.label.geometry()) for case in cohort if case.label), VOLUMES)
+    return Scores(rows, lesions, settings | ({} if ignore is None else {"ignore": ignore}), seen, words)
 
 
 def _doubtful_maps(rows: Sequence[ScoreRow], options: ScoringOptions) -> str:

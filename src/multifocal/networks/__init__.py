@@ -13,6 +13,7 @@ from multifocal.networks.registry import (
     lasting,
     names,
     options,
+    package,
     register,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "lasting",
     "names",
     "options",
+    "package",
     "register",
     "start_from_prior",
 ]

@@ -30,6 +30,7 @@ class Network:
         check: called with the options; raises ValueError for options that do not fit together. None checks nothing.
         foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
         starts: options that only say from which weights training starts.
+        package: of another's, which the builder imports; None where it is that of the foreign class, or none.
 
     Example:
         >>> NETWORKS["unet3d"].dimensions
@@ -41,6 +42,7 @@ class Network:
     check: Callable[..., None] | None = None
     foreign: Foreign | None = None
     starts: tuple[str, ...] = ()
+    package: str | None = None
 
 
 NETWORKS: Registry[Network] = Registry(
@@ -58,6 +60,7 @@ def register(
     check: Callable[..., None] | None = None,
     foreign: Foreign | None = None,
     starts: tuple[str, ...] = (),
+    package: str | None = None,
 ) -> Callable[[Builder], Builder]:
     """Return a decorator that makes a builder known by name.
 
@@ -68,6 +71,7 @@ def register(
             refused without a network being built.
         foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
         starts: options that only say from which weights training starts.
+        package: of another's, which the builder imports; None where it is that of the foreign class, or none.
 
     Returns:
         The decorator, which gives back the builder: a function or class with the keyword arguments `in_channels`,
@@ -88,7 +92,7 @@ def register(
     """
 
     def add(builder: Builder) -> Builder:
-        NETWORKS.register(name, Network(builder, dimensions, check, foreign, starts))
+        NETWORKS.register(name, Network(builder, dimensions, check, foreign, starts, package))
         return builder
 
     return add
@@ -143,6 +147,26 @@ def dimensions(name: str) -> int:
         2
     """
     return NETWORKS.get(name).dimensions
+
+
+def package(name: str) -> str | None:
+    """Return the package of others that a network is built with.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        What is imported; None where there is no such package.
+
+    Raises:
+        UserError: there is no such network.
+
+    Example:
+        >>> package("unet3d"), package("unetpp")
+        (None, 'segmentation_models_pytorch')
+    """
+    network = NETWORKS.get(name)
+    return network.package or (network.foreign.module.partition(".")[0] if network.foreign else None)
 
 
 def options(name: str) -> dict[str, Any]:

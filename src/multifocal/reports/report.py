@@ -8,7 +8,8 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from multifocal.cohorts import Cohort, fingerprint, with_labels
+from multifocal.cohorts import Cohort, with_labels
+from multifocal.cohorts.fingerprint import has_fingerprint
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import SUFFIX
 from multifocal.evaluation.wording import VOLUMES
@@ -18,7 +19,7 @@ from multifocal.reports.cases.page import CaseJob, Score, Thumbnail, write_case
 from multifocal.reports.formatting import file_names, number
 from multifocal.reports.index import write_classes, write_index
 from multifocal.reports.study_data import Arm, StudyData, read_study_data
-from multifocal.volumes import EXTENSIONS
+from multifocal.volumes import volumes_named
 
 FOLDER = "report"
 Progress = Callable[[int, int], None]
@@ -76,8 +77,7 @@ def _as_in_the_study(data: StudyData, cohort: Cohort) -> Cohort:
     if unknown := [name for name in data.cases if name not in known]:
         raise UserError(f"{data.study.path}: was run on case {unknown[0]}, which cohort {cohort.name} does not have")
     labelled = cohort.subset([case.name for case in cohort if case.label is not None])
-    expected = data.study.about["cohort"]["fingerprint"]
-    if expected != fingerprint(labelled):
+    if not has_fingerprint(labelled, data.study.about["cohort"]["fingerprint"]):
         raise UserError(
             f"{data.study.path}: was run on other data than cohort {cohort.name} holds now (their fingerprints "
             "differ); name the cohort as it was, or leave it out for a report without pictures"
@@ -103,10 +103,12 @@ def _jobs(data: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
     pages = file_names(data.cases)
     order, words = list(pages.items()), data.words
     digits = 2 if words is VOLUMES else 0
+    # By the names' one form: what macOS wrote is decomposed.
+    masks = {arm.number: volumes_named(arm.masks, SUFFIX) if arm.masks.is_dir() else {} for arm in data.arms}
     jobs = []
     for place, (name, file) in enumerate(order):
         case = cohort.case(name)
-        scores = tuple(_score(arm, name) for arm in data.arms)
+        scores = tuple(_score(arm, name, masks[arm.number]) for arm in data.arms)
         row = next(score.row for score in scores if score.row)
         facts = (
             (f"true {words.size}", f"{number(row['true_ml'], digits=digits)} {words.unit}"),
@@ -120,7 +122,6 @@ def _jobs(data: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
     return jobs
 
 
-def _score(arm: Arm, case: str) -> Score:
+def _score(arm: Arm, case: str, masks: Mapping[str, Path]) -> Score:
     row = next((row for row in arm.rows if row["case"] == case), None)
-    files = (arm.masks / f"{case}{SUFFIX}{extension}" for extension in EXTENSIONS)
-    return Score(arm.number, arm.name, next((file for file in files if file.exists()), None), row, arm.options)
+    return Score(arm.number, arm.name, masks.get(case), row, arm.options)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from multifocal import recipes
 from multifocal.cohorts import Case, Labels
-from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
+from multifocal.cohorts.seen import Seen, mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.files import clear_up
@@ -304,7 +304,7 @@ class EnsembleSystem(System):
     def __init__(self, recipe: EnsembleRecipe, members: Sequence[System]) -> None:
         super().__init__(recipe)
         self.members = tuple(members)
-        self.seen = seen_by_any(member.seen for member in self.members)
+        self.seen = Seen.of_all(member.seen for member in self.members)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         labels = [member.recipe.target_labels for member in self.members]
         if any(other.classes != labels[0].classes for other in labels):

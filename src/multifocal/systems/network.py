@@ -9,7 +9,7 @@ from typing import Any, Self
 from multifocal import networks
 from multifocal.cohorts import Case
 from multifocal.device import autocast_type, choose_device
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, within_memory
 from multifocal.metrics import METRICS
 from multifocal.networks import Padded
 from multifocal.pipeline.prepare import Prepared, prepare
@@ -59,9 +59,11 @@ class NetworkSystem(System):
             The mask and the probability.
 
         Raises:
-            UserError: a map is missing, cannot be read, or has other dimensions than the network.
+            UserError: a map is missing, cannot be read, or has other dimensions than the network; or there is not
+                enough memory.
         """
-        return self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
+        with within_memory(LESS_MEMORY, where=f"case {case.name}"):
+            return self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
 
     def predict_prepared(self, prepared: Prepared) -> Prediction:
         """Return the mask of a prepared case on its source's own grid.

@@ -75,7 +75,7 @@ def predict_cohort(
             if found is not None:
                 write(maps[case.name, name], found)
         write(masks[case.name], prediction.mask)
-        mark_seen(out, case.name, model.seen.get(case.name))
+        mark_seen(out, case.name, model.seen.part(case, cohort=cohort.name))
         if progress:
             progress(case)
     return list(masks.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from multifocal.cohorts import Case, Cohort, Fold
+from multifocal.cohorts.seen import Seen
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
 from multifocal.systems.postprocess import check_finite
@@ -81,7 +82,7 @@ class System(ABC):
         recipe_type: the class of its recipes: what a recipe of this kind may say.
         has_probabilities: whether its predictions have any.
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
-        seen: the cases that it was trained or validated on: "train" or "validation" by name.
+        seen: the cases that it was trained or validated on.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -96,7 +97,7 @@ class System(ABC):
 
     def __init__(self, recipe: Any) -> None:
         self.recipe = recipe
-        self.seen: Mapping[str, str] = {}
+        self.seen = Seen()
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:

@@ -11,7 +11,7 @@ import torch
 from multifocal import networks
 from multifocal.cohorts import Cohort, Fold, check_labels, with_labels
 from multifocal.device import check_device
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, within_memory
 from multifocal.files import clear_up, locked, write_csv
 from multifocal.parallel import check_main
 from multifocal.pipeline.cache import Cache
@@ -21,9 +21,9 @@ from multifocal.systems import FitJob, System, system_class
 from multifocal.systems.forward import window_of
 from multifocal.systems.loading import ABOUT, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.systems.packages import check_packages
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
-from multifocal.training.loggers import check_loggers
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
 from multifocal.training.module import validation_scores
 from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
@@ -69,7 +69,8 @@ def fit(
     Raises:
         UserError: the recipe needs no training, the weights that it starts from do not fit, a case cannot be trained
             on, the recipe monitors a metric and there are no validation cases, the folder holds another run, another
-            training is at work there, the device is not there, or the loss is no longer a finite number.
+            training is at work there, the device is not there, there is not enough memory, or the loss is no longer a
+            finite number.
         KeyboardInterrupt: Ctrl-C; `resume` continues.
 
     Example:
@@ -89,7 +90,7 @@ def fit(
         check_labels(cohort, names=(*split.train, *split.validation))
     if processes > 1 or any(training.training.workers for training in recipe.trainings):
         check_main()
-    check_loggers(recipe)
+    check_packages(recipe)
     for training in recipe.trainings:
         _accelerator(training, device, processes)
         # Options that no network can have, and weights that do not fit, should fail before cases are prepared.
@@ -118,7 +119,8 @@ def fit(
                 fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
 
         job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
-        system_class(recipe).fit(recipe, job)
+        with within_memory(LESS_MEMORY):
+            system_class(recipe).fit(recipe, job)
     return out / WEIGHTS if (out / WEIGHTS).is_file() else out
 
 
@@ -173,7 +175,8 @@ def _train_network(
             else:
                 train(0, work)
     monitored = recipe.training.monitor is not None
-    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state)))
+    outcome = read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state))
+    write_weights(job.out / WEIGHTS, outcome, checksum=True)
 
 
 def _validate(cohort: Cohort, split: Fold, out: Path, system: System) -> None:

@@ -75,7 +75,7 @@ def start_record(recipe: NetworkRecipe) -> dict[str, Any]:
     if recipe.training.start_from is None:
         return {}
     file = _file(Path(recipe.training.start_from))
-    return {KEY: {"weights": str(file), "sha256": _digest(file), "seen": seen_in(file.parent)}}
+    return {KEY: {"weights": str(file), "sha256": _digest(file), "seen": seen_in(file.parent).to_json()}}
 
 
 def check_same_start(run: Path, recipe: NetworkRecipe) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from multifocal.cohorts import Case, Labels
 from multifocal.cohorts.case import LabelKind
-from multifocal.cohorts.lesion_burden import brain_mask
+from multifocal.cohorts.lesion_burden import brain_mask, has_brain
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, read, resample
@@ -85,7 +85,7 @@ def read_case_images(
     images = {name: _onto(image.read(), grid) for name, image in case.images.items()}
     predicted = {arm: None if path is None else of_class(_mask(path, grid, case.name)) for arm, path in masks.items()}
     first = next(iter(images.values())).array
-    brain = np.ones(grid.size, bool) if label_kind == "instances" else brain_mask(first)
+    brain = brain_mask(first) if has_brain(label_kind) else np.ones(grid.size, bool)
     if not brain.any():
         raise UserError(f"case {case.name}: every voxel of its first map is 0; replace the image")
     lesions = true.array if label_kind == "instances" else components(of_class(true.array) > 0)[0]
