@@ -12,6 +12,7 @@ EXTRAS = {
     "tensorboard": "train",
     "segmentation_models_pytorch": "smp",
     "timm": "smp",
+    "dynamic_network_architectures": "nnunet-architectures",
     "ray": "ray",
     "jinja2": "reports",
     "matplotlib": "reports",
@@ -32,6 +33,7 @@ PACKAGES = (
     "connected-components-3d",
     "segmentation-models-pytorch",
     "timm",
+    "dynamic-network-architectures",
 )
 
 

@@ -13,21 +13,27 @@ from multifocal.networks.registry import (
     lasting,
     names,
     options,
+    outputs,
     register,
 )
+from multifocal.networks.supervision import DeepSupervision, Level, downsample_target
 
 __all__ = [
     "NETWORKS",
+    "DeepSupervision",
     "Foreign",
+    "Level",
     "Network",
     "Padded",
     "build",
     "check_options",
     "describe",
     "dimensions",
+    "downsample_target",
     "lasting",
     "names",
     "options",
+    "outputs",
     "register",
     "start_from_prior",
 ]
