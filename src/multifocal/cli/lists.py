@@ -70,6 +70,8 @@ def networks(
     total = sum(count for _, count in parts) or 1
     screen().print(f"\n{total:,} weights with one input channel and the options as above, by part:")
     _bars((key, f"{count:,}", count / total, "") for key, count in parts if count)
+    if (outputs := floor.outputs(name, {})) > 1:
+        screen().print(f"\n{outputs} outputs, for training.deep_supervision.")
     if lengths is not None:
         import torch
 

@@ -139,6 +139,8 @@ class TrainingSettings(Config):
     the average of the weights keeps of itself at every step; where it is set, the average is validated and kept.
     `start_from` is a run folder or weights file, which a new run begins with; a resumed one goes on from where it was.
     `loggers` are told every row of the log, too.
+    `deep_supervision` is the weight of the loss of each of the network's outputs, the full one first; none is the full
+    one alone.
     """
 
     epochs: int = Field(default=60, gt=0)
@@ -155,9 +157,12 @@ class TrainingSettings(Config):
     deterministic: bool = False
     start_from: Annotated[str, Field(min_length=1)] | None = None
     loggers: tuple[Literal["wandb", "mlflow"], ...] = ()
+    deep_supervision: tuple[Positive, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingSettings":
+        if len(self.deep_supervision) == 1:
+            raise ValueError("deep_supervision needs a weight for two outputs or more; leave it out for the full one")
         if self.patience is not None and self.monitor is None:
             raise ValueError("patience needs a monitor: set training.monitor, or patience to null")
         if self.monitor is not None and self.validate_every > self.epochs:
@@ -293,6 +298,11 @@ class NetworkRecipe(Recipe):
                 raise ValueError(
                     f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
                 )
+        outputs = networks.outputs(self.network.name, self.network.options)
+        if len(self.training.deep_supervision) > outputs:
+            many = f"{len(self.training.deep_supervision)} outputs, and {self.network.name} gives {outputs}"
+            cure = "leave some out" if outputs > 1 else "leave it out, or choose a network such as unet3d or dynunet"
+            raise ValueError(f"training.deep_supervision weighs {many}; {cure}")
         if isinstance(self.schedule, Plateau) and self.training.monitor is None:
             raise ValueError("schedule plateau needs training.monitor")
         if self.inference.within_brain and self.preprocessing.brain is None:

@@ -1,7 +1,7 @@
 """A recipe as a Lightning module: steps, optimizer, learning rate, validation in native space."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import lightning
@@ -42,6 +42,7 @@ class SegmentationModule(lightning.LightningModule):
             network.apply(_xavier)
         if start is not None:
             network.load_state_dict(start)
+        self.supervision = _supervision(recipe, network)
         dimensions = networks.dimensions(recipe.network.name)
         self.layout = MEMORY_FORMATS[dimensions]
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
@@ -51,6 +52,7 @@ class SegmentationModule(lightning.LightningModule):
             self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay))
             self.averaged.requires_grad_(False)  # or processes would wait for its gradients
         self.loss = losses.build(recipe.loss.name, **recipe.loss.options)
+        self.coarser_losses = _coarser_losses(recipe, self.supervision)
         self.scores: list[float] = []
         self.diverged_in: str | None = None  # a validation case that the network answered with NaN or infinity
         self._rows: list[dict[str, Any]] = []
@@ -59,9 +61,11 @@ class SegmentationModule(lightning.LightningModule):
         """Return Adam, AdamW or SGD.
 
         Returns:
-            The optimizer of all the network's weights.
+            The optimizer of all the network's weights, and of those of its heads of deep supervision.
         """
-        settings, weights = self.recipe.optimizer, self.network.parameters()
+        settings, weights = self.recipe.optimizer, list(self.network.parameters())
+        if self.supervision is not None:
+            weights += self.supervision.parameters()
         options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
         if settings.name == "sgd":
             return torch.optim.SGD(weights, momentum=settings.momentum, nesterov=settings.nesterov, **options)
@@ -95,7 +99,8 @@ class SegmentationModule(lightning.LightningModule):
             return
         training = self.recipe.training
         torch.manual_seed(mix("dropout", training.seed, self.current_epoch, self.global_rank))
-        self.loss.progress = self.current_epoch / max(1, training.epochs - 1)
+        for loss in (self.loss, *self.coarser_losses):
+            loss.progress = self.current_epoch / max(1, training.epochs - 1)
         change = factor(self.recipe.schedule, epoch=self.current_epoch, epochs=training.epochs, scores=self.scores)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = self.recipe.optimizer.lr * change
@@ -111,10 +116,9 @@ class SegmentationModule(lightning.LightningModule):
             What Lightning divides by `accumulate` and differentiates, 0-dimensional.
         """
         images, target = batch
-        logits = self.network(images.contiguous(memory_format=self.layout))
+        outputs = self.outputs(images.contiguous(memory_format=self.layout))
         with torch.autocast(self.device.type, enabled=False):  # sums over a volume need 32 bits
-            terms = self._terms(logits.float(), target)
-            total = self.loss.combine(terms)
+            total, terms = self.combined([logits.float() for logits in outputs], target)
             for name, value in terms.items():
                 self._log(f"train/{name}", value, len(images))
             if self.recipe.optimizer.l1:
@@ -124,10 +128,45 @@ class SegmentationModule(lightning.LightningModule):
         training = self.recipe.training
         return total * training.accumulate if training.accumulation == "sum" else total
 
-    def _terms(self, logits: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the network's logits, and with deep supervision those of coarser features.
+
+        Args:
+            images: (B, C, *spatial).
+
+        Returns:
+            (B, K, *spatial), full size first.
+        """
+        return [self.network(images)] if self.supervision is None else self.supervision(self.network, images)
+
+    def combined(
+        self, outputs: Sequence[torch.Tensor], target: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the loss of a batch, of all outputs together, and its terms at full size.
+
+        Args:
+            outputs: what `outputs` returned, in 32 bits.
+            target: (B, 1, *spatial), of full size.
+
+        Returns:
+            `Σ w_i L_i` of the outputs, which is L of a single one, and the terms of the first.
+        """
+        terms = self._terms(outputs[0], target, self.loss)
+        full = self.loss.combine(terms)
+        if self.supervision is None:
+            return full, terms
+        weights = self.recipe.training.deep_supervision
+        values = [weights[0] * full]
+        coarser = zip(weights[1:], outputs[1:], self.supervision.strides, self.coarser_losses, strict=True)
+        for weight, logits, stride, loss in coarser:
+            there = self._terms(logits, networks.downsample_target(target, stride), loss)
+            values.append(weight * loss.combine(there))
+        return torch.stack(values).sum(), terms
+
+    def _terms(self, logits: torch.Tensor, target: torch.Tensor, loss: losses.CompoundLoss) -> dict[str, torch.Tensor]:
         if not logits.isfinite().all():  # which losses refuse; the epoch's end says what to do about it
-            return {name: logits.sum() for name in self.loss.weights}
-        return self.loss.terms(logits, target)
+            return {name: logits.sum() for name in loss.weights}
+        return loss.terms(logits, target)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave prepared cases where they are: prediction moves what it needs.
@@ -215,6 +254,27 @@ class SegmentationModule(lightning.LightningModule):
             prog_bar=progress,
             sync_dist=self.trainer.world_size > 1,
         )
+
+
+def _supervision(recipe: NetworkRecipe, network: Padded) -> networks.DeepSupervision | None:
+    """Return the heads on the network's coarser features, which are no part of what is kept."""
+    if not (weights := recipe.training.deep_supervision):
+        return None
+    heads = networks.DeepSupervision(network, outputs=len(weights), prior=recipe.network.options.get("prior"))
+    if recipe.network.init == "xavier":
+        heads.apply(_xavier)
+    return heads
+
+
+def _coarser_losses(recipe: NetworkRecipe, supervision: networks.DeepSupervision | None) -> list[losses.CompoundLoss]:
+    """Return the loss of each coarser output: that of the recipe, whose voxels are as much larger."""
+    found = []
+    for stride in () if supervision is None else supervision.strides:
+        options = dict(recipe.loss.options)
+        if options.get("spacing") is not None:
+            options["spacing"] = tuple(side * step for side, step in zip(options["spacing"], stride, strict=True))
+        found.append(losses.build(recipe.loss.name, **options))
+    return found
 
 
 def _xavier(module: nn.Module) -> None:
