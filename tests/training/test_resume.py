@@ -31,6 +31,7 @@ SUPERVISED = (
     "training.deep_supervision=[1, 0.5]",
     *EMA,
 )
+DENOISED = ("training.denoise={}", "training.monitor=null")
 CROPS = (
     "training.monitor=null",
     "training.epochs=3",
@@ -138,8 +139,9 @@ def test_killed_in_the_middle_of_things(run, whole, tmp_path, name, count):
         (EMA, "torch.optim.adam:Adam.step", 9),
         (EMA[:1], STEP, 9),
         (SUPERVISED, STEP, 9),
+        (DENOISED, STEP, 9),
     ],
-    ids=["momentum", "one-cycle", "ema-last", "ema-best", "deep-supervision"],
+    ids=["momentum", "one-cycle", "ema-last", "ema-best", "deep-supervision", "denoising"],
 )
 def test_every_kind_of_state_is_gone_on_with(run, whole, tmp_path, settings, name, count):
     settings = ("training.epochs=4", "training.batch_size=1", *settings)

@@ -2,7 +2,7 @@
 
 from multifocal.networks.foreign import Foreign
 from multifocal.networks.padding import Padded
-from multifocal.networks.prior import start_from_prior
+from multifocal.networks.prior import head_name, start_from_prior
 from multifocal.networks.registry import (
     NETWORKS,
     Network,
@@ -30,6 +30,7 @@ __all__ = [
     "describe",
     "dimensions",
     "downsample_target",
+    "head_name",
     "lasting",
     "names",
     "options",

@@ -128,6 +128,19 @@ class Plateau(Config):
 Schedule = Constant | Exponential | Cosine | Polynomial | OneCycle | Plateau
 
 
+class Denoising(Config):
+    """Pretraining: the network sees `√γ · x + √(1 - γ) · n` and learns the noise n, by its mean squared error.
+
+    Its standard deviation is `lesion_std` in lesions grown by 0 to `margin` voxels (drawn for each image), and
+    `other_std` elsewhere; images are as preprocessing leaves them.
+    """
+
+    lesion_std: Positive = 0.8
+    other_std: Positive = 1.5
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    margin: int = Field(default=5, ge=0)
+
+
 class TrainingSettings(Config):
     """How long, in what portions, and what counts as best.
 
@@ -141,6 +154,7 @@ class TrainingSettings(Config):
     `loggers` are told every row of the log, too.
     `deep_supervision` is the weight of the loss of each of the network's outputs, the full one first; none is the full
     one alone.
+    With `denoise` the network learns to find noise instead of lesions: a run for others to start from.
     """
 
     epochs: int = Field(default=60, gt=0)
@@ -158,9 +172,15 @@ class TrainingSettings(Config):
     start_from: Annotated[str, Field(min_length=1)] | None = None
     loggers: tuple[Literal["wandb", "mlflow"], ...] = ()
     deep_supervision: tuple[Positive, ...] = ()
+    denoise: Denoising | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingSettings":
+        if self.denoise is not None:
+            if self.monitor is not None:
+                raise ValueError("denoise finds no lesions that monitor could score: set training.monitor to null")
+            if said := [name for name in ("deep_supervision", "start_from") if getattr(self, name)]:
+                raise ValueError(f"denoise does not go with {said[0]}: leave it out, and say it in the training after")
         if len(self.deep_supervision) == 1:
             raise ValueError("deep_supervision needs a weight for two outputs or more; leave it out for the full one")
         if self.patience is not None and self.monitor is None:
@@ -298,6 +318,8 @@ class NetworkRecipe(Recipe):
                 raise ValueError(
                     f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
                 )
+        if self.training.denoise is not None and self.network.options.get("prior") is not None:
+            raise ValueError("training.denoise finds noise, which has no prior: set network.options.prior to null")
         outputs = networks.outputs(self.network.name, self.network.options)
         if len(self.training.deep_supervision) > outputs:
             many = f"{len(self.training.deep_supervision)} outputs, and {self.network.name} gives {outputs}"

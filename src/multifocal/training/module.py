@@ -19,6 +19,7 @@ from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import MEMORY_FORMATS, NotFiniteError
 from multifocal.systems.network import NetworkSystem
 from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.training.denoising import TERM, add_noise, noise_error
 from multifocal.training.schedule import factor
 
 LOGGED = ("dice", "masd", "nsd")
@@ -29,7 +30,7 @@ class SegmentationModule(lightning.LightningModule):
 
     Args:
         recipe: everything there is to say.
-        start: weights to begin with, which fit the network; None draws them.
+        start: weights to begin with, which fit the network; what they leave out is drawn. None draws them all.
     """
 
     def __init__(self, recipe: NetworkRecipe, *, start: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -37,11 +38,12 @@ class SegmentationModule(lightning.LightningModule):
         self.recipe = recipe
         torch.manual_seed(mix("weights", recipe.training.seed))
         channels = len(recipe.preprocessing.channels)
-        network = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options)
+        outputs = {} if recipe.training.denoise is None else {"out_channels": channels}  # of each channel its noise
+        network = networks.build(recipe.network.name, in_channels=channels, **outputs, **recipe.network.options)
         if recipe.network.init == "xavier":
             network.apply(_xavier)
         if start is not None:
-            network.load_state_dict(start)
+            network.load_state_dict({**network.state_dict(), **start})  # a head that is not to start from it is drawn
         self.supervision = _supervision(recipe, network)
         dimensions = networks.dimensions(recipe.network.name)
         self.layout = MEMORY_FORMATS[dimensions]
@@ -116,6 +118,8 @@ class SegmentationModule(lightning.LightningModule):
             What Lightning divides by `accumulate` and differentiates, 0-dimensional.
         """
         images, target = batch
+        if (denoising := self.recipe.training.denoise) is not None:
+            images, target = add_noise(images, target, denoising)
         outputs = self.outputs(images.contiguous(memory_format=self.layout))
         with torch.autocast(self.device.type, enabled=False):  # sums over a volume need 32 bits
             total, terms = self.combined([logits.float() for logits in outputs], target)
@@ -146,11 +150,14 @@ class SegmentationModule(lightning.LightningModule):
 
         Args:
             outputs: what `outputs` returned, in 32 bits.
-            target: (B, 1, *spatial), of full size.
+            target: (B, 1, *spatial), of full size; of a denoising, the noise.
 
         Returns:
             `Σ w_i L_i` of the outputs, which is L of a single one, and the terms of the first.
         """
+        if self.recipe.training.denoise is not None:
+            error = noise_error(outputs[0], target)
+            return error, {TERM: error}
         terms = self._terms(outputs[0], target, self.loss)
         full = self.loss.combine(terms)
         if self.supervision is None:
