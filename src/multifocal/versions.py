@@ -13,7 +13,7 @@ EXTRAS = {
     "segmentation_models_pytorch": "smp",
     "timm": "smp",
     "nnunetv2": "nnunet",
-    "dynamic_network_architectures": "nnunet",
+    "dynamic_network_architectures": "nnunet-architectures",
     "ray": "ray",
     "jinja2": "reports",
     "matplotlib": "reports",
@@ -34,6 +34,7 @@ PACKAGES = (
     "connected-components-3d",
     "segmentation-models-pytorch",
     "timm",
+    "dynamic-network-architectures",
 )
 
 

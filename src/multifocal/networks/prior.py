@@ -33,16 +33,34 @@ def start_from_prior(network: nn.Module, prior: float, *, out_channels: int = 1,
         >>> round(torch.sigmoid(network[2].bias).item(), 4)
         0.01
     """
-    convolutions = [module for module in network.modules() if isinstance(module, _CONVOLUTIONS)]
-    heads = [module for module in convolutions if module.out_channels == out_channels]
-    if not heads or heads[-1].bias is None:
-        found = "has no bias" if heads else f"is missing: no convolution has {out_channels} outputs"
+    name = head_name(network, out_channels=out_channels)
+    bias = None if name is None else network.get_submodule(name).bias
+    if bias is None:
+        found = "has no bias" if name is not None else f"is missing: no convolution has {out_channels} outputs"
         raise ValueError(f"prior={prior}: the head {found}; leave prior out")
     with torch.no_grad():
-        bias: torch.Tensor = heads[-1].bias  # type: ignore[assignment]
-        bias.fill_(math.log(prior / (out_channels - 1 if softmax else 1 - prior)))
+        bias.fill_(math.log(prior / (out_channels - 1 if softmax else 1 - prior)))  # type: ignore[operator]
         if softmax:
-            bias[0] = math.log(1 - prior)
+            bias[0] = math.log(1 - prior)  # type: ignore[index,operator]
+
+
+def head_name(network: nn.Module, *, out_channels: int) -> str | None:
+    """Return the name of a network's head: the last convolution with as many outputs as there are channels of logits.
+
+    Args:
+        network: from images to logits.
+        out_channels: channels of the logits.
+
+    Returns:
+        The part's name; None where there is no such convolution.
+
+    Example:
+        >>> head_name(nn.Sequential(nn.Conv3d(2, 4, 3), nn.ReLU(), nn.Conv3d(4, 1, 1)), out_channels=1)
+        '2'
+    """
+    parts = network.named_modules()
+    heads = [name for name, part in parts if isinstance(part, _CONVOLUTIONS) and part.out_channels == out_channels]
+    return heads[-1] if heads else None
 
 
 def check_prior(*, prior: Prior | None = None) -> None:

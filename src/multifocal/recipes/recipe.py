@@ -52,6 +52,11 @@ class Recipe(Config):
         """The metric of validation cases by which an epoch is chosen; None where no validation case is needed."""
         return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)
 
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether what it trains is for others to start from, and finds no lesions."""
+        return any(recipe.training.denoise is not None for recipe in self.trainings)
+
     @classmethod
     def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return a recipe's data with what follows from the rest of them where it is not said.

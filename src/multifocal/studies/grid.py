@@ -36,7 +36,14 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
         "labels": {"classes": {}, "overlap": False, "ignore": None},
         "inference": {"hysteresis": None, "min_size_ml": 0.0},
         "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
-        "training": {"accumulation": "mean", "ema": None, "start_from": None, "loggers": []},
+        "training": {
+            "accumulation": "mean",
+            "ema": None,
+            "start_from": None,
+            "loggers": [],
+            "deep_supervision": [],
+            "denoise": None,
+        },
         "sampling": {
             "crop": None,
             "per_case": 1,

@@ -230,6 +230,8 @@ class EnsembleRecipe(Recipe):
 
     @model_validator(mode="after")
     def _check(self) -> "EnsembleRecipe":
+        if self.is_pretraining:
+            raise ValueError("a member has training.denoise, and finds noise, not lesions: set it to null")
         self.combine.check(len(self.members))
         labels = [training.labels for training in self.trainings]
         if any(other != labels[0] for other in labels[1:]):

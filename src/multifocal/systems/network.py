@@ -108,10 +108,12 @@ class NetworkSystem(System):
             The system, ready to predict.
 
         Raises:
-            UserError: the weights are no safetensors file, or do not fit the recipe.
+            UserError: the weights are no safetensors file, do not fit the recipe, or are those of a denoising.
         """
         if folder is None:
             raise UserError(f"recipe {recipe.name} needs training; `multifocal train` comes first")
+        if recipe.is_pretraining:
+            raise UserError(f"{folder}: finds noise, not lesions; train a recipe with training.start_from={folder}")
         network = recipe.build_network(for_training=False)
         state = read_weights(Path(folder) / WEIGHTS)
         try:

@@ -22,6 +22,7 @@ from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import MEMORY_FORMATS, NotFiniteError
 from multifocal.systems.network import NetworkSystem
 from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.training.denoising import TERM, add_noise, noise_error
 from multifocal.training.schedule import factor
 
 LOGGED = ("dice", "masd", "nsd")
@@ -32,7 +33,7 @@ class SegmentationModule(lightning.LightningModule):
 
     Args:
         recipe: everything there is to say.
-        start: weights to begin with, which fit the network; None draws them.
+        start: weights to begin with, which fit the network; what they leave out is drawn. None draws them all.
     """
 
     def __init__(self, recipe: NetworkRecipe, *, start: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -43,7 +44,8 @@ class SegmentationModule(lightning.LightningModule):
         if recipe.network.init == "xavier":
             network.apply(_xavier)
         if start is not None:
-            network.load_state_dict(start)
+            network.load_state_dict({**network.state_dict(), **start})  # a head that is not to start from it is drawn
+        self.supervision = _supervision(recipe, network)
         dimensions = networks.dimensions(recipe.network.name)
         self.layout = MEMORY_FORMATS[dimensions]
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
@@ -52,9 +54,9 @@ class SegmentationModule(lightning.LightningModule):
             # The first update copies the weights, the others average. Lightning keeps it with the run's state.
             self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay))
             self.averaged.requires_grad_(False)  # or processes would wait for its gradients
-        # The sigmoid is what losses have anyway, also those of a plugin that knows of no other activation.
-        activation = {"activation": "softmax"} if recipe.labels.activation == "softmax" else {}
-        self.loss = losses.build(recipe.loss.name, **activation, **recipe.loss.options)
+        self.loss = _loss(recipe)
+        strides = () if self.supervision is None else self.supervision.strides
+        self.coarser_losses = [_loss(recipe, stride) for stride in strides]
         self.scores: list[float] = []
         self.diverged_in: str | None = None  # a validation case that the network answered with NaN or infinity
         self._rows: list[dict[str, Any]] = []
@@ -63,9 +65,11 @@ class SegmentationModule(lightning.LightningModule):
         """Return Adam, AdamW or SGD.
 
         Returns:
-            The optimizer of all the network's weights.
+            The optimizer of all the network's weights, and of those of its heads of deep supervision.
         """
-        settings, weights = self.recipe.optimizer, self.network.parameters()
+        settings, weights = self.recipe.optimizer, list(self.network.parameters())
+        if self.supervision is not None:
+            weights += self.supervision.parameters()
         options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
         if settings.name == "sgd":
             return torch.optim.SGD(weights, momentum=settings.momentum, nesterov=settings.nesterov, **options)
@@ -99,7 +103,8 @@ class SegmentationModule(lightning.LightningModule):
             return
         training = self.recipe.training
         torch.manual_seed(mix("dropout", training.seed, self.current_epoch, self.global_rank))
-        self.loss.progress = self.current_epoch / max(1, training.epochs - 1)
+        for loss in (self.loss, *self.coarser_losses):
+            loss.progress = self.current_epoch / max(1, training.epochs - 1)
         change = factor(self.recipe.schedule, epoch=self.current_epoch, epochs=training.epochs, scores=self.scores)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = self.recipe.optimizer.lr * change
@@ -114,12 +119,12 @@ class SegmentationModule(lightning.LightningModule):
         Returns:
             What Lightning divides by `accumulate` and differentiates, 0-dimensional.
         """
-        images, codes = batch
-        target, ignored = as_target(codes, self.recipe.labels)
-        logits = self.network(images.contiguous(memory_format=self.layout))
+        images, target = batch
+        if (denoising := self.recipe.training.denoise) is not None:
+            images, target = add_noise(images, target * (target != IGNORED), denoising)
+        outputs = self.outputs(images.contiguous(memory_format=self.layout))
         with torch.autocast(self.device.type, enabled=False):  # sums over a volume need 32 bits
-            terms = self._terms(logits.float(), target, ignored)
-            total = self.loss.combine(terms)
+            total, terms = self.combined([logits.float() for logits in outputs], target)
             for name, value in terms.items():
                 self._log(f"train/{name}", value, len(images))
             if self.recipe.optimizer.l1:
@@ -129,12 +134,49 @@ class SegmentationModule(lightning.LightningModule):
         training = self.recipe.training
         return total * training.accumulate if training.accumulation == "sum" else total
 
-    def _terms(
-        self, logits: torch.Tensor, target: torch.Tensor, ignored: torch.Tensor | None
-    ) -> dict[str, torch.Tensor]:
+    def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the network's logits, and with deep supervision those of coarser features.
+
+        Args:
+            images: (B, C, *spatial).
+
+        Returns:
+            (B, K, *spatial), full size first.
+        """
+        return [self.network(images)] if self.supervision is None else self.supervision(self.network, images)
+
+    def combined(
+        self, outputs: Sequence[torch.Tensor], target: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the loss of a batch, of all outputs together, and its terms at full size.
+
+        Args:
+            outputs: what `outputs` returned, in 32 bits.
+            target: codes, uint8 (B, 1, *spatial) of full size; of a denoising, the noise.
+
+        Returns:
+            `Σ w_i L_i` of the outputs, which is L of a single one, and the terms of the first.
+        """
+        if self.recipe.training.denoise is not None:
+            error = noise_error(outputs[0], target)
+            return error, {TERM: error}
+        terms = self._terms(outputs[0], target, self.loss)
+        full = self.loss.combine(terms)
+        if self.supervision is None:
+            return full, terms
+        weights = self.recipe.training.deep_supervision
+        values = [weights[0] * full]
+        coarser = zip(weights[1:], outputs[1:], self.supervision.strides, self.coarser_losses, strict=True)
+        for weight, logits, stride, loss in coarser:
+            there = self._terms(logits, networks.downsample_target(target, stride), loss)
+            values.append(weight * loss.combine(there))
+        return torch.stack(values).sum(), terms
+
+    def _terms(self, logits: torch.Tensor, codes: torch.Tensor, loss: losses.CompoundLoss) -> dict[str, torch.Tensor]:
         if not logits.isfinite().all():  # which losses refuse; the epoch's end says what to do about it
-            return {name: logits.sum() for name in self.loss.weights}
-        return self.loss.terms(logits, target, **({} if ignored is None else {"ignore": ignored}))
+            return {name: logits.sum() for name in loss.weights}
+        target, ignored = as_target(codes, self.recipe.labels)
+        return loss.terms(logits, target, **({} if ignored is None else {"ignore": ignored}))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave prepared cases where they are: prediction moves what it needs.
@@ -249,6 +291,28 @@ def validation_scores(
         about = {"label": name} if labels.several else {}
         rows.append({**about, **{metric: scores[metric] for metric in LOGGED}})
     return rows
+
+
+def _supervision(recipe: NetworkRecipe, network: Padded) -> networks.DeepSupervision | None:
+    """Return the heads on the network's coarser features, which are no part of what is kept."""
+    if not (weights := recipe.training.deep_supervision):
+        return None
+    prior, softmax = recipe.network.options.get("prior"), recipe.labels.activation == "softmax"
+    heads = networks.DeepSupervision(network, outputs=len(weights), prior=prior, softmax=softmax)
+    if recipe.network.init == "xavier":
+        heads.apply(_xavier)
+    return heads
+
+
+def _loss(recipe: NetworkRecipe, stride: Sequence[int] | None = None) -> losses.CompoundLoss:
+    """Return the recipe's loss; of an output that is coarser by a stride, for voxels that are as much larger."""
+    options = dict(recipe.loss.options)
+    if stride is not None and options.get("spacing") is not None:
+        options["spacing"] = tuple(side * step for side, step in zip(options["spacing"], stride, strict=True))
+    # The sigmoid is what losses have anyway, also those of a plugin that knows of no other activation.
+    if recipe.labels.activation == "softmax":
+        options["activation"] = "softmax"
+    return losses.build(recipe.loss.name, **options)
 
 
 def _xavier(module: nn.Module) -> None:
