@@ -8,10 +8,13 @@ import torch
 from pydantic import BeforeValidator, Field
 
 from multifocal.config import Checked, Positive
+from multifocal.errors import UserError
 from multifocal.instances import Connectivity
+from multifocal.losses.ignored import without_ignored
 from multifocal.losses.probabilities import LOG_PROBABILITIES, LOGITS, PROBABILITIES, Activation
 
 ActivationName = Literal["sigmoid", "softmax", "none"]
+_NEVER = -1e4  # a logit, or the logarithm of a probability, whose probability is 0 in 64 bits, too
 _MOST_CHANNELS = 16  # without softmax: more are a volume whose batch axis is missing
 Spacing = Annotated[tuple[Positive, ...], BeforeValidator(lambda sides: _numbers(sides))]
 
@@ -29,6 +32,9 @@ class Options(Checked):
             criteria over the image, as in MONAI, and not in what looks at lesions or distances; otherwise every
             channel counts.
         relaxed: where the published value has no gradient to learn from, take that of a soft stand-in.
+        ignore: value of the target's voxels that are in no sum, no component, no distance and no cell, such as 255;
+            None for none. Without softmax any but 0 and 1, of each channel by itself; with softmax a voxel that is
+            ignored in one channel is in all.
 
     Raises:
         UserError: an option that cannot be.
@@ -44,10 +50,13 @@ class Options(Checked):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     include_background: bool | None = None
     relaxed: bool = True
+    ignore: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", _numbers(self.spacing))
         super().__post_init__()
+        if self.activation != "softmax" and self.ignore in (0, 1):
+            raise UserError(f"Options: ignore={self.ignore}; expected another value than the target's 0 and 1")
 
     @property
     def first_channel(self) -> int:
@@ -71,6 +80,7 @@ class ChannelView:
         instances: labels of the target's lesions, if they were made beforehand; one a voxel.
         distances: to the target's border, likewise.
         cells: numbers of the nearest lesion, likewise.
+        ignored: (rows, voxels), True where a voxel is ignored: x is certain there that nothing is; None for nowhere.
     """
 
     x: torch.Tensor
@@ -83,6 +93,7 @@ class ChannelView:
     instances: torch.Tensor | None = None
     distances: torch.Tensor | None = None
     cells: torch.Tensor | None = None
+    ignored: torch.Tensor | None = None
 
 
 class LossInput:
@@ -99,6 +110,7 @@ class LossInput:
         instances: integer labels of the target's lesions.
         distances: `target_distances(target)`.
         cells: `target_cells(target)`.
+        ignore: mask of voxels that are ignored, besides those with the value `options.ignore`.
 
     Raises:
         ValueError: something that does not fit.
@@ -118,13 +130,20 @@ class LossInput:
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
         cells: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
     ) -> None:
         check_logits(logits, options)
         self.options = options
         self.softmax = options.activation == "softmax"
         self._logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-        self._target = _one_hot(target, logits) if self.softmax else target
+        target, self._ignored = without_ignored(
+            target, logits.shape, value=options.ignore, mask=ignore, softmax=self.softmax
+        )
+        self._target = _one_hot(target, logits, self._ignored) if self.softmax else target
         check_target(self._target, logits)
+        if self._ignored is not None:
+            # Whatever stands there, NaN too, is gone before anything is computed from it.
+            self._logits = self._logits.masked_fill(self._ignored, 0)
         check_values(self._logits, options)
         for name, value in (("instances", instances), ("distances", distances), ("cells", cells)):
             check_precomputed(name, value, self._target)
@@ -140,6 +159,12 @@ class LossInput:
             x = torch.log_softmax(x, dim=1)
         elif self.softmax:
             x = one_vs_rest_logits(self._logits, first=first)
+        ignored = None
+        if self._ignored is not None:
+            ignored = self._ignored.expand(self._logits.shape)[:, first:]
+            x = x.masked_fill(ignored, 0.0 if self.options.activation == "none" else _NEVER)
+            instances = None if instances is None else instances.masked_fill(ignored.to(instances.device), 0)
+            ignored = ignored.reshape(len(x) * x.shape[1], -1)
         activation = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
         batch, channels, *shape = x.shape
         return ChannelView(
@@ -154,6 +179,7 @@ class LossInput:
             instances,
             distances,
             cells,
+            ignored,
         )
 
 
@@ -284,8 +310,8 @@ def check_precomputed(name: str, value: torch.Tensor | None, target: torch.Tenso
         raise ValueError(f"{name} has shape {tuple(value.shape)}; expected that of the logits, {tuple(target.shape)}")
 
 
-def _one_hot(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return class numbers as ones and zeros; a target that is that already as it is."""
+def _one_hot(target: torch.Tensor, logits: torch.Tensor, ignored: torch.Tensor | None) -> torch.Tensor:
+    """Return class numbers as ones and zeros, zeros where they are ignored; a target that is that already as it is."""
     if isinstance(target, torch.Tensor) and target.shape == (logits.shape[0], *logits.shape[2:]):
         target = target[:, None]
     if not isinstance(target, torch.Tensor) or target.is_complex() or target.ndim != logits.ndim:
@@ -295,6 +321,8 @@ def _one_hot(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, *[1] * (target.ndim - 2))
         target = target == classes
     in_one = target.sum(1) == 1
+    if ignored is not None and target.shape == logits.shape:
+        target, in_one = target.masked_fill(ignored, 0), in_one | ignored[:, 0]
     if target.shape == logits.shape and not bool(in_one.all()):
         last = logits.shape[1] - 1
         expected = f"class numbers from 0 to {last}" if numbers else "a one in one channel, with activation='softmax'"

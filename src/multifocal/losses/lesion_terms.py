@@ -234,7 +234,7 @@ class Proximity(Checked, Term):
         Returns:
             A scalar.
         """
-        to_prediction, to_lesion = (batch_sums.number(side) for side in _nearest(batch_sums.true, batch_sums.predicted))
+        to_prediction, to_lesion = (batch_sums.number(side) for side in _nearest(batch_sums))
         relaxed = batch_sums.options.relaxed and self.combine == "sum"
         losses = []
         for partition, distance in ((InstanceRegions(), to_prediction), (PredictionRegions(), to_lesion)):
@@ -291,25 +291,21 @@ def instance_terms(
     return dict(zip(terms, values.values(), strict=True))
 
 
-def _nearest(true: Instances, predicted: Instances) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(batch_sums: BatchSums) -> tuple[np.ndarray, np.ndarray]:
     """Return for each lesion the least distance to a predicted component of its image, and the other way round.
 
     `D = 1 - IoU + ρ²/τ²`: ρ between the boxes' centres, τ the diagonal of the box around both. An image without
     components on a side has a cube of 3 voxels in its middle there.
-
-    Example:
-        >>> from multifocal.instances import label
-        >>> here = label(np.array([[[1, 1, 0, 0]]], bool))
-        >>> _nearest(here, here)[0].tolist()
-        [0.0]
     """
+    true, predicted = batch_sums.true, batch_sums.predicted
     to_predicted, to_true = np.zeros(true.total), np.zeros(predicted.total)
     for image, (n, m) in enumerate(zip(true.counts, predicted.counts, strict=True)):
         rows = slice(true.offsets[image], true.offsets[image] + n)
         columns = slice(predicted.offsets[image], predicted.offsets[image] + m)
         if not (n or m):
             continue
-        left, right = _boxes(true, rows), _boxes(predicted, columns)
+        frame = batch_sums.frames[0][image], batch_sums.frames[1][image]
+        left, right = _boxes(true, rows, frame), _boxes(predicted, columns, frame)
         least = np.full(right.shape[1], np.inf)
         step = max(1, _BLOCK // right.shape[1])
         for start in range(0, left.shape[1], step):
@@ -322,13 +318,14 @@ def _nearest(true: Instances, predicted: Instances) -> tuple[np.ndarray, np.ndar
     return to_predicted, to_true
 
 
-def _boxes(instances: Instances, which: slice) -> np.ndarray:
+def _boxes(instances: Instances, which: slice, frame: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return corners as (2 ndim, N): lower ones, then upper ones; the stand-in where there is none."""
     lower, upper = (corner[which] for corner in instances.boxes)
     if not len(lower):
-        shape = np.array(instances.shape)
-        lower = np.maximum((shape - 3) / 2, 0)[None]  # half voxels where a side is even: a flipped image has the same
-        upper = np.minimum(lower + 3, shape)
+        first, last = frame
+        # Half voxels where a side is even: a flipped image has the same.
+        lower = (first + np.maximum((last - first - 3) / 2, 0))[None]
+        upper = np.minimum(lower + 3, last)
     return np.concatenate([lower, upper], axis=1).T.astype(float)
 
 
@@ -356,12 +353,12 @@ def _counted(count: torch.Tensor, soft: torch.Tensor, batch_sums: BatchSums) -> 
 
 
 def _flat(places: np.ndarray, image: np.ndarray, batch_sums: BatchSums) -> tuple[np.ndarray, np.ndarray]:
-    """Return places (..., ndim) of images as flat indices, and which of them are inside the image."""
+    """Return places (..., ndim) of images as flat indices, and which of them are inside the image, and not ignored."""
     shape = np.array(batch_sums.shape)
     inside: np.ndarray = np.all((places >= 0) & (places < shape), axis=-1)
     clipped = np.clip(places, 0, shape - 1)
-    flat = np.ravel_multi_index(tuple(np.moveaxis(clipped, -1, 0)), batch_sums.shape)
-    return flat + image * batch_sums.size, inside
+    flat = np.ravel_multi_index(tuple(np.moveaxis(clipped, -1, 0)), batch_sums.shape) + image * batch_sums.size
+    return flat, inside if batch_sums.view.ignored is None else inside & batch_sums.is_known[flat]
 
 
 def _soft_centres(batch_sums: BatchSums) -> torch.Tensor:

@@ -75,7 +75,7 @@ class Expression(ABC):
         """Return the loss module.
 
         Args:
-            **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
+            **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed, ignore.
 
         Returns:
             What is called with logits and target.
@@ -173,7 +173,7 @@ class CompoundLoss(nn.Module):
 
     Args:
         expression: terms and weights, such as `0.9 * Tversky() + 0.1 * LogHausdorff()`.
-        **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
+        **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed, ignore.
 
     Raises:
         UserError: no expression; an option that there is not, or that cannot be.
@@ -231,6 +231,7 @@ class CompoundLoss(nn.Module):
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
         cells: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the loss, a scalar.
 
@@ -244,6 +245,9 @@ class CompoundLoss(nn.Module):
                 of a spacing with the same smallest side, are not noticed.
             cells: `target_cells(target)`, if they were made beforehand; likewise. Those of another spacing are not
                 noticed.
+            ignore: True where a voxel is ignored, boolean (B, *spatial), (B, 1, *spatial) or of the logits' shape;
+                besides those with the value that the option `ignore` names. Nothing that they hold counts, in
+                `instances`, `distances` and `cells` neither; make the last two with the same `ignore`.
 
         Returns:
             A scalar in float32, or float64 where the logits are.
@@ -251,7 +255,9 @@ class CompoundLoss(nn.Module):
         Raises:
             ValueError: input that does not fit.
         """
-        return self.combine(self.terms(logits, target, instances=instances, distances=distances, cells=cells))
+        return self.combine(
+            self.terms(logits, target, instances=instances, distances=distances, cells=cells, ignore=ignore)
+        )
 
     @_not_compiled
     def terms(
@@ -262,6 +268,7 @@ class CompoundLoss(nn.Module):
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
         cells: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return each unweighted term by name; the arguments are those of `forward`.
 
@@ -272,6 +279,7 @@ class CompoundLoss(nn.Module):
             instances: the target's lesions as integer labels, (B, C, *spatial); None finds them.
             distances: `target_distances(target)`, (B, C, *spatial); None computes them.
             cells: `target_cells(target)`, (B, C, *spatial); None computes them.
+            ignore: True where a voxel is ignored, (B, *spatial), (B, 1, *spatial) or (B, C, *spatial); None for none.
 
         Returns:
             Scalars by the term's name, to which a prime is added where it occurs before.
@@ -282,7 +290,9 @@ class CompoundLoss(nn.Module):
         device = logits.device.type if isinstance(logits, torch.Tensor) else "cpu"
         values: dict[str, torch.Tensor] = {}
         with torch.autocast(device, enabled=False):
-            loss_input = LossInput(logits, target, self.options, instances=instances, distances=distances, cells=cells)
+            loss_input = LossInput(
+                logits, target, self.options, instances=instances, distances=distances, cells=cells, ignore=ignore
+            )
             for classes in (False, True):
                 terms = {n: t for n, t in self._terms.items() if (loss_input.softmax and t.needs.classes) == classes}
                 if terms:

@@ -107,7 +107,9 @@ class Image(Checked, Partition):
                 return shaped(total).sum(1, keepdim=True)  # one number a voxel, not one a channel
             return counted(total)
 
-        size = float(batch_sums.size * (batch_sums.batch if self.batch else 1))
+        size: torch.Tensor | float = float(batch_sums.size * (batch_sums.batch if self.batch else 1))
+        if batch_sums.view.ignored is not None:
+            size = counted(batch_sums.number(batch_sums.known)).clamp_min(1)
         found = gathered(
             costs,
             overlap=lambda: counted(batch_sums.by_image(P)),
@@ -146,7 +148,7 @@ class Blobs(Partition):
             predicted=lambda: batch_sums.background(P)[image] + batch_sums.by_lesion(P),
             true=batch_sums.number(batch_sums.true.sizes),
             other=lambda q: batch_sums.background(q)[image] + batch_sums.by_lesion(q),
-            size=float(batch_sums.size),
+            size=batch_sums.voxels_of(image),
             extent=None,  # each has a lesion
         )
         return found, batch_sums.number(by_image(batch_sums.true.counts))
@@ -193,7 +195,7 @@ class InstanceRegions(Checked, Partition):
             predicted=lambda: touch.by_lesion(touch.shared(P) + touch.outside(P)[touch.prediction]) + own(),
             true=batch_sums.number(batch_sums.true.sizes),
             other=lambda q: batch_sums.by_lesion(q) + touch.by_lesion(touch.outside(q)[touch.prediction]),
-            size=float(batch_sums.size),
+            size=batch_sums.voxels_of(batch_sums.index(batch_sums.true.image)),
             extent=None,  # each has a lesion
         )
         return found, batch_sums.number(pooled(batch_sums.true.counts, self.pool))
@@ -232,7 +234,7 @@ class PredictionRegions(Checked, Partition):
             predicted=lambda: touch.by_prediction(touch.shared(P)) + touch.outside(P),
             true=touch.by_prediction(sizes[touch.lesion]),
             other=lambda q: touch.outside(q) + touch.by_prediction(batch_sums.by_lesion(q)[touch.lesion]),
-            size=float(batch_sums.size),
+            size=batch_sums.voxels_of(batch_sums.index(batch_sums.predicted.image)),
             extent=batch_sums.number(batch_sums.predicted.sizes) if relaxed else None,
         )
         return found, batch_sums.number(pooled(batch_sums.predicted.counts, self.pool))
@@ -271,7 +273,7 @@ class Cells(Checked, Partition):
             return background[costs.index(cost)] + inside(cost)
 
         def sizes() -> torch.Tensor:
-            return batch_sums.sizes_of(groups, number)[:, None]
+            return batch_sums.sizes_of(groups, number).clamp_min(1)[:, None]  # all of a cell may be ignored
 
         empty = relaxed and bool((true == 0).any())
         means = any(cost != P for cost in costs)
@@ -323,10 +325,13 @@ class InverseWeighted(Partition):
     def sums(self, batch_sums: BatchSums, costs: tuple[VoxelCost, ...], *, relaxed: bool) -> tuple[Sums, torch.Tensor]:
         """Return the weighted sums over each image."""
         image = batch_sums.index(batch_sums.true.image)
-        parts = batch_sums.true.counts + 1
-        of_lesion = batch_sums.number(batch_sums.size / (parts[batch_sums.true.image] * batch_sums.true.sizes))
-        of_background = batch_sums.number(batch_sums.size / parts) / (batch_sums.size - batch_sums.counts).clamp_min(1)
+        parts, known = batch_sums.true.counts + 1, batch_sums.known
+        owner = batch_sums.true.image
+        of_lesion = batch_sums.number(known[owner] / (parts[owner] * batch_sums.true.sizes))
+        of_background = batch_sums.number(known / parts) / (batch_sums.number(known) - batch_sums.counts).clamp_min(1)
         shape = (batch_sums.batch, batch_sums.channels)
+        size = batch_sums.voxels_of()
+        size = size.view(shape) if isinstance(size, torch.Tensor) else size
 
         def inside(cost: VoxelCost) -> torch.Tensor:
             weighted = batch_sums.by_lesion(cost) * of_lesion
@@ -339,10 +344,10 @@ class InverseWeighted(Partition):
             costs,
             overlap=lambda: inside(P).view(shape),
             predicted=lambda: whole(P),
-            true=batch_sums.number(batch_sums.size * batch_sums.true.counts / parts).view(shape),
+            true=batch_sums.number(known * batch_sums.true.counts / parts).view(shape),
             other=whole,
-            size=float(batch_sums.size),
-            extent=float(batch_sums.size) if relaxed else None,  # what the weights add up to
+            size=size,
+            extent=size if relaxed else None,  # what the weights add up to
         )
         return found, even(batch_sums, batch_sums.batch)
 
