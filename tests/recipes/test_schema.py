@@ -38,6 +38,9 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         (["loss.options.name=1"], "options of loss dice-ce: unknown key 'name'"),
         (["loss.options.activation=none"], "activation is no option of a recipe's loss"),
         (["loss.options.include_background=true"], "include_background is no option of a recipe's loss"),
+        (["loss.options.reduction=sum"], "reduction is no option of a recipe's loss: training needs one number"),
+        (["loss.options.ignore=255"], "ignore is no option of a recipe's loss: which voxels are ignored"),
+        (["loss.options.class_weights=[0]"], r"class_weights=\(0.0,\); expected one above 0"),
         (["loss.options={spacing: [1.0, 1.0]}"], r"spacing=\[1.0, 1.0\] does not fit unet3d, a 3D network"),
         (["loss={name: tversky, options: {alpha: big}}"], "alpha: Input should be a valid number, found 'big'"),
         (

@@ -73,6 +73,26 @@ class BatchSums:
         counts = self.number(self.known).clamp_min(1)
         return (counts if images is None else counts[images])[:, None]
 
+    # How much an image counts: as much as its class.
+
+    def class_weights_of(self, images: np.ndarray) -> torch.Tensor:
+        """Return the class weight of each of some images, scaled to a mean of 1 over classes."""
+        if self.view.class_weights is None:
+            return self.number(np.ones(len(images)))
+        weights = np.array(self.view.class_weights)
+        return self.number((weights / weights.mean())[images % self.channels])
+
+    def weighed(self, shares: np.ndarray, images: np.ndarray) -> torch.Tensor:
+        """Return weights of a mean over regions that add up to 1, weighed by the classes of the regions' images.
+
+        Where only classes of no weight have a region, they are 0.
+        """
+        if self.view.class_weights is not None:
+            shares = shares * np.array(self.view.class_weights)[images % self.channels]
+            total = shares.sum()
+            shares = shares / total if total else shares
+        return self.number(shares)
+
     # What there is: components of both sides.
 
     @cached_property

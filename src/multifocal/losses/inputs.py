@@ -1,5 +1,7 @@
 """How every loss reads its input: options and checks; activation, one-hot and background are dealt with here, once."""
 
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -7,16 +9,19 @@ import numpy as np
 import torch
 from pydantic import BeforeValidator, Field
 
-from multifocal.config import Checked, Positive
+from multifocal.config import Checked, NonNegative, Positive
 from multifocal.errors import UserError
 from multifocal.instances import Connectivity
 from multifocal.losses.ignored import without_ignored
 from multifocal.losses.probabilities import LOG_PROBABILITIES, LOGITS, PROBABILITIES, Activation
 
 ActivationName = Literal["sigmoid", "softmax", "none"]
+Reduction = Literal["mean", "sum", "none"]
+IGNORE, CLASS_WEIGHTS = frozenset({"ignore"}), frozenset({"class_weights"})  # options that terms must follow
 _NEVER = -1e4  # a logit, or the logarithm of a probability, whose probability is 0 in 64 bits, too
 _MOST_CHANNELS = 16  # without softmax: more are a volume whose batch axis is missing
 Spacing = Annotated[tuple[Positive, ...], BeforeValidator(lambda sides: _numbers(sides))]
+ClassWeights = Annotated[tuple[NonNegative, ...], Field(min_length=1), BeforeValidator(lambda held: _numbers(held))]
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ class Options(Checked):
         ignore: value of the target's voxels that are in no sum, no component, no distance and no cell, such as 255;
             None for none. Without softmax any but 0 and 1, of each channel by itself; with softmax a voxel that is
             ignored in one channel is in all.
+        class_weights: one number, 0 or more, for each channel of the logits, channel 0 too where it does not count:
+            means over channels, and over regions and lesions of several channels, become weighted ones,
+            `Σ w_c L_c / Σ w_c`; with softmax cross-entropy and focal are divided by the weights of the voxels' own
+            classes, as torch's cross-entropy is. None weighs all alike.
+        reduction: "mean" is the loss as it is defined, of the batch; "none" the loss of each image alone, as if it were
+            the batch, (B,); "sum" is the sum of these.
 
     Raises:
         UserError: an option that cannot be.
@@ -51,10 +62,15 @@ class Options(Checked):
     include_background: bool | None = None
     relaxed: bool = True
     ignore: int | None = None
+    class_weights: ClassWeights | None = None
+    reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", _numbers(self.spacing))
+        object.__setattr__(self, "class_weights", _numbers(self.class_weights))
         super().__post_init__()
+        if self.class_weights is not None and not any(self.class_weights):
+            raise UserError(f"Options: class_weights={self.class_weights}; expected one above 0")
         if self.activation != "softmax" and self.ignore in (0, 1):
             raise UserError(f"Options: ignore={self.ignore}; expected another value than the target's 0 and 1")
 
@@ -81,6 +97,7 @@ class ChannelView:
         distances: to the target's border, likewise.
         cells: numbers of the nearest lesion, likewise.
         ignored: (rows, voxels), True where a voxel is ignored: x is certain there that nothing is; None for nowhere.
+        class_weights: of the channels; None for all alike.
     """
 
     x: torch.Tensor
@@ -94,6 +111,7 @@ class ChannelView:
     distances: torch.Tensor | None = None
     cells: torch.Tensor | None = None
     ignored: torch.Tensor | None = None
+    class_weights: tuple[float, ...] | None = None
 
 
 class LossInput:
@@ -147,7 +165,16 @@ class LossInput:
         check_values(self._logits, options)
         for name, value in (("instances", instances), ("distances", distances), ("cells", cells)):
             check_precomputed(name, value, self._target)
-        self._precomputed = (instances, distances, cells)
+        self._precomputed: tuple[torch.Tensor | None, ...] = (instances, distances, cells)
+
+    def images(self) -> "Iterator[LossInput]":
+        """Yield each image as a batch of its own."""
+        for image in range(len(self._logits)):
+            one, here = copy(self), slice(image, image + 1)
+            one._logits, one._target = self._logits[here], self._target[here]
+            one._ignored = None if self._ignored is None else self._ignored[here]
+            one._precomputed = tuple(None if part is None else part[here] for part in self._precomputed)
+            yield one
 
     def view(self, *, classes: bool) -> ChannelView:
         """Return the batch as it is looked at."""
@@ -164,9 +191,15 @@ class LossInput:
             ignored = self._ignored.expand(self._logits.shape)[:, first:]
             x = x.masked_fill(ignored, 0.0 if self.options.activation == "none" else _NEVER)
             instances = None if instances is None else instances.masked_fill(ignored.to(instances.device), 0)
-            ignored = ignored.reshape(len(x) * x.shape[1], -1)
+            ignored = ignored.reshape(len(x) * x.shape[1], -1).contiguous()
         activation = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
         batch, channels, *shape = x.shape
+        skipped = int(together and self.options.include_background is False)
+        weights = None if self.options.class_weights is None else self.options.class_weights[first:]
+        if weights is not None and not any(weights[skipped:]):
+            raise ValueError(
+                f"class_weights={self.options.class_weights}; expected one above 0 of a channel that counts"
+            )
         return ChannelView(
             # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
             x.reshape(batch * channels, -1).contiguous(),
@@ -175,11 +208,12 @@ class LossInput:
             channels,
             tuple(shape),
             foreground(target),
-            int(together and self.options.include_background is False),
+            skipped,
             instances,
             distances,
             cells,
             ignored,
+            weights,
         )
 
 
@@ -268,6 +302,9 @@ def check_logits(logits: torch.Tensor, options: Options) -> None:
         raise ValueError("logits has 1 channel; expected 2 or more with activation='softmax'")
     if options.include_background is False and logits.shape[1] == 1:
         raise ValueError("logits has 1 channel; expected 2 or more with include_background=False")
+    if options.class_weights is not None and len(options.class_weights) != logits.shape[1]:
+        found = f"class_weights={options.class_weights}, which is {len(options.class_weights)} numbers"
+        raise ValueError(f"{found}; expected one for each channel of the logits, {logits.shape[1]}")
     if options.spacing is not None and len(options.spacing) != logits.ndim - 2:
         raise ValueError(f"spacing={options.spacing}; expected {logits.ndim - 2} numbers, one for each axis")
 

@@ -17,6 +17,7 @@ from multifocal.errors import UserError
 from multifocal.instances import Instances
 from multifocal.losses.batch_sums import BatchSums
 from multifocal.losses.criteria import Criterion, Dice, Over, straight_through
+from multifocal.losses.inputs import CLASS_WEIGHTS, IGNORE
 from multifocal.losses.loss import TERMS, CompoundLoss, Needs, Sum, Term
 from multifocal.losses.regions import InstanceRegions, PredictionRegions, Sums, Touching
 from multifocal.losses.voxel_costs import P
@@ -45,6 +46,7 @@ class Center(Checked, Term):
     """
 
     name = "center"
+    follows = IGNORE | CLASS_WEIGHTS  # the criterion sees one channel
     side: Annotated[int, Field(gt=0)] = 3
     criterion: Criterion = field(default_factory=Dice)
 
@@ -71,7 +73,9 @@ class Center(Checked, Term):
         """
         true, predicted = (self._stamped(batch_sums, side) for side in (batch_sums.true, batch_sums.predicted))
         overlap = predicted[np.isin(predicted, true, assume_unique=True)]
-        numbers = [batch_sums.x.new_full((1, 1), float(len(part))) for part in (overlap, predicted, true)]
+        numbers = [
+            batch_sums.class_weights_of(part // batch_sums.size).sum().view(1, 1) for part in (overlap, predicted, true)
+        ]
         value = self._loss(*numbers)
         if not batch_sums.options.relaxed:
             return value + 0 * batch_sums.by_pair(P).sum()
@@ -101,6 +105,7 @@ class Center(Checked, Term):
         # A voxel's share of a cube: along each axis the length of what both cover.
         away = (batch_sums.number(places) - centres[:, None]).abs()
         cover = (self.side / 2 + 0.5 - away).clamp(0, 1).prod(-1)
+        cover = cover * batch_sums.class_weights_of(batch_sums.predicted.image)[:, None]
         hit = batch_sums.number(np.isin(voxels, true) & inside)
         return (cover * hit).sum(), (cover * batch_sums.number(inside)).sum()
 
@@ -120,6 +125,7 @@ class FalseNegativeRate(Term):
     """
 
     name = "missed"
+    follows = IGNORE | CLASS_WEIGHTS
 
     @property
     def needs(self) -> Needs:
@@ -138,7 +144,7 @@ class FalseNegativeRate(Term):
         found = np.zeros(batch_sums.true.total, bool)
         touched = batch_sums.pairs.target[batch_sums.pairs.prediction > 0]
         found[touched[touched > 0] - 1] = True
-        lost = batch_sums.number(~found) / max(1, batch_sums.true.total)
+        lost = batch_sums.number(~found) * _shares(batch_sums, batch_sums.true)
         sizes = batch_sums.number(batch_sums.true.sizes)
         inside = batch_sums.by_lesion(P)
         soft = 1 - 2 * inside / (inside + sizes)
@@ -160,6 +166,7 @@ class FalseDiscoveryRate(Term):
     """
 
     name = "false"
+    follows = IGNORE | CLASS_WEIGHTS
 
     @property
     def needs(self) -> Needs:
@@ -178,7 +185,7 @@ class FalseDiscoveryRate(Term):
         right = np.zeros(batch_sums.predicted.total, bool)
         touching = batch_sums.pairs.prediction[batch_sums.pairs.target > 0]
         right[touching[touching > 0] - 1] = True
-        wrong = batch_sums.number(~right) / max(1, batch_sums.predicted.total)
+        wrong = batch_sums.number(~right) * _shares(batch_sums, batch_sums.predicted)
         mean = Touching(batch_sums).outside(P) / batch_sums.number(batch_sums.predicted.sizes)
         return _counted(wrong.sum(), (wrong * mean).sum(), batch_sums)
 
@@ -210,6 +217,7 @@ class Proximity(Checked, Term):
     """
 
     name = "proximity"
+    follows = IGNORE | CLASS_WEIGHTS  # the criterion sees one channel a region
     criterion: Criterion = field(default_factory=Dice)
     combine: Literal["difference", "sum"] = "difference"
 
@@ -236,13 +244,19 @@ class Proximity(Checked, Term):
         """
         to_prediction, to_lesion = (batch_sums.number(side) for side in _nearest(batch_sums))
         relaxed = batch_sums.options.relaxed and self.combine == "sum"
-        losses = []
-        for partition, distance in ((InstanceRegions(), to_prediction), (PredictionRegions(), to_lesion)):
+        losses, totals = [], []
+        for partition, distance, side in (
+            (InstanceRegions(), to_prediction, batch_sums.true),
+            (PredictionRegions(), to_lesion, batch_sums.predicted),
+        ):
             sums, _ = partition.sums(batch_sums, self.criterion.costs, relaxed=relaxed)
-            losses.append((self.criterion.values(sums) * distance).sum())
+            weights = batch_sums.class_weights_of(side.image)
+            losses.append((self.criterion.values(sums) * distance * weights).sum())
+            totals.append(weights.sum())
         if self.combine == "difference":
             return (losses[1] - losses[0]).square()
-        return losses[0] / max(1, batch_sums.true.total) + losses[1] / max(1, batch_sums.predicted.total)
+        means = [loss / torch.where(total > 0, total, 1) for loss, total in zip(losses, totals, strict=True)]
+        return means[0] + means[1]
 
 
 def instance_terms(
@@ -345,6 +359,11 @@ def _box_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         apart = apart + np.square((a + b - c - d) / 2)
         diagonal = diagonal + np.square(np.maximum(b, d) - np.minimum(a, c))
     return 1 - shared / (one + other - shared) + apart / diagonal
+
+
+def _shares(batch_sums: BatchSums, side: Instances) -> torch.Tensor:
+    """Return the share of each component in a rate, 1/N where no class has a weight."""
+    return batch_sums.weighed(np.full(side.total, 1 / max(1, side.total)), side.image)
 
 
 def _counted(count: torch.Tensor, soft: torch.Tensor, batch_sums: BatchSums) -> torch.Tensor:

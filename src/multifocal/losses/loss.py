@@ -75,7 +75,8 @@ class Expression(ABC):
         """Return the loss module.
 
         Args:
-            **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed, ignore.
+            **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed,
+                ignore, class_weights, reduction.
 
         Returns:
             What is called with logits and target.
@@ -97,6 +98,11 @@ class Term(Expression):
     """
 
     name: str
+    follows: frozenset[str] = frozenset()
+    """Which of the options `ignore` and `class_weights` it goes by; a loss with others refuses it."""
+
+    joins_images = False
+    """Whether it was asked to take all images for one, so that none has a value of its own."""
 
     @property
     def weighted(self) -> "tuple[tuple[Term, Schedule], ...]":
@@ -171,9 +177,12 @@ def _not_compiled(method: Callable[..., T]) -> Callable[..., T]:
 class CompoundLoss(nn.Module):
     """A weighted sum of terms: `L = Σ w_i(t) L_i`, where `t` in [0, 1] is how far training has come.
 
+    With `reduction="none"` each term and the loss are one number an image, (B,): those of the image alone.
+
     Args:
         expression: terms and weights, such as `0.9 * Tversky() + 0.1 * LogHausdorff()`.
-        **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed, ignore.
+        **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed, ignore,
+            class_weights, reduction.
 
     Raises:
         UserError: no expression; an option that there is not, or that cannot be.
@@ -208,6 +217,21 @@ class CompoundLoss(nn.Module):
                 name += "'"
             self._terms[name], self._schedules[name] = term, weight
         self._progress = 0.0
+        for option in ("ignore", "class_weights"):
+            if getattr(self.options, option) is not None:
+                self._check_follows(option)
+        joined = [name for name, term in self._terms.items() if term.joins_images]
+        if joined and self.options.reduction != "mean":
+            raise UserError(
+                f"reduction={self.options.reduction!r}: {joined[0]} is over all images at once, batch=True, and has no "
+                "value of one image; leave one of the two out"
+            )
+
+    def _check_follows(self, option: str) -> None:
+        """Raise `UserError` for a term, of another package, that knows nothing of an option."""
+        for name, term in self._terms.items():
+            if option not in term.follows:
+                raise UserError(f"{option}: {name} does not go by it (see `Term.follows`); leave one of the two out")
 
     @property
     def progress(self) -> float:
@@ -233,7 +257,7 @@ class CompoundLoss(nn.Module):
         cells: torch.Tensor | None = None,
         ignore: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the loss, a scalar.
+        """Return the loss, a scalar; with `reduction="none"` one number for each image, (B,).
 
         Args:
             logits: (B, C, *spatial), 2D or 3D; probabilities with `activation="none"`.
@@ -250,7 +274,7 @@ class CompoundLoss(nn.Module):
                 `instances`, `distances` and `cells` neither; make the last two with the same `ignore`.
 
         Returns:
-            A scalar in float32, or float64 where the logits are.
+            A scalar, or (B,), in float32, or float64 where the logits are.
 
         Raises:
             ValueError: input that does not fit.
@@ -282,22 +306,31 @@ class CompoundLoss(nn.Module):
             ignore: True where a voxel is ignored, (B, *spatial), (B, 1, *spatial) or (B, C, *spatial); None for none.
 
         Returns:
-            Scalars by the term's name, to which a prime is added where it occurs before.
+            Scalars, or (B,), by the term's name, to which a prime is added where it occurs before.
 
         Raises:
             ValueError: input that does not fit.
         """
         device = logits.device.type if isinstance(logits, torch.Tensor) else "cpu"
-        values: dict[str, torch.Tensor] = {}
+        if ignore is not None:
+            self._check_follows("ignore")
         with torch.autocast(device, enabled=False):
             loss_input = LossInput(
                 logits, target, self.options, instances=instances, distances=distances, cells=cells, ignore=ignore
             )
-            for classes in (False, True):
-                terms = {n: t for n, t in self._terms.items() if (loss_input.softmax and t.needs.classes) == classes}
-                if terms:
-                    batch_sums = self._batch_sums(loss_input, terms, classes=classes)
-                    values |= {name: term.measure(batch_sums) for name, term in terms.items()}
+            if self.options.reduction == "mean":
+                return self._measured(loss_input)
+            parts = [self._measured(image) for image in loss_input.images()]
+            by_image = {name: torch.stack([part[name] for part in parts]) for name in self._terms}
+        return by_image if self.options.reduction == "none" else {n: values.sum(0) for n, values in by_image.items()}
+
+    def _measured(self, loss_input: LossInput) -> dict[str, torch.Tensor]:
+        values: dict[str, torch.Tensor] = {}
+        for classes in (False, True):
+            terms = {n: t for n, t in self._terms.items() if (loss_input.softmax and t.needs.classes) == classes}
+            if terms:
+                batch_sums = self._batch_sums(loss_input, terms, classes=classes)
+                values |= {name: term.measure(batch_sums) for name, term in terms.items()}
         return {name: values[name] for name in self._terms}
 
     def _batch_sums(self, loss_input: LossInput, terms: Mapping[str, Term], *, classes: bool) -> BatchSums:
@@ -316,10 +349,10 @@ class CompoundLoss(nn.Module):
             values: what `terms` returned.
 
         Returns:
-            A scalar.
+            A scalar; (B,) with `reduction="none"`.
         """
         weighted = [self._schedules[name].at(self.progress) * value for name, value in values.items()]
-        return torch.stack(weighted).sum()
+        return torch.stack(weighted).sum(0)
 
     def extra_repr(self) -> str:
         """Return the sum as it is written."""

@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from multifocal.losses.batch_sums import BatchSums
+from multifocal.losses.inputs import CLASS_WEIGHTS, IGNORE
 from multifocal.losses.loss import TERMS, Needs, Term
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
@@ -33,6 +35,7 @@ class MSSSIM(Term):
     """
 
     name = "ms-ssim"
+    follows = IGNORE | CLASS_WEIGHTS
 
     @property
     def needs(self) -> Needs:
@@ -57,7 +60,7 @@ class MSSSIM(Term):
         while count < len(_WEIGHTS) and longest // 2**count >= _WINDOW:
             count += 1
         if batch_sums.view.ignored is not None:
-            return 1 - _of_known(p, y, batch_sums.view.ignored.view(shape), count).mean()
+            return _loss(_of_known(p, y, batch_sums.view.ignored.view(shape), count), batch_sums)
         weights = [weight * sum(_WEIGHTS) / sum(_WEIGHTS[:count]) for weight in _WEIGHTS[:count]]
         similarity = torch.ones(batch_sums.images, dtype=p.dtype, device=p.device)
         for scale, weight in enumerate(weights):
@@ -66,7 +69,14 @@ class MSSSIM(Term):
             similarity = similarity * mean.pow(weight)
             if scale < count - 1:
                 p, y = (_halved(image) for image in (p, y.to(p.dtype)))
+        return _loss(similarity, batch_sums)
+
+
+def _loss(similarity: torch.Tensor, batch_sums: BatchSums) -> torch.Tensor:
+    if batch_sums.view.class_weights is None:
         return 1 - similarity.mean()
+    weights = batch_sums.class_weights_of(np.arange(len(similarity)))
+    return 1 - (similarity * weights).sum() / weights.sum()
 
 
 def _of_known(p: torch.Tensor, y: torch.Tensor, ignored: torch.Tensor, count: int) -> torch.Tensor:

@@ -120,7 +120,7 @@ def build(name: str, /, **options: Any) -> CompoundLoss:
     Args:
         name: one of `names()`, or "compound", whose option `terms` lists any terms and weights.
         **options: those of the loss, and of every loss: activation, spacing, connectivity, threshold,
-            include_background, relaxed, ignore (see `Options`).
+            include_background, relaxed, ignore, class_weights, reduction (see `Options`).
 
     Returns:
         The loss as a module.

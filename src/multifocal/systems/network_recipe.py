@@ -47,6 +47,10 @@ class LossSettings(Config):
         # A recipe's network has one channel of logits, that of the lesion.
         if settled := [option for option in ("activation", "include_background") if option in self.options]:
             raise ValueError(f"{settled[0]} is no option of a recipe's loss: its network has one channel, of logits")
+        if "reduction" in self.options:
+            raise ValueError("reduction is no option of a recipe's loss: training needs one number of a batch")
+        if "ignore" in self.options:
+            raise ValueError("ignore is no option of a recipe's loss: which voxels are ignored, its labels say")
         check_loss_options(self.name, self.options)
         return self
 
