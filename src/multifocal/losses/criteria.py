@@ -162,6 +162,7 @@ class Over(Checked, Term):
             self.criterion.costs if self.partition.takes_background else (),
             self.partition.looks_at_prediction,
             self.partition.classes and not self.criterion.takes_distances,
+            self.partition.shares and not self.criterion.takes_distances,
         )
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:

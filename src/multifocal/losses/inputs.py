@@ -18,6 +18,7 @@ from multifocal.losses.probabilities import LOG_PROBABILITIES, LOGITS, PROBABILI
 ActivationName = Literal["sigmoid", "softmax", "none"]
 Reduction = Literal["mean", "sum", "none"]
 IGNORE, CLASS_WEIGHTS = frozenset({"ignore"}), frozenset({"class_weights"})  # options that terms must follow
+_HALF, _ROUNDED = 0.5, 1e-2  # from where on a soft label is a lesion; how far from 1 shares in few bits may add up
 _NEVER = -1e4  # a logit, or the logarithm of a probability, whose probability is 0 in 64 bits, too
 _MOST_CHANNELS = 16  # without softmax: more are a volume whose batch axis is missing
 Spacing = Annotated[tuple[Positive, ...], BeforeValidator(lambda sides: _numbers(sides))]
@@ -44,6 +45,11 @@ class Options(Checked):
             means over channels, and over regions and lesions of several channels, become weighted ones,
             `Σ w_c L_c / Σ w_c`; with softmax cross-entropy and focal are divided by the weights of the voxels' own
             classes, as torch's cross-entropy is. None weighs all alike.
+        soft_labels: whether targets are shares from 0 to 1 (with softmax adding up to 1 over channels): criteria over
+            the image take `y cost(1) + (1 - y) cost(0)` of a voxel, so that Σy and Σpy are what they say; whatever
+            looks at lesions, distances, other regions or structure takes y >= 0.5.
+        label_smoothing: ε, the part of the labels that cross-entropy and focal over the image spread over the classes:
+            `(1 - ε) y + ε/C` with softmax, as torch's cross-entropy does, and `(1 - ε) y + ε/2` without.
         reduction: "mean" is the loss as it is defined, of the batch; "none" the loss of each image alone, as if it were
             the batch, (B,); "sum" is the sum of these.
 
@@ -64,6 +70,8 @@ class Options(Checked):
     ignore: int | None = None
     class_weights: ClassWeights | None = None
     reduction: Reduction = "mean"
+    soft_labels: bool = False
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", _numbers(self.spacing))
@@ -98,6 +106,7 @@ class ChannelView:
         cells: numbers of the nearest lesion, likewise.
         ignored: (rows, voxels), True where a voxel is ignored: x is certain there that nothing is; None for nowhere.
         class_weights: of the channels; None for all alike.
+        shares: (rows, voxels), the target where it is soft or smoothed; None where 0 and 1 are all there is.
     """
 
     x: torch.Tensor
@@ -112,6 +121,7 @@ class ChannelView:
     cells: torch.Tensor | None = None
     ignored: torch.Tensor | None = None
     class_weights: tuple[float, ...] | None = None
+    shares: torch.Tensor | None = None
 
 
 class LossInput:
@@ -157,8 +167,15 @@ class LossInput:
         target, self._ignored = without_ignored(
             target, logits.shape, value=options.ignore, mask=ignore, softmax=self.softmax
         )
-        self._target = _one_hot(target, logits, self._ignored) if self.softmax else target
+        soft = options.soft_labels
+        self._target = _one_hot(target, logits, self._ignored, soft=soft) if self.softmax else target
         check_target(self._target, logits)
+        self._shares: torch.Tensor | None = None
+        if soft:
+            check_shares(self._target)
+            self._shares, self._target = self._target, self._target >= _HALF
+        elif options.label_smoothing:
+            self._shares = self._target
         if self._ignored is not None:
             # Whatever stands there, NaN too, is gone before anything is computed from it.
             self._logits = self._logits.masked_fill(self._ignored, 0)
@@ -173,11 +190,17 @@ class LossInput:
             one, here = copy(self), slice(image, image + 1)
             one._logits, one._target = self._logits[here], self._target[here]
             one._ignored = None if self._ignored is None else self._ignored[here]
+            one._shares = None if self._shares is None else self._shares[here]
             one._precomputed = tuple(None if part is None else part[here] for part in self._precomputed)
             yield one
 
-    def view(self, *, classes: bool) -> ChannelView:
-        """Return the batch as it is looked at."""
+    @property
+    def is_soft(self) -> bool:
+        """Whether some terms see other labels than 0 and 1."""
+        return self._shares is not None
+
+    def view(self, *, classes: bool, soft: bool = False) -> ChannelView:
+        """Return the batch as it is looked at; `soft` with the target's shares."""
         together = classes and self.softmax
         first = 0 if together else self.options.first_channel
         x, target = self._logits[:, first:], self._target[:, first:]
@@ -194,6 +217,9 @@ class LossInput:
             ignored = ignored.reshape(len(x) * x.shape[1], -1).contiguous()
         activation = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
         batch, channels, *shape = x.shape
+        shares = None
+        if soft and self._shares is not None:
+            shares = self._shares[:, first:].detach().to(x).reshape(batch * channels, -1)
         skipped = int(together and self.options.include_background is False)
         weights = None if self.options.class_weights is None else self.options.class_weights[first:]
         if weights is not None and not any(weights[skipped:]):
@@ -214,6 +240,7 @@ class LossInput:
             cells,
             ignored,
             weights,
+            shares,
         )
 
 
@@ -269,7 +296,8 @@ def foreground(target: torch.Tensor) -> np.ndarray:
         values = flat[torch.from_numpy(found)]
     if values.dtype != torch.bool and not bool((values == 1).all()):
         wrong = values[values != 1][0].item()
-        raise ValueError(f"target holds {wrong:.6g}; expected only 0 and 1")
+        between = ", or soft_labels=True for shares" if 0 < wrong < 1 else ""
+        raise ValueError(f"target holds {wrong:.6g}; expected only 0 and 1{between}")
     return found
 
 
@@ -321,6 +349,17 @@ def check_target(target: torch.Tensor, logits: torch.Tensor) -> None:
         raise ValueError(f"target is on {target.device}; expected it on {logits.device}, with logits")
 
 
+def check_shares(target: torch.Tensor) -> None:
+    """Raise ValueError for labels outside 0 to 1, and NaN."""
+    if target.dtype == torch.bool:
+        return
+    low, high = (float(end) for end in target.detach().aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"target ranges from {low:.6g} to {high:.6g}; expected shares from 0 to 1 with soft_labels=True"
+        )
+
+
 def check_values(logits: torch.Tensor, options: Options) -> None:
     """Raise ValueError for NaN, infinities, and probabilities outside 0 to 1."""
     low, high = (float(end) for end in logits.detach().aminmax())
@@ -347,7 +386,7 @@ def check_precomputed(name: str, value: torch.Tensor | None, target: torch.Tenso
         raise ValueError(f"{name} has shape {tuple(value.shape)}; expected that of the logits, {tuple(target.shape)}")
 
 
-def _one_hot(target: torch.Tensor, logits: torch.Tensor, ignored: torch.Tensor | None) -> torch.Tensor:
+def _one_hot(target: torch.Tensor, logits: torch.Tensor, ignored: torch.Tensor | None, *, soft: bool) -> torch.Tensor:
     """Return class numbers as ones and zeros, zeros where they are ignored; a target that is that already as it is."""
     if isinstance(target, torch.Tensor) and target.shape == (logits.shape[0], *logits.shape[2:]):
         target = target[:, None]
@@ -357,12 +396,13 @@ def _one_hot(target: torch.Tensor, logits: torch.Tensor, ignored: torch.Tensor |
     if numbers:
         classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, *[1] * (target.ndim - 2))
         target = target == classes
-    in_one = target.sum(1) == 1
+    in_one = (target.sum(1) - 1).abs() <= _ROUNDED if soft and not numbers else target.sum(1) == 1
     if ignored is not None and target.shape == logits.shape:
         target, in_one = target.masked_fill(ignored, 0), in_one | ignored[:, 0]
     if target.shape == logits.shape and not bool(in_one.all()):
         last = logits.shape[1] - 1
         expected = f"class numbers from 0 to {last}" if numbers else "a one in one channel, with activation='softmax'"
+        expected = "channels that add up to 1, with activation='softmax'" if soft and not numbers else expected
         raise ValueError(f"target has {int((~in_one).sum())} voxels that are not in one class; expected {expected}")
     return target
 

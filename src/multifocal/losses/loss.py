@@ -21,7 +21,8 @@ from multifocal.losses.schedules import (
     product,
     schedule,
 )
-from multifocal.losses.voxel_costs import VoxelCost
+from multifocal.losses.soft_sums import SoftSums
+from multifocal.losses.voxel_costs import P, VoxelCost
 from multifocal.registry import Registry
 
 T = TypeVar("T")
@@ -35,11 +36,13 @@ class Needs:
         costs: what it sums by image, lesion or pair.
         predicted: whether it looks at predicted components.
         classes: whether it sees softmax's classes together (see `LossInput`).
+        shares: whether it sees soft and smoothed labels as they are, and not 1 from a half on.
     """
 
     costs: tuple[VoxelCost, ...] = ()
     predicted: bool = False
     classes: bool = False
+    shares: bool = False
 
 
 class Expression(ABC):
@@ -76,7 +79,7 @@ class Expression(ABC):
 
         Args:
             **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed,
-                ignore, class_weights, reduction.
+                ignore, class_weights, reduction, soft_labels, label_smoothing.
 
         Returns:
             What is called with logits and target.
@@ -182,7 +185,7 @@ class CompoundLoss(nn.Module):
     Args:
         expression: terms and weights, such as `0.9 * Tversky() + 0.1 * LogHausdorff()`.
         **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed, ignore,
-            class_weights, reduction.
+            class_weights, reduction, soft_labels, label_smoothing.
 
     Raises:
         UserError: no expression; an option that there is not, or that cannot be.
@@ -220,6 +223,11 @@ class CompoundLoss(nn.Module):
         for option in ("ignore", "class_weights"):
             if getattr(self.options, option) is not None:
                 self._check_follows(option)
+        if self.options.label_smoothing and not any(_takes_smoothing(term.needs) for term in self._terms.values()):
+            raise UserError(
+                f"label_smoothing={self.options.label_smoothing}: {', '.join(self._terms)} has no cross-entropy or "
+                "focal over the image, and nothing would be smoothed; leave it out"
+            )
         joined = [name for name, term in self._terms.items() if term.joins_images]
         if joined and self.options.reduction != "mean":
             raise UserError(
@@ -326,17 +334,22 @@ class CompoundLoss(nn.Module):
 
     def _measured(self, loss_input: LossInput) -> dict[str, torch.Tensor]:
         values: dict[str, torch.Tensor] = {}
-        for classes in (False, True):
-            terms = {n: t for n, t in self._terms.items() if (loss_input.softmax and t.needs.classes) == classes}
+        for classes, soft in ((False, False), (False, True), (True, False), (True, True)):
+            terms = {
+                name: term
+                for name, term in self._terms.items()
+                if (loss_input.softmax and term.needs.classes) == classes
+                and (loss_input.is_soft and term.needs.shares) == soft
+            }
             if terms:
-                batch_sums = self._batch_sums(loss_input, terms, classes=classes)
+                batch_sums = self._batch_sums(loss_input, terms, classes=classes, soft=soft)
                 values |= {name: term.measure(batch_sums) for name, term in terms.items()}
         return {name: values[name] for name in self._terms}
 
-    def _batch_sums(self, loss_input: LossInput, terms: Mapping[str, Term], *, classes: bool) -> BatchSums:
+    def _batch_sums(self, loss_input: LossInput, terms: Mapping[str, Term], *, classes: bool, soft: bool) -> BatchSums:
         needs = [term.needs for term in terms.values()]
-        return BatchSums(
-            loss_input.view(classes=classes),
+        return (SoftSums if soft else BatchSums)(
+            loss_input.view(classes=classes, soft=soft),
             options=self.options,
             costs=[cost for need in needs for cost in need.costs],
             predicted=any(need.predicted for need in needs),
@@ -357,6 +370,10 @@ class CompoundLoss(nn.Module):
     def extra_repr(self) -> str:
         """Return the sum as it is written."""
         return " + ".join(f"{weight} {name}" for name, weight in self.weights.items())
+
+
+def _takes_smoothing(needs: Needs) -> bool:
+    return needs.shares and any(cost != P for cost in needs.costs)
 
 
 def _plain(schedule: Schedule) -> Any:

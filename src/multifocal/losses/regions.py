@@ -65,6 +65,7 @@ class Partition(ABC):
         takes_background: whether it needs the sums over each image's background.
         keeps_distances: whether distances within the image are those within its regions.
         classes: whether a region has all of softmax's classes (see `LossInput`).
+        shares: whether its sums are of soft labels as they are (`SoftSums`), and not 1 from a half on.
         joins_images: whether one region is of several images, so that an image has no value of its own.
         follows: which of the options `ignore` and `class_weights` its sums and weights go by; others are refused.
 
@@ -79,6 +80,7 @@ class Partition(ABC):
     takes_background = True
     keeps_distances = False
     classes = False
+    shares = False
     joins_images = False
     follows: frozenset[str] = frozenset()
 
@@ -115,6 +117,7 @@ class Image(Checked, Partition):
     follows = IGNORE | CLASS_WEIGHTS
     keeps_distances = True
     classes = True
+    shares = True
     batch: bool = False
 
     @property

@@ -51,6 +51,8 @@ class LossSettings(Config):
             raise ValueError("reduction is no option of a recipe's loss: training needs one number of a batch")
         if "ignore" in self.options:
             raise ValueError("ignore is no option of a recipe's loss: which voxels are ignored, its labels say")
+        if "soft_labels" in self.options:
+            raise ValueError("soft_labels is no option of a recipe's loss: its targets are masks; see label_smoothing")
         check_loss_options(self.name, self.options)
         return self
 
