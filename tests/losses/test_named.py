@@ -48,7 +48,7 @@ def test_names_and_descriptions():
     [
         ("tversky", {"alfa": 0.3}, "options of loss tversky: unknown key 'alfa'; did you mean 'alpha'"),
         ("tversky", {"alpha": "a"}, "options of loss tversky: alpha: Input should be a valid number, found 'a'"),
-        ("tlhf", {"gamma": 3}, "unknown key 'gamma'; choose from: activation, connectivity, include_background"),
+        ("tlhf", {"gamma": 3}, "unknown key 'gamma'; choose from: activation, class_weights, connectivity, ign"),
         ("dice", {"batch": 1}, "batch: Input should be a valid boolean, found 1"),
         ("gdf", {"activation": "relu"}, "activation: Input should be 'sigmoid', 'softmax' or 'none'"),
         ("ici", {"side": "3"}, "side: Input should be a valid integer"),

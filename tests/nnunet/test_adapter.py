@@ -76,25 +76,61 @@ def test_regions_go_through_a_sigmoid():
 
 
 @pytest.mark.parametrize("regions", [False, True])
-@pytest.mark.parametrize("name", losses.names())
-def test_ignored_voxels_count_as_background_and_get_no_gradient(name, regions):
+@pytest.mark.parametrize("name", sorted(set(losses.names()) - {"bce-msssim-jaccard"}))
+def test_ignored_voxels_are_as_if_they_were_cut_away(name, regions):
     logits, labels = example()
     ignored = torch.zeros_like(labels, dtype=torch.bool)
-    ignored[..., 4:9, :8] = True  # cuts a lesion
-    kept, background = labels.masked_fill(ignored, 0), logits.clone()
-    background.masked_fill_(ignored, 0)
-    background[:, 1:].masked_fill_(ignored, -100.0)
+    ignored[..., 5:, :] = True  # cuts a lesion
+    known = (..., slice(0, 5), slice(None))
     if regions:
-        logits, background = logits[:, 1:] - logits[:, :1], background[:, 1:] - background[:, :1]
-        target = torch.cat([labels > 0, ignored], 1)
-        expected = build_loss(name, regions=True)(background, kept > 0)
+        logits = logits[:, 1:] - logits[:, :1]
+        target, kept = torch.cat([labels > 0, ignored], 1), labels[known] > 0
     else:
-        target, expected = labels.masked_fill(ignored, 2), build_loss(name)(background, kept)
-    logits.requires_grad_()
-    value = build_loss(name, regions=regions, ignore_label=2)(logits, target)
+        target, kept = labels.masked_fill(ignored, 2), labels[known]
+    expected = build_loss(name, regions=regions)(logits[known], kept)
+    logits = logits.masked_fill(ignored, float("nan")).requires_grad_()
+    loss = build_loss(name, regions=regions, ignore_label=2, weights=(0.75, 0.25))
+    value = loss([logits, logits], [target, target])  # each resolution has ignored voxels of its own
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(value, logits)
-    assert not gradient[ignored.expand_as(gradient)].any() and gradient.any()
+    assert (gradient[ignored.expand_as(gradient)] == 0).all() and gradient.any()
+
+
+def test_cross_entropy_with_an_ignore_label_is_that_of_nnunet():
+    # nnU-Net's DC_and_CE_loss: torch's cross-entropy with ignore_index, and Dice within the mask (Σpy, Σp, Σy of it).
+    logits, labels = example(shape=(1, 20, 24))
+    labels[..., 4:9, :8] = 2
+    expected = torch.nn.functional.cross_entropy(logits, labels[:, 0].long(), ignore_index=2)
+    found = build_loss("compound", terms=[{"term": "ce"}], ignore_label=2)(logits, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    p, y, mask = logits.softmax(1)[:, 1:], (labels == 1), labels != 2
+    expected = 1 - 2 * (p * y * mask).sum() / ((p * mask).sum() + (y * mask).sum())
+    assert build_loss("dice", ignore_label=2)(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_patch_without_a_label_costs_nothing():
+    logits, labels = example()
+    value = build_loss("blob-gdf", ignore_label=2)(logits.requires_grad_(), torch.full_like(labels, 2))
+    value.backward()
+    assert value.item() == 0 and (logits.grad == 0).all()
+
+
+def test_classes_are_weighed_without_the_background():
+    logits, labels = example(classes=3)
+    weights = (1.0, 0.0, 2.0)
+    found = build_loss("dice-ce", class_weights=weights)(logits, labels)
+    expected = losses.build("dice-ce", class_weights=weights)(one_vs_rest_logits(logits), hot(labels, 3))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    with pytest.raises(ValueError, match="expected one for each channel of the logits, 3"):
+        build_loss("dice-ce", class_weights=(1.0, 1.0, 1.0, 1.0))(logits, labels)
+
+
+@pytest.mark.parametrize(
+    "options", [{"ignore": 2}, {"soft_labels": True}, {"reduction": "none"}, {"activation": "none"}]
+)
+def test_what_nnunet_says_itself_is_refused(options):
+    with pytest.raises(UserError, match=next(iter(options))):
+        build_loss("dice-ce", **options)
 
 
 def test_deep_supervision_sums_resolutions_by_weight():

@@ -38,6 +38,12 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         (["loss.options.name=1"], "options of loss dice-ce: unknown key 'name'"),
         (["loss.options.activation=none"], "activation is no option of a recipe's loss"),
         (["loss.options.include_background=true"], "include_background is about softmax's channel"),
+        (["loss.options.reduction=sum"], "reduction is no option of a recipe's loss: training needs one number"),
+        (["loss.options.ignore=255"], "ignore is no option of a recipe's loss: which voxels are ignored"),
+        (["loss.options.soft_labels=true"], "soft_labels is no option of a recipe's loss: its targets are masks"),
+        (["loss.options.label_smoothing=1"], "label_smoothing: Input should be less than 1"),
+        (["loss={name: dice, options: {label_smoothing: 0.1}}"], "dice has no cross-entropy or focal over the image"),
+        (["loss.options.class_weights=[0]"], r"class_weights=\(0.0,\); expected one above 0"),
         (["loss.options={spacing: [1.0, 1.0]}"], r"spacing=\[1.0, 1.0\] does not fit unet3d, a 3D network"),
         (["loss={name: tversky, options: {alpha: big}}"], "alpha: Input should be a valid number, found 'big'"),
         (

@@ -1,19 +1,20 @@
 """A network of several classes: trained, kept, predicted with and scored, class by class."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from multifocal import recipes
-from multifocal.cohorts import Fold, Labels
+from multifocal.cohorts import Fold, Labels, open_cohort
 from multifocal.errors import UserError
 from multifocal.evaluation import evaluate_cohort
 from multifocal.pipeline.dataset import as_target
 from multifocal.systems import load_model, predict_cohort
 from multifocal.training import fit
-from multifocal.volumes import read
+from multifocal.volumes import Volume, read, write
 
 APART = {"classes": {"low": 4, "high": [2, 3]}}
 NESTED = {"classes": {"whole": [2, 4], "low": 4}, "overlap": True}
@@ -91,3 +92,31 @@ def test_targets_of_losses():
     assert target.flatten(2).tolist() == [[[0, 1, 1, 0], [0, 0, 1, 1]]] and ignored is None
     plain, ignored = as_target(codes[..., :2], Labels())
     assert plain.flatten().tolist() == [0, 1] and plain.dtype == torch.float32 and ignored is None
+
+
+@pytest.mark.parametrize("labels", [{}, APART])
+def test_what_is_predicted_where_it_is_ignored_does_not_matter(two_classes, small_recipe, tmp_path, log, labels):
+    shutil.copytree(two_classes.root, tmp_path / "cohort")
+    cohort = open_cohort(tmp_path / "cohort")
+    for case in cohort:
+        label = case.label.read()
+        array = label.array if labels else label.array > 0
+        array = np.where(np.arange(len(array))[:, None, None] < 6, 255, array).astype(np.uint8)
+        write(case.label.path, Volume(array, label.geometry))
+    names = tuple(case.name for case in cohort)
+    overrides = [f"labels={json.dumps({**labels, 'ignore': 255})}", "training.epochs=1"]
+    recipe = recipes.load(small_recipe, overrides=overrides)
+    split = Fold(train=names[:4], validation=names[4:], test=())
+    fit(recipe, cohort, split=split, out=tmp_path / "run", progress=False)
+    assert np.isfinite(float(log(tmp_path / "run")[0]["train/loss"]))
+    predict_cohort(load_model(tmp_path / "run"), cohort, tmp_path / "masks")
+    found = []
+    for value in (0, 4 if labels else 1):
+        for case in cohort:
+            mask = read(tmp_path / "masks" / f"{case.name}_lesion.mha")
+            mask.array[:6] = value
+            write(tmp_path / "masks" / f"{case.name}_lesion.mha", mask)
+        scores = evaluate_cohort(tmp_path / "masks", cohort, labels=labels.get("classes"), ignore=255)
+        assert scores.settings["ignore"] == 255
+        found.append(repr(scores.rows))
+    assert found[0] == found[1]

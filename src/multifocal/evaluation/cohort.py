@@ -199,22 +199,24 @@ def _score(task: _CaseTask) -> CaseRows:
     if case.label is None:
         raise UserError(f"case {case.name}: no label; add it or leave the case out")
     label = case.label.read()
-    judged = None if task.ignore is None else label.array != task.ignore
+    ignored = None if task.ignore is None else label.array == task.ignore
     is_map = task.options.has_label_maps
-    target = _opened(_only(judged, label), case, case.label.path, _reader(task, is_map=is_map))
+    target = _opened(_without(ignored, label), case, case.label.path, _reader(task, is_map=is_map))
     if task.prediction is None:
         prediction = {name: np.zeros_like(mask) for name, mask in target.items()}
     else:
         to_masks = _reader(task, is_map=task.options.predicts_label_maps)
-        prediction = _opened(_only(judged, read(task.prediction)), case, task.prediction, to_masks)
+        prediction = _opened(_without(ignored, read(task.prediction)), case, task.prediction, to_masks)
     brain = _brain(case, label.geometry) if task.is_of_brain else np.ones(label.array.shape, bool)
-    if judged is not None:
-        brain = brain & judged
+    if ignored is not None:
+        brain = brain & ~ignored
     diagonal = float(np.linalg.norm(np.multiply(label.geometry.size, label.geometry.spacing)))
     rows, lesions = [], []
     several = len(target) > 1
     for name in target:
-        found = score_case(prediction[name], target[name], spacing=label.geometry.spacing, options=task.options)
+        found = score_case(
+            prediction[name], target[name], spacing=label.geometry.spacing, options=task.options, ignore=ignored
+        )
         share = burden(target[name], brain)
         about = {"stratum": stratum(share), "share_of_brain": share, "diagonal_mm": diagonal}
         rows.append({"case": case.name, **({"label": name} if several else {}), **found.metrics, **about})
@@ -222,9 +224,9 @@ def _score(task: _CaseTask) -> CaseRows:
     return rows, lesions
 
 
-def _only(judged: np.ndarray | None, volume: Volume) -> Volume:
-    """Return an image with nothing where nobody has judged."""
-    return volume if judged is None else Volume(np.where(judged, volume.array, 0), volume.geometry)
+def _without(ignored: np.ndarray | None, volume: Volume) -> Volume:
+    """Return a mask with nothing where it is ignored, whatever value stands there."""
+    return volume if ignored is None else Volume(np.where(ignored, 0, volume.array), volume.geometry)
 
 
 def _reader(task: _CaseTask, *, is_map: bool) -> _ToMasks:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # metrics work without loading torch
     import torch
 
 Ties = Literal["symmetric", "first-voxel"]
+Frames = tuple[np.ndarray, np.ndarray]
 # Voxels at a time: their squared distances take 8 bytes each.
 _AT_ONCE = 1 << 20
 
@@ -25,12 +26,18 @@ def voronoi_cells(
     spacing: Sequence[float] | None = ...,
     at: None = None,
     device: "torch.device | str" = ...,
+    frames: Frames | None = ...,
 ) -> "tuple[torch.Tensor, np.ndarray]": ...
 
 
 @overload
 def voronoi_cells(
-    instances: Instances, *, ties: Ties = ..., spacing: Sequence[float] | None = ..., at: np.ndarray
+    instances: Instances,
+    *,
+    ties: Ties = ...,
+    spacing: Sequence[float] | None = ...,
+    at: np.ndarray,
+    frames: Frames | None = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
@@ -41,6 +48,7 @@ def voronoi_cells(
     spacing: Sequence[float] | None = None,
     at: np.ndarray | None = None,
     device: "torch.device | str" = "cpu",
+    frames: Frames | None = None,
 ) -> "tuple[torch.Tensor | np.ndarray, np.ndarray]":
     """Return the Voronoi cells of a batch's components.
 
@@ -57,6 +65,8 @@ def voronoi_cells(
         at: int64 indices into the flattened stack of images: only the cells of these voxels, which with "first-voxel"
             is much faster when they are few. None is every voxel.
         device: where the cells of every voxel are computed and returned.
+        frames: of each image the box whose centre "symmetric" goes by: lower and upper corners (exclusive), int64
+            (images, axes) each; None is the whole image.
 
     Returns:
         int32 cells, numbered from 0 through the batch, and for each image its number of cells; an image without
@@ -81,7 +91,7 @@ def voronoi_cells(
     counts = np.maximum(instances.counts, 1)
     first = np.cumsum(counts) - counts
     if ties == "symmetric":
-        dense = _symmetric_cells(instances, first, spacing=spacing, device=device)
+        dense = _symmetric_cells(instances, first, spacing=spacing, device=device, frames=frames)
         return (dense if at is None else dense.cpu().numpy().reshape(-1)[at]), counts
     if at is not None:
         return _first_voxel_cells(instances, first, at, spacing=spacing), counts
@@ -92,7 +102,12 @@ def voronoi_cells(
 
 
 def _symmetric_cells(
-    instances: Instances, first: np.ndarray, *, spacing: Sequence[float] | None, device: "torch.device | str"
+    instances: Instances,
+    first: np.ndarray,
+    *,
+    spacing: Sequence[float] | None,
+    device: "torch.device | str",
+    frames: Frames | None,
 ) -> "torch.Tensor":
     """Return the cells of all voxels, numbered in each image from `first`, by one transform of the labels."""
     import torch
@@ -106,7 +121,7 @@ def _symmetric_cells(
     cell = (np.arange(instances.total) + (first - instances.offsets)[instances.image]).astype(np.int32)
     found.reshape(-1)[instances.voxels] = cell[instances.labels - 1]
     found = found.reshape(len(first), *instances.shape)
-    best = cell[_order(instances, spacing)]
+    best = cell[_order(instances, spacing, frames)]
     several = list(_together(np.flatnonzero(instances.counts > 1), max(1, _AT_ONCE // size)))
     if torch.device(device).type != "cpu":
         return _on_device(torch.from_numpy(found).to(device), best, several, spacing)
@@ -135,7 +150,7 @@ def _on_device(
     return found
 
 
-def _order(instances: Instances, spacing: Sequence[float] | None) -> np.ndarray:
+def _order(instances: Instances, spacing: Sequence[float] | None, frames: Frames | None) -> np.ndarray:
     """Return the components of each image in the order in which they win ties.
 
     Numbers are whole until they are squared, and sums are over sorted parts, so that no flip or swap of axes changes
@@ -143,12 +158,12 @@ def _order(instances: Instances, spacing: Sequence[float] | None) -> np.ndarray:
     """
     from multifocal.kernels.edt import whole_squares
 
+    lower, upper = frames or (np.zeros((1, 1), np.int64), np.array(instances.shape)[None])
+    ends = np.broadcast_to(lower + upper - 1, (len(instances.counts), len(instances.shape)))[instances.image]
     parts = []
-    for place, side, unit in zip(
-        instances.places, instances.shape, whole_squares(instances.shape, spacing), strict=True
-    ):
+    for place, end, unit in zip(instances.places, ends.T, whole_squares(instances.shape, spacing), strict=True):
         middle = np.bincount(instances.labels, weights=place, minlength=instances.total + 1)[1:]
-        parts.append(unit * (2 * middle - instances.sizes * (side - 1)) ** 2)
+        parts.append(unit * (2 * middle - instances.sizes * end) ** 2)
     return np.lexsort((np.sort(parts, axis=0).sum(0), -instances.sizes, instances.image))
 
 

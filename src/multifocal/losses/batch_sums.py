@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from multifocal.distance import border_fields
 from multifocal.instances import Instances, Pairs, given, label, pairs
 from multifocal.losses.background_sums import SumPlan, above, split_sums
+from multifocal.losses.ignored import Frames, frames_of, known_border_fields
 from multifocal.losses.inputs import ChannelView, Options
 from multifocal.losses.precomputed import cells_given, cells_of, check_distances
 from multifocal.losses.probabilities import LOG_PROBABILITIES, Foreground
@@ -38,6 +38,60 @@ class BatchSums:
         self._sums: dict[tuple[str, VoxelCost], torch.Tensor] = {}
         self._fields: dict[VoxelCost, torch.Tensor] = {}
         self._inside: Any = None  # x at `voxels`, once something was summed
+
+    # How much of an image there is: all of it, or what is not ignored.
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """For each image how many of its voxels are not ignored, (images,)."""
+        if self.view.ignored is None:
+            return np.full(self.images, self.size)
+        return self.size - self.view.ignored.sum(1).cpu().numpy()
+
+    @cached_property
+    def is_known(self) -> np.ndarray:
+        """Which voxels are not ignored, (images * voxels,)."""
+        if self.view.ignored is None:
+            return np.ones(self.images * self.size, bool)
+        return ~self.view.ignored.view(-1).cpu().numpy()
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The box of each image that holds its known voxels: lower and upper corners, (images, axes) each."""
+        if self.view.ignored is None:
+            upper = np.tile(np.array(self.shape), (self.images, 1))
+            return np.zeros_like(upper), upper
+        return frames_of(self.is_known.reshape(self.images, *self.shape))
+
+    def voxels_of(self, images: torch.Tensor | None = None) -> torch.Tensor | float:
+        """Return the voxels that means over images, or over an image a region, are over.
+
+        One number if nothing is ignored, else (rows, 1), at least 1.
+        """
+        if self.view.ignored is None:
+            return float(self.size)
+        counts = self.number(self.known).clamp_min(1)
+        return (counts if images is None else counts[images])[:, None]
+
+    # How much an image counts: as much as its class.
+
+    def class_weights_of(self, images: np.ndarray) -> torch.Tensor:
+        """Return the class weight of each of some images, scaled to a mean of 1 over classes."""
+        if self.view.class_weights is None:
+            return self.number(np.ones(len(images)))
+        weights = np.array(self.view.class_weights)
+        return self.number((weights / weights.mean())[images % self.channels])
+
+    def weighed(self, shares: np.ndarray, images: np.ndarray) -> torch.Tensor:
+        """Return weights of a mean over regions that add up to 1, weighed by the classes of the regions' images.
+
+        Where only classes of no weight have a region, they are 0.
+        """
+        if self.view.class_weights is not None:
+            shares = shares * np.array(self.view.class_weights)[images % self.channels]
+            total = shares.sum()
+            shares = shares / total if total else shares
+        return self.number(shares)
 
     # What there is: components of both sides.
 
@@ -190,7 +244,8 @@ class BatchSums:
         if side == "target" and self.view.cells is not None:
             numbers = self.view.cells.detach().to(self.x.device).reshape(self.images, self.size)
             return cells_given(numbers, self.tensor("foreground_index"))
-        return cells_of(self.true if side == "target" else self.predicted, self.options, self.x.device)
+        components = self.true if side == "target" else self.predicted
+        return cells_of(components, self.options, self.x.device, frames=self.frames)
 
     def split_by(self, groups: torch.Tensor, count: int, costs: tuple[VoxelCost, ...]) -> torch.Tensor:
         """Sum costs over the background of each group of voxels, (costs, groups)."""
@@ -198,6 +253,9 @@ class BatchSums:
 
     def sizes_of(self, groups: torch.Tensor, count: int) -> torch.Tensor:
         """Return how many voxels each group has."""
+        if self.view.ignored is not None:
+            known = groups.view(-1)[~self.view.ignored.view(-1)]
+            return torch.bincount(known, minlength=count).to(self.x.dtype)
         if groups.device.type != "cpu":
             return torch.bincount(groups.view(-1), minlength=count).to(self.x.dtype)
         from multifocal.kernels.sums import sizes_by
@@ -230,21 +288,26 @@ class BatchSums:
     def _bordered(self) -> np.ndarray:
         """Which images' targets have a border."""
         counts = np.bincount(self._image_of_one, minlength=self.images)
-        return (counts > 0) & (counts < self.size)
+        return (counts > 0) & (counts < self.known)
+
+    def _border_fields(self, masks: torch.Tensor, cost: HausdorffCost) -> torch.Tensor:
+        ignored = None if self.view.ignored is None else self.view.ignored.view(masks.shape)
+        return known_border_fields(masks, ignored, spacing=self.options.spacing, power=cost.alpha)
 
     def _distances(self, cost: HausdorffCost) -> torch.Tensor:
         masks = above(self.x, self.activation, self.options.threshold, closed=False).view(self.images, *self.shape)
-        total = border_fields(masks, spacing=self.options.spacing, power=cost.alpha).to(self.x.dtype)
+        total = self._border_fields(masks, cost).to(self.x.dtype)
         if self.view.distances is None:
-            masks = torch.from_numpy(self.true_mask).to(self.x.device)
-            total += border_fields(masks, spacing=self.options.spacing, power=cost.alpha)
+            total += self._border_fields(torch.from_numpy(self.true_mask).to(self.x.device), cost)
         else:
             distances = self.view.distances.detach().reshape(self.images, self.size)
-            check_distances(distances, self._bordered, self.options.spacing)
+            if self.view.ignored is not None:
+                distances = distances.masked_fill(self.view.ignored, 0)
+            check_distances(distances, self._bordered, self.options.spacing, ignored=self.view.ignored)
             total += distances.to(total).view(total.shape) ** cost.alpha
         if cost.empty == "diagonal":
             steps = self.options.spacing or (1.0,) * len(self.shape)
-            diagonal = sum((n * s) ** 2 for n, s in zip(self.shape, steps, strict=True)) ** (cost.alpha / 2)
             for image in np.flatnonzero(~self._bordered):
-                total[image] += diagonal
+                sides = (self.frames[1] - self.frames[0])[image].tolist()
+                total[image] += sum((n * s) ** 2 for n, s in zip(sides, steps, strict=True)) ** (cost.alpha / 2)
         return total.view(self.images, self.size)

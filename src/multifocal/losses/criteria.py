@@ -15,6 +15,7 @@ import torch
 from multifocal.config import Checked, NonNegative, Positive, Share
 from multifocal.errors import UserError
 from multifocal.losses.batch_sums import BatchSums
+from multifocal.losses.inputs import CLASS_WEIGHTS, IGNORE
 from multifocal.losses.loss import TERMS, Needs, Term
 from multifocal.losses.regions import Image, Partition, Sums, partition_named
 from multifocal.losses.voxel_costs import CE, FocalCost, HausdorffCost, P, VoxelCost
@@ -36,10 +37,13 @@ class Criterion(Term):
     """
 
     costs: tuple[VoxelCost, ...] = (P,)
+    follows = IGNORE
 
     @abstractmethod
     def values(self, sums: Sums) -> torch.Tensor:
-        """Return the loss of each region, (regions,): the mean over channels.
+        """Return the loss of each region, (regions,): the mean over channels, `sums.mean` of what each has.
+
+        One that goes by `sums.mean` says `follows = IGNORE | CLASS_WEIGHTS`.
 
         Args:
             sums: of each region, (regions, channels).
@@ -142,12 +146,23 @@ class Over(Checked, Term):
         return f"{self.criterion.name} over {self.partition.label}" if self.partition.label else self.criterion.name
 
     @property
+    def follows(self) -> frozenset[str]:  # type: ignore[override]
+        """Which options it goes by: those of its criterion and its partition."""
+        return self.criterion.follows & self.partition.follows
+
+    @property
+    def joins_images(self) -> bool:  # type: ignore[override]
+        """Whether a region is of several images."""
+        return self.partition.joins_images
+
+    @property
     def needs(self) -> Needs:
         """What it asks of `BatchSums`."""
         return Needs(
             self.criterion.costs if self.partition.takes_background else (),
             self.partition.looks_at_prediction,
             self.partition.classes and not self.criterion.takes_distances,
+            self.partition.shares and not self.criterion.takes_distances,
         )
 
     def measure(self, batch_sums: BatchSums) -> torch.Tensor:
@@ -159,9 +174,11 @@ class Over(Checked, Term):
 class _Ratio(Checked, Criterion):
     """A criterion of each channel by itself."""
 
+    follows = IGNORE | CLASS_WEIGHTS
+
     def values(self, sums: Sums) -> torch.Tensor:
         """Return the loss of each region."""
-        return where_empty(1 - self._ratio(sums), sums, sums.true == 0).mean(1)
+        return sums.mean(where_empty(1 - self._ratio(sums), sums, sums.true == 0))
 
     @abstractmethod
     def _ratio(self, sums: Sums) -> torch.Tensor:
@@ -240,6 +257,8 @@ class Tversky(_Ratio):
 class GeneralizedDice(Checked, Criterion):
     """`1 - (2 Σ_c w_c Σpy + s) / (Σ_c w_c (Σp + Σy) + s)`, `w_c = 1/(Σy)²` over the channels c (Sudre 2017).
 
+    The option `class_weights` multiplies `w_c`.
+
     Args:
         weighting: "monai" as MONAI computes it. With one channel its weight only dwarfs the smoothing: a lesion of
             100 000 voxels missed whole costs 0.5, and an empty target 0. "normalized" divides the weights by their
@@ -254,6 +273,7 @@ class GeneralizedDice(Checked, Criterion):
     """
 
     name = "generalized-dice"
+    follows = IGNORE | CLASS_WEIGHTS
     weighting: Literal["monai", "normalized"] = "monai"
     smooth: Positive = SMOOTH
 
@@ -267,12 +287,14 @@ class GeneralizedDice(Checked, Criterion):
             One value for each region, (regions,).
         """
         both = sums.predicted + sums.true
+        by_class = 1.0 if sums.weights is None else sums.weights
         if self.weighting == "normalized":
-            weight = 1 / sums.true.clamp_min(1).square()
+            weight = by_class / sums.true.clamp_min(1).square()
             weight = weight / weight.sum(1, keepdim=True)
         else:
             weight = torch.where(sums.true > 0, 1 / sums.true.clamp_min(0.5).square(), 0)
             weight = torch.where(sums.true > 0, weight, weight.amax(1, keepdim=True))
+            weight = weight if sums.weights is None else weight * sums.weights
         ratio = (2 * (sums.overlap * weight).sum(1) + self.smooth) / ((both * weight).sum(1) + self.smooth)
         return where_empty(1 - ratio, sums, (sums.true == 0).all(1))
 
@@ -280,9 +302,11 @@ class GeneralizedDice(Checked, Criterion):
 class _Mean(Checked, Criterion):
     """The mean of one cost."""
 
+    follows = IGNORE | CLASS_WEIGHTS
+
     def values(self, sums: Sums) -> torch.Tensor:
         """Return the loss of each region."""
-        return (sums.others[self.costs[0]] / sums.size).mean(1)
+        return sums.mean(sums.others[self.costs[0]] / sums.size)
 
 
 @TERMS.register("ce")
@@ -414,6 +438,11 @@ class CriterionSum(Checked, Criterion):
                 raise UserError(f"Mix: parts has {part.name}, which is no mean over regions; add it outside of the Mix")
 
     @property
+    def follows(self) -> frozenset[str]:  # type: ignore[override]
+        """Which options it goes by: those of all its parts."""
+        return frozenset.intersection(*(part.follows for part, _ in self.parts))
+
+    @property
     def costs(self) -> tuple[VoxelCost, ...]:  # type: ignore[override]
         """What is summed."""
         return tuple(dict.fromkeys(cost for part, _ in self.parts for cost in part.costs))
@@ -511,4 +540,4 @@ def where_empty(value: torch.Tensor, sums: Sums, empty: torch.Tensor) -> torch.T
     if sums.extent is None or not bool(empty.any()):
         return value
     mean = sums.predicted / sums.extent
-    return torch.where(empty, straight_through(value, mean if value.ndim == 2 else mean.mean(1)), value)
+    return torch.where(empty, straight_through(value, mean if value.ndim == 2 else sums.mean(mean)), value)

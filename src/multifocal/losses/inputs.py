@@ -1,5 +1,7 @@
 """How every loss reads its input: options and checks; activation, one-hot and background are dealt with here, once."""
 
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -7,13 +9,20 @@ import numpy as np
 import torch
 from pydantic import BeforeValidator, Field
 
-from multifocal.config import Checked, Positive
+from multifocal.config import Checked, NonNegative, Positive
+from multifocal.errors import UserError
 from multifocal.instances import Connectivity
+from multifocal.losses.ignored import without_ignored
 from multifocal.losses.probabilities import LOG_PROBABILITIES, LOGITS, PROBABILITIES, Activation
 
 ActivationName = Literal["sigmoid", "softmax", "none"]
+Reduction = Literal["mean", "sum", "none"]
+IGNORE, CLASS_WEIGHTS = frozenset({"ignore"}), frozenset({"class_weights"})  # options that terms must follow
+_HALF, _ROUNDED = 0.5, 1e-2  # from where on a soft label is a lesion; how far from 1 shares in few bits may add up
+_NEVER = -1e4  # a logit, or the logarithm of a probability, whose probability is 0 in 64 bits, too
 _MOST_CHANNELS = 16  # without softmax: more are a volume whose batch axis is missing
 Spacing = Annotated[tuple[Positive, ...], BeforeValidator(lambda sides: _numbers(sides))]
+ClassWeights = Annotated[tuple[NonNegative, ...], Field(min_length=1), BeforeValidator(lambda held: _numbers(held))]
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,20 @@ class Options(Checked):
             criteria over the image, as in MONAI, and not in what looks at lesions or distances; otherwise every
             channel counts.
         relaxed: where the published value has no gradient to learn from, take that of a soft stand-in.
+        ignore: value of the target's voxels that are in no sum, no component, no distance and no cell, such as 255;
+            None for none. Without softmax any but 0 and 1, of each channel by itself; with softmax a voxel that is
+            ignored in one channel is in all.
+        class_weights: one number, 0 or more, for each channel of the logits, channel 0 too where it does not count:
+            means over channels, and over regions and lesions of several channels, become weighted ones,
+            `Σ w_c L_c / Σ w_c`; with softmax cross-entropy and focal are divided by the weights of the voxels' own
+            classes, as torch's cross-entropy is. None weighs all alike.
+        soft_labels: whether targets are shares from 0 to 1 (with softmax adding up to 1 over channels): criteria over
+            the image take `y cost(1) + (1 - y) cost(0)` of a voxel, so that Σy and Σpy are what they say; whatever
+            looks at lesions, distances, other regions or structure takes y >= 0.5.
+        label_smoothing: ε, the part of the labels that cross-entropy and focal over the image spread over the classes:
+            `(1 - ε) y + ε/C` with softmax, as torch's cross-entropy does, and `(1 - ε) y + ε/2` without.
+        reduction: "mean" is the loss as it is defined, of the batch; "none" the loss of each image alone, as if it were
+            the batch, (B,); "sum" is the sum of these.
 
     Raises:
         UserError: an option that cannot be.
@@ -44,10 +67,20 @@ class Options(Checked):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     include_background: bool | None = None
     relaxed: bool = True
+    ignore: int | None = None
+    class_weights: ClassWeights | None = None
+    reduction: Reduction = "mean"
+    soft_labels: bool = False
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", _numbers(self.spacing))
+        object.__setattr__(self, "class_weights", _numbers(self.class_weights))
         super().__post_init__()
+        if self.class_weights is not None and not any(self.class_weights):
+            raise UserError(f"Options: class_weights={self.class_weights}; expected one above 0")
+        if self.activation != "softmax" and self.ignore in (0, 1):
+            raise UserError(f"Options: ignore={self.ignore}; expected another value than the target's 0 and 1")
 
     @property
     def first_channel(self) -> int:
@@ -71,6 +104,9 @@ class ChannelView:
         instances: labels of the target's lesions, if they were made beforehand; one a voxel.
         distances: to the target's border, likewise.
         cells: numbers of the nearest lesion, likewise.
+        ignored: (rows, voxels), True where a voxel is ignored: x is certain there that nothing is; None for nowhere.
+        class_weights: of the channels; None for all alike.
+        shares: (rows, voxels), the target where it is soft or smoothed; None where 0 and 1 are all there is.
     """
 
     x: torch.Tensor
@@ -83,6 +119,9 @@ class ChannelView:
     instances: torch.Tensor | None = None
     distances: torch.Tensor | None = None
     cells: torch.Tensor | None = None
+    ignored: torch.Tensor | None = None
+    class_weights: tuple[float, ...] | None = None
+    shares: torch.Tensor | None = None
 
 
 class LossInput:
@@ -99,6 +138,7 @@ class LossInput:
         instances: integer labels of the target's lesions.
         distances: `target_distances(target)`.
         cells: `target_cells(target)`.
+        ignore: mask of voxels that are ignored, besides those with the value `options.ignore`.
 
     Raises:
         ValueError: something that does not fit.
@@ -118,20 +158,49 @@ class LossInput:
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
         cells: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
     ) -> None:
         check_logits(logits, options)
         self.options = options
         self.softmax = options.activation == "softmax"
         self._logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-        self._target = _one_hot(target, logits) if self.softmax else target
+        target, self._ignored = without_ignored(
+            target, logits.shape, value=options.ignore, mask=ignore, softmax=self.softmax
+        )
+        soft = options.soft_labels
+        self._target = _one_hot(target, logits, self._ignored, soft=soft) if self.softmax else target
         check_target(self._target, logits)
+        self._shares: torch.Tensor | None = None
+        if soft:
+            check_shares(self._target)
+            self._shares, self._target = self._target, self._target >= _HALF
+        elif options.label_smoothing:
+            self._shares = self._target
+        if self._ignored is not None:
+            # Whatever stands there, NaN too, is gone before anything is computed from it.
+            self._logits = self._logits.masked_fill(self._ignored, 0)
         check_values(self._logits, options)
         for name, value in (("instances", instances), ("distances", distances), ("cells", cells)):
             check_precomputed(name, value, self._target)
-        self._precomputed = (instances, distances, cells)
+        self._precomputed: tuple[torch.Tensor | None, ...] = (instances, distances, cells)
 
-    def view(self, *, classes: bool) -> ChannelView:
-        """Return the batch as it is looked at."""
+    def images(self) -> "Iterator[LossInput]":
+        """Yield each image as a batch of its own."""
+        for image in range(len(self._logits)):
+            one, here = copy(self), slice(image, image + 1)
+            one._logits, one._target = self._logits[here], self._target[here]
+            one._ignored = None if self._ignored is None else self._ignored[here]
+            one._shares = None if self._shares is None else self._shares[here]
+            one._precomputed = tuple(None if part is None else part[here] for part in self._precomputed)
+            yield one
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether some terms see other labels than 0 and 1."""
+        return self._shares is not None
+
+    def view(self, *, classes: bool, soft: bool = False) -> ChannelView:
+        """Return the batch as it is looked at; `soft` with the target's shares."""
         together = classes and self.softmax
         first = 0 if together else self.options.first_channel
         x, target = self._logits[:, first:], self._target[:, first:]
@@ -140,8 +209,23 @@ class LossInput:
             x = torch.log_softmax(x, dim=1)
         elif self.softmax:
             x = one_vs_rest_logits(self._logits, first=first)
+        ignored = None
+        if self._ignored is not None:
+            ignored = self._ignored.expand(self._logits.shape)[:, first:]
+            x = x.masked_fill(ignored, 0.0 if self.options.activation == "none" else _NEVER)
+            instances = None if instances is None else instances.masked_fill(ignored.to(instances.device), 0)
+            ignored = ignored.reshape(len(x) * x.shape[1], -1).contiguous()
         activation = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
         batch, channels, *shape = x.shape
+        shares = None
+        if soft and self._shares is not None:
+            shares = self._shares[:, first:].detach().to(x).reshape(batch * channels, -1)
+        skipped = int(together and self.options.include_background is False)
+        weights = None if self.options.class_weights is None else self.options.class_weights[first:]
+        if weights is not None and not any(weights[skipped:]):
+            raise ValueError(
+                f"class_weights={self.options.class_weights}; expected one above 0 of a channel that counts"
+            )
         return ChannelView(
             # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
             x.reshape(batch * channels, -1).contiguous(),
@@ -150,10 +234,13 @@ class LossInput:
             channels,
             tuple(shape),
             foreground(target),
-            int(together and self.options.include_background is False),
+            skipped,
             instances,
             distances,
             cells,
+            ignored,
+            weights,
+            shares,
         )
 
 
@@ -209,7 +296,8 @@ def foreground(target: torch.Tensor) -> np.ndarray:
         values = flat[torch.from_numpy(found)]
     if values.dtype != torch.bool and not bool((values == 1).all()):
         wrong = values[values != 1][0].item()
-        raise ValueError(f"target holds {wrong:.6g}; expected only 0 and 1")
+        between = ", or soft_labels=True for shares" if 0 < wrong < 1 else ""
+        raise ValueError(f"target holds {wrong:.6g}; expected only 0 and 1{between}")
     return found
 
 
@@ -242,6 +330,9 @@ def check_logits(logits: torch.Tensor, options: Options) -> None:
         raise ValueError("logits has 1 channel; expected 2 or more with activation='softmax'")
     if options.include_background is False and logits.shape[1] == 1:
         raise ValueError("logits has 1 channel; expected 2 or more with include_background=False")
+    if options.class_weights is not None and len(options.class_weights) != logits.shape[1]:
+        found = f"class_weights={options.class_weights}, which is {len(options.class_weights)} numbers"
+        raise ValueError(f"{found}; expected one for each channel of the logits, {logits.shape[1]}")
     if options.spacing is not None and len(options.spacing) != logits.ndim - 2:
         raise ValueError(f"spacing={options.spacing}; expected {logits.ndim - 2} numbers, one for each axis")
 
@@ -256,6 +347,17 @@ def check_target(target: torch.Tensor, logits: torch.Tensor) -> None:
         raise ValueError(f"target has shape {tuple(target.shape)}; expected that of logits, {tuple(logits.shape)}")
     if target.device != logits.device:
         raise ValueError(f"target is on {target.device}; expected it on {logits.device}, with logits")
+
+
+def check_shares(target: torch.Tensor) -> None:
+    """Raise ValueError for labels outside 0 to 1, and NaN."""
+    if target.dtype == torch.bool:
+        return
+    low, high = (float(end) for end in target.detach().aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"target ranges from {low:.6g} to {high:.6g}; expected shares from 0 to 1 with soft_labels=True"
+        )
 
 
 def check_values(logits: torch.Tensor, options: Options) -> None:
@@ -284,8 +386,8 @@ def check_precomputed(name: str, value: torch.Tensor | None, target: torch.Tenso
         raise ValueError(f"{name} has shape {tuple(value.shape)}; expected that of the logits, {tuple(target.shape)}")
 
 
-def _one_hot(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return class numbers as ones and zeros; a target that is that already as it is."""
+def _one_hot(target: torch.Tensor, logits: torch.Tensor, ignored: torch.Tensor | None, *, soft: bool) -> torch.Tensor:
+    """Return class numbers as ones and zeros, zeros where they are ignored; a target that is that already as it is."""
     if isinstance(target, torch.Tensor) and target.shape == (logits.shape[0], *logits.shape[2:]):
         target = target[:, None]
     if not isinstance(target, torch.Tensor) or target.is_complex() or target.ndim != logits.ndim:
@@ -294,10 +396,13 @@ def _one_hot(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     if numbers:
         classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, *[1] * (target.ndim - 2))
         target = target == classes
-    in_one = target.sum(1) == 1
+    in_one = (target.sum(1) - 1).abs() <= _ROUNDED if soft and not numbers else target.sum(1) == 1
+    if ignored is not None and target.shape == logits.shape:
+        target, in_one = target.masked_fill(ignored, 0), in_one | ignored[:, 0]
     if target.shape == logits.shape and not bool(in_one.all()):
         last = logits.shape[1] - 1
         expected = f"class numbers from 0 to {last}" if numbers else "a one in one channel, with activation='softmax'"
+        expected = "channels that add up to 1, with activation='softmax'" if soft and not numbers else expected
         raise ValueError(f"target has {int((~in_one).sum())} voxels that are not in one class; expected {expected}")
     return target
 

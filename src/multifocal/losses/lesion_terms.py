@@ -17,6 +17,7 @@ from multifocal.errors import UserError
 from multifocal.instances import Instances
 from multifocal.losses.batch_sums import BatchSums
 from multifocal.losses.criteria import Criterion, Dice, Over, straight_through
+from multifocal.losses.inputs import CLASS_WEIGHTS, IGNORE
 from multifocal.losses.loss import TERMS, CompoundLoss, Needs, Sum, Term
 from multifocal.losses.regions import InstanceRegions, PredictionRegions, Sums, Touching
 from multifocal.losses.voxel_costs import P
@@ -45,6 +46,7 @@ class Center(Checked, Term):
     """
 
     name = "center"
+    follows = IGNORE | CLASS_WEIGHTS  # the criterion sees one channel
     side: Annotated[int, Field(gt=0)] = 3
     criterion: Criterion = field(default_factory=Dice)
 
@@ -71,7 +73,9 @@ class Center(Checked, Term):
         """
         true, predicted = (self._stamped(batch_sums, side) for side in (batch_sums.true, batch_sums.predicted))
         overlap = predicted[np.isin(predicted, true, assume_unique=True)]
-        numbers = [batch_sums.x.new_full((1, 1), float(len(part))) for part in (overlap, predicted, true)]
+        numbers = [
+            batch_sums.class_weights_of(part // batch_sums.size).sum().view(1, 1) for part in (overlap, predicted, true)
+        ]
         value = self._loss(*numbers)
         if not batch_sums.options.relaxed:
             return value + 0 * batch_sums.by_pair(P).sum()
@@ -101,6 +105,7 @@ class Center(Checked, Term):
         # A voxel's share of a cube: along each axis the length of what both cover.
         away = (batch_sums.number(places) - centres[:, None]).abs()
         cover = (self.side / 2 + 0.5 - away).clamp(0, 1).prod(-1)
+        cover = cover * batch_sums.class_weights_of(batch_sums.predicted.image)[:, None]
         hit = batch_sums.number(np.isin(voxels, true) & inside)
         return (cover * hit).sum(), (cover * batch_sums.number(inside)).sum()
 
@@ -120,6 +125,7 @@ class FalseNegativeRate(Term):
     """
 
     name = "missed"
+    follows = IGNORE | CLASS_WEIGHTS
 
     @property
     def needs(self) -> Needs:
@@ -138,7 +144,7 @@ class FalseNegativeRate(Term):
         found = np.zeros(batch_sums.true.total, bool)
         touched = batch_sums.pairs.target[batch_sums.pairs.prediction > 0]
         found[touched[touched > 0] - 1] = True
-        lost = batch_sums.number(~found) / max(1, batch_sums.true.total)
+        lost = batch_sums.number(~found) * _shares(batch_sums, batch_sums.true)
         sizes = batch_sums.number(batch_sums.true.sizes)
         inside = batch_sums.by_lesion(P)
         soft = 1 - 2 * inside / (inside + sizes)
@@ -160,6 +166,7 @@ class FalseDiscoveryRate(Term):
     """
 
     name = "false"
+    follows = IGNORE | CLASS_WEIGHTS
 
     @property
     def needs(self) -> Needs:
@@ -178,7 +185,7 @@ class FalseDiscoveryRate(Term):
         right = np.zeros(batch_sums.predicted.total, bool)
         touching = batch_sums.pairs.prediction[batch_sums.pairs.target > 0]
         right[touching[touching > 0] - 1] = True
-        wrong = batch_sums.number(~right) / max(1, batch_sums.predicted.total)
+        wrong = batch_sums.number(~right) * _shares(batch_sums, batch_sums.predicted)
         mean = Touching(batch_sums).outside(P) / batch_sums.number(batch_sums.predicted.sizes)
         return _counted(wrong.sum(), (wrong * mean).sum(), batch_sums)
 
@@ -210,6 +217,7 @@ class Proximity(Checked, Term):
     """
 
     name = "proximity"
+    follows = IGNORE | CLASS_WEIGHTS  # the criterion sees one channel a region
     criterion: Criterion = field(default_factory=Dice)
     combine: Literal["difference", "sum"] = "difference"
 
@@ -234,15 +242,21 @@ class Proximity(Checked, Term):
         Returns:
             A scalar.
         """
-        to_prediction, to_lesion = (batch_sums.number(side) for side in _nearest(batch_sums.true, batch_sums.predicted))
+        to_prediction, to_lesion = (batch_sums.number(side) for side in _nearest(batch_sums))
         relaxed = batch_sums.options.relaxed and self.combine == "sum"
-        losses = []
-        for partition, distance in ((InstanceRegions(), to_prediction), (PredictionRegions(), to_lesion)):
+        losses, totals = [], []
+        for partition, distance, side in (
+            (InstanceRegions(), to_prediction, batch_sums.true),
+            (PredictionRegions(), to_lesion, batch_sums.predicted),
+        ):
             sums, _ = partition.sums(batch_sums, self.criterion.costs, relaxed=relaxed)
-            losses.append((self.criterion.values(sums) * distance).sum())
+            weights = batch_sums.class_weights_of(side.image)
+            losses.append((self.criterion.values(sums) * distance * weights).sum())
+            totals.append(weights.sum())
         if self.combine == "difference":
             return (losses[1] - losses[0]).square()
-        return losses[0] / max(1, batch_sums.true.total) + losses[1] / max(1, batch_sums.predicted.total)
+        means = [loss / torch.where(total > 0, total, 1) for loss, total in zip(losses, totals, strict=True)]
+        return means[0] + means[1]
 
 
 def instance_terms(
@@ -291,25 +305,21 @@ def instance_terms(
     return dict(zip(terms, values.values(), strict=True))
 
 
-def _nearest(true: Instances, predicted: Instances) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(batch_sums: BatchSums) -> tuple[np.ndarray, np.ndarray]:
     """Return for each lesion the least distance to a predicted component of its image, and the other way round.
 
     `D = 1 - IoU + ρ²/τ²`: ρ between the boxes' centres, τ the diagonal of the box around both. An image without
     components on a side has a cube of 3 voxels in its middle there.
-
-    Example:
-        >>> from multifocal.instances import label
-        >>> here = label(np.array([[[1, 1, 0, 0]]], bool))
-        >>> _nearest(here, here)[0].tolist()
-        [0.0]
     """
+    true, predicted = batch_sums.true, batch_sums.predicted
     to_predicted, to_true = np.zeros(true.total), np.zeros(predicted.total)
     for image, (n, m) in enumerate(zip(true.counts, predicted.counts, strict=True)):
         rows = slice(true.offsets[image], true.offsets[image] + n)
         columns = slice(predicted.offsets[image], predicted.offsets[image] + m)
         if not (n or m):
             continue
-        left, right = _boxes(true, rows), _boxes(predicted, columns)
+        frame = batch_sums.frames[0][image], batch_sums.frames[1][image]
+        left, right = _boxes(true, rows, frame), _boxes(predicted, columns, frame)
         least = np.full(right.shape[1], np.inf)
         step = max(1, _BLOCK // right.shape[1])
         for start in range(0, left.shape[1], step):
@@ -322,13 +332,14 @@ def _nearest(true: Instances, predicted: Instances) -> tuple[np.ndarray, np.ndar
     return to_predicted, to_true
 
 
-def _boxes(instances: Instances, which: slice) -> np.ndarray:
+def _boxes(instances: Instances, which: slice, frame: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return corners as (2 ndim, N): lower ones, then upper ones; the stand-in where there is none."""
     lower, upper = (corner[which] for corner in instances.boxes)
     if not len(lower):
-        shape = np.array(instances.shape)
-        lower = np.maximum((shape - 3) / 2, 0)[None]  # half voxels where a side is even: a flipped image has the same
-        upper = np.minimum(lower + 3, shape)
+        first, last = frame
+        # Half voxels where a side is even: a flipped image has the same.
+        lower = (first + np.maximum((last - first - 3) / 2, 0))[None]
+        upper = np.minimum(lower + 3, last)
     return np.concatenate([lower, upper], axis=1).T.astype(float)
 
 
@@ -350,18 +361,23 @@ def _box_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return 1 - shared / (one + other - shared) + apart / diagonal
 
 
+def _shares(batch_sums: BatchSums, side: Instances) -> torch.Tensor:
+    """Return the share of each component in a rate, 1/N where no class has a weight."""
+    return batch_sums.weighed(np.full(side.total, 1 / max(1, side.total)), side.image)
+
+
 def _counted(count: torch.Tensor, soft: torch.Tensor, batch_sums: BatchSums) -> torch.Tensor:
     """Return the count with the gradient of its soft stand-in, or with one of zero."""
     return straight_through(count, soft if batch_sums.options.relaxed else 0 * soft)
 
 
 def _flat(places: np.ndarray, image: np.ndarray, batch_sums: BatchSums) -> tuple[np.ndarray, np.ndarray]:
-    """Return places (..., ndim) of images as flat indices, and which of them are inside the image."""
+    """Return places (..., ndim) of images as flat indices, and which of them are inside the image, and not ignored."""
     shape = np.array(batch_sums.shape)
     inside: np.ndarray = np.all((places >= 0) & (places < shape), axis=-1)
     clipped = np.clip(places, 0, shape - 1)
-    flat = np.ravel_multi_index(tuple(np.moveaxis(clipped, -1, 0)), batch_sums.shape)
-    return flat + image * batch_sums.size, inside
+    flat = np.ravel_multi_index(tuple(np.moveaxis(clipped, -1, 0)), batch_sums.shape) + image * batch_sums.size
+    return flat, inside if batch_sums.view.ignored is None else inside & batch_sums.is_known[flat]
 
 
 def _soft_centres(batch_sums: BatchSums) -> torch.Tensor:

@@ -21,7 +21,8 @@ from multifocal.losses.schedules import (
     product,
     schedule,
 )
-from multifocal.losses.voxel_costs import VoxelCost
+from multifocal.losses.soft_sums import SoftSums
+from multifocal.losses.voxel_costs import P, VoxelCost
 from multifocal.registry import Registry
 
 T = TypeVar("T")
@@ -35,11 +36,13 @@ class Needs:
         costs: what it sums by image, lesion or pair.
         predicted: whether it looks at predicted components.
         classes: whether it sees softmax's classes together (see `LossInput`).
+        shares: whether it sees soft and smoothed labels as they are, and not 1 from a half on.
     """
 
     costs: tuple[VoxelCost, ...] = ()
     predicted: bool = False
     classes: bool = False
+    shares: bool = False
 
 
 class Expression(ABC):
@@ -75,7 +78,8 @@ class Expression(ABC):
         """Return the loss module.
 
         Args:
-            **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
+            **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed,
+                ignore, class_weights, reduction, soft_labels, label_smoothing.
 
         Returns:
             What is called with logits and target.
@@ -97,6 +101,11 @@ class Term(Expression):
     """
 
     name: str
+    follows: frozenset[str] = frozenset()
+    """Which of the options `ignore` and `class_weights` it goes by; a loss with others refuses it."""
+
+    joins_images = False
+    """Whether it was asked to take all images for one, so that none has a value of its own."""
 
     @property
     def weighted(self) -> "tuple[tuple[Term, Schedule], ...]":
@@ -171,9 +180,12 @@ def _not_compiled(method: Callable[..., T]) -> Callable[..., T]:
 class CompoundLoss(nn.Module):
     """A weighted sum of terms: `L = Σ w_i(t) L_i`, where `t` in [0, 1] is how far training has come.
 
+    With `reduction="none"` each term and the loss are one number an image, (B,): those of the image alone.
+
     Args:
         expression: terms and weights, such as `0.9 * Tversky() + 0.1 * LogHausdorff()`.
-        **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed.
+        **options: see `Options`: activation, spacing, connectivity, threshold, include_background, relaxed, ignore,
+            class_weights, reduction, soft_labels, label_smoothing.
 
     Raises:
         UserError: no expression; an option that there is not, or that cannot be.
@@ -208,6 +220,26 @@ class CompoundLoss(nn.Module):
                 name += "'"
             self._terms[name], self._schedules[name] = term, weight
         self._progress = 0.0
+        for option in ("ignore", "class_weights"):
+            if getattr(self.options, option) is not None:
+                self._check_follows(option)
+        if self.options.label_smoothing and not any(_takes_smoothing(term.needs) for term in self._terms.values()):
+            raise UserError(
+                f"label_smoothing={self.options.label_smoothing}: {', '.join(self._terms)} has no cross-entropy or "
+                "focal over the image, and nothing would be smoothed; leave it out"
+            )
+        joined = [name for name, term in self._terms.items() if term.joins_images]
+        if joined and self.options.reduction != "mean":
+            raise UserError(
+                f"reduction={self.options.reduction!r}: {joined[0]} is over all images at once, batch=True, and has no "
+                "value of one image; leave one of the two out"
+            )
+
+    def _check_follows(self, option: str) -> None:
+        """Raise `UserError` for a term, of another package, that knows nothing of an option."""
+        for name, term in self._terms.items():
+            if option not in term.follows:
+                raise UserError(f"{option}: {name} does not go by it (see `Term.follows`); leave one of the two out")
 
     @property
     def progress(self) -> float:
@@ -231,8 +263,9 @@ class CompoundLoss(nn.Module):
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
         cells: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the loss, a scalar.
+        """Return the loss, a scalar; with `reduction="none"` one number for each image, (B,).
 
         Args:
             logits: (B, C, *spatial), 2D or 3D; probabilities with `activation="none"`.
@@ -244,14 +277,19 @@ class CompoundLoss(nn.Module):
                 of a spacing with the same smallest side, are not noticed.
             cells: `target_cells(target)`, if they were made beforehand; likewise. Those of another spacing are not
                 noticed.
+            ignore: True where a voxel is ignored, boolean (B, *spatial), (B, 1, *spatial) or of the logits' shape;
+                besides those with the value that the option `ignore` names. Nothing that they hold counts, in
+                `instances`, `distances` and `cells` neither; make the last two with the same `ignore`.
 
         Returns:
-            A scalar in float32, or float64 where the logits are.
+            A scalar, or (B,), in float32, or float64 where the logits are.
 
         Raises:
             ValueError: input that does not fit.
         """
-        return self.combine(self.terms(logits, target, instances=instances, distances=distances, cells=cells))
+        return self.combine(
+            self.terms(logits, target, instances=instances, distances=distances, cells=cells, ignore=ignore)
+        )
 
     @_not_compiled
     def terms(
@@ -262,6 +300,7 @@ class CompoundLoss(nn.Module):
         instances: torch.Tensor | None = None,
         distances: torch.Tensor | None = None,
         cells: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return each unweighted term by name; the arguments are those of `forward`.
 
@@ -272,28 +311,45 @@ class CompoundLoss(nn.Module):
             instances: the target's lesions as integer labels, (B, C, *spatial); None finds them.
             distances: `target_distances(target)`, (B, C, *spatial); None computes them.
             cells: `target_cells(target)`, (B, C, *spatial); None computes them.
+            ignore: True where a voxel is ignored, (B, *spatial), (B, 1, *spatial) or (B, C, *spatial); None for none.
 
         Returns:
-            Scalars by the term's name, to which a prime is added where it occurs before.
+            Scalars, or (B,), by the term's name, to which a prime is added where it occurs before.
 
         Raises:
             ValueError: input that does not fit.
         """
         device = logits.device.type if isinstance(logits, torch.Tensor) else "cpu"
-        values: dict[str, torch.Tensor] = {}
+        if ignore is not None:
+            self._check_follows("ignore")
         with torch.autocast(device, enabled=False):
-            loss_input = LossInput(logits, target, self.options, instances=instances, distances=distances, cells=cells)
-            for classes in (False, True):
-                terms = {n: t for n, t in self._terms.items() if (loss_input.softmax and t.needs.classes) == classes}
-                if terms:
-                    batch_sums = self._batch_sums(loss_input, terms, classes=classes)
-                    values |= {name: term.measure(batch_sums) for name, term in terms.items()}
+            loss_input = LossInput(
+                logits, target, self.options, instances=instances, distances=distances, cells=cells, ignore=ignore
+            )
+            if self.options.reduction == "mean":
+                return self._measured(loss_input)
+            parts = [self._measured(image) for image in loss_input.images()]
+            by_image = {name: torch.stack([part[name] for part in parts]) for name in self._terms}
+        return by_image if self.options.reduction == "none" else {n: values.sum(0) for n, values in by_image.items()}
+
+    def _measured(self, loss_input: LossInput) -> dict[str, torch.Tensor]:
+        values: dict[str, torch.Tensor] = {}
+        for classes, soft in ((False, False), (False, True), (True, False), (True, True)):
+            terms = {
+                name: term
+                for name, term in self._terms.items()
+                if (loss_input.softmax and term.needs.classes) == classes
+                and (loss_input.is_soft and term.needs.shares) == soft
+            }
+            if terms:
+                batch_sums = self._batch_sums(loss_input, terms, classes=classes, soft=soft)
+                values |= {name: term.measure(batch_sums) for name, term in terms.items()}
         return {name: values[name] for name in self._terms}
 
-    def _batch_sums(self, loss_input: LossInput, terms: Mapping[str, Term], *, classes: bool) -> BatchSums:
+    def _batch_sums(self, loss_input: LossInput, terms: Mapping[str, Term], *, classes: bool, soft: bool) -> BatchSums:
         needs = [term.needs for term in terms.values()]
-        return BatchSums(
-            loss_input.view(classes=classes),
+        return (SoftSums if soft else BatchSums)(
+            loss_input.view(classes=classes, soft=soft),
             options=self.options,
             costs=[cost for need in needs for cost in need.costs],
             predicted=any(need.predicted for need in needs),
@@ -306,14 +362,18 @@ class CompoundLoss(nn.Module):
             values: what `terms` returned.
 
         Returns:
-            A scalar.
+            A scalar; (B,) with `reduction="none"`.
         """
         weighted = [self._schedules[name].at(self.progress) * value for name, value in values.items()]
-        return torch.stack(weighted).sum()
+        return torch.stack(weighted).sum(0)
 
     def extra_repr(self) -> str:
         """Return the sum as it is written."""
         return " + ".join(f"{weight} {name}" for name, weight in self.weights.items())
+
+
+def _takes_smoothing(needs: Needs) -> bool:
+    return needs.shares and any(cost != P for cost in needs.costs)
 
 
 def _plain(schedule: Schedule) -> Any:

@@ -111,7 +111,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         Traceback (most recent call last):
         multifocal.errors.UserError: options of loss ici: Center: side=2; expected an odd number of voxels
     """
-    _expression_and_options(name, options)
+    _built(name, options)
 
 
 def build(name: str, /, **options: Any) -> CompoundLoss:
@@ -120,7 +120,8 @@ def build(name: str, /, **options: Any) -> CompoundLoss:
     Args:
         name: one of `names()`, or "compound", whose option `terms` lists any terms and weights.
         **options: those of the loss, and of every loss: activation, spacing, connectivity, threshold,
-            include_background, relaxed (see `Options`).
+            include_background, relaxed, ignore, class_weights, reduction, soft_labels,
+            label_smoothing (see `Options`).
 
     Returns:
         The loss as a module.
@@ -134,8 +135,7 @@ def build(name: str, /, **options: Any) -> CompoundLoss:
         >>> round(float(loss(torch.full((1, 1, 8, 8), 9.0), torch.ones(1, 1, 8, 8))), 3)
         0.0
     """
-    expression, common = _expression_and_options(name, options)
-    return CompoundLoss(expression, **common)
+    return _built(name, options)
 
 
 Instance = Literal["dice", "gdf"]
@@ -296,19 +296,17 @@ def _instance(criterion: Instance, weighting: Weighting) -> Criterion:
     return Dice() if criterion == "dice" else criteria.gdf(weighting=weighting)
 
 
-def _expression_and_options(name: str, options: dict[str, Any]) -> tuple[Expression, dict[str, Any]]:
-    """Return a loss's terms and weights, made with its own options, and the options of every loss, all checked."""
+def _built(name: str, options: dict[str, Any]) -> CompoundLoss:
+    """Return a loss, made with its own options and those of every loss, all checked."""
     where = f"options of loss {name}"
     builder = _builder(name)
     check_arguments(builder, options, where=where, also=Options)
     own = {key: value for key, value in options.items() if key not in _COMMON}
     common = {key: value for key, value in options.items() if key in _COMMON}
     try:
-        expression = builder(**own)
-        Options(**common)
+        return CompoundLoss(builder(**own), **common)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return expression, common
 
 
 def _builder(name: str) -> Builder:

@@ -10,6 +10,7 @@ import torch
 
 from multifocal.config import Checked, check_arguments
 from multifocal.losses.batch_sums import BatchSums
+from multifocal.losses.inputs import CLASS_WEIGHTS, IGNORE
 from multifocal.losses.voxel_costs import CE, P, VoxelCost
 from multifocal.registry import Registry
 
@@ -25,6 +26,7 @@ class Sums:
         others: sums of other costs.
         size: the voxels that their means are over.
         extent: the voxels of the region itself, over which an empty region's stand-in is a mean; None for none.
+        weights: (channels,), of the mean over channels; None weighs all alike.
     """
 
     overlap: torch.Tensor
@@ -33,6 +35,25 @@ class Sums:
     others: Mapping[VoxelCost, torch.Tensor]
     size: torch.Tensor | float
     extent: torch.Tensor | float | None = None
+    weights: torch.Tensor | None = None
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean over channels, weighed by class.
+
+        Args:
+            values: (regions, channels).
+
+        Returns:
+            (regions,).
+
+        Example:
+            >>> sums = Sums(*torch.zeros(3, 1, 2), {}, 1.0, weights=torch.tensor([3.0, 1.0]))
+            >>> sums.mean(torch.tensor([[0.0, 1.0]])).item()
+            0.25
+        """
+        if self.weights is None:
+            return values.mean(1)
+        return (values * self.weights).sum(1) / self.weights.sum()
 
 
 class Partition(ABC):
@@ -44,6 +65,9 @@ class Partition(ABC):
         takes_background: whether it needs the sums over each image's background.
         keeps_distances: whether distances within the image are those within its regions.
         classes: whether a region has all of softmax's classes (see `LossInput`).
+        shares: whether its sums are of soft labels as they are (`SoftSums`), and not 1 from a half on.
+        joins_images: whether one region is of several images, so that an image has no value of its own.
+        follows: which of the options `ignore` and `class_weights` its sums and weights go by; others are refused.
 
     Example:
         >>> from multifocal.losses.regions import REGIONS
@@ -56,6 +80,9 @@ class Partition(ABC):
     takes_background = True
     keeps_distances = False
     classes = False
+    shares = False
+    joins_images = False
+    follows: frozenset[str] = frozenset()
 
     @abstractmethod
     def sums(self, batch_sums: BatchSums, costs: tuple[VoxelCost, ...], *, relaxed: bool) -> tuple[Sums, torch.Tensor]:
@@ -87,9 +114,16 @@ class Image(Checked, Partition):
     """
 
     label = ""
+    follows = IGNORE | CLASS_WEIGHTS
     keeps_distances = True
     classes = True
+    shares = True
     batch: bool = False
+
+    @property
+    def joins_images(self) -> bool:  # type: ignore[override]
+        """Whether all images together are one region."""
+        return self.batch
 
     def sums(self, batch_sums: BatchSums, costs: tuple[VoxelCost, ...], *, relaxed: bool) -> tuple[Sums, torch.Tensor]:
         """Return the sums over each image."""
@@ -101,13 +135,29 @@ class Image(Checked, Partition):
         def counted(values: torch.Tensor) -> torch.Tensor:
             return shaped(values)[:, batch_sums.view.skipped :]
 
+        weights = None
+        if batch_sums.view.class_weights is not None:
+            weights = batch_sums.class_weights_of(np.arange(batch_sums.channels))
+        together = batch_sums.activation.name == "log-probabilities"
+
         def other(cost: VoxelCost) -> torch.Tensor:
             total = batch_sums.background(cost) + batch_sums.by_image(cost)
-            if cost == CE and batch_sums.activation.name == "log-probabilities":
+            if together and weights is not None:
+                # Each voxel has the weight of its class, and the mean over channels is not weighed again.
+                by_class = shaped(total) * weights
+                columns = by_class[:, batch_sums.view.skipped :].mean(1, keepdim=True)
+                return by_class.sum(1, keepdim=True) if cost == CE else columns
+            if cost == CE and together:
                 return shaped(total).sum(1, keepdim=True)  # one number a voxel, not one a channel
             return counted(total)
 
-        size = float(batch_sums.size * (batch_sums.batch if self.batch else 1))
+        extent: torch.Tensor | float = float(batch_sums.size * (batch_sums.batch if self.batch else 1))
+        if batch_sums.view.ignored is not None:
+            extent = counted(batch_sums.number(batch_sums.known)).clamp_min(1)
+        size = extent
+        if together and weights is not None:
+            size = (shaped(batch_sums.counts) * weights).sum(1, keepdim=True)
+            size = torch.where(size > 0, size, 1)  # where no voxel has a weight, no sum has a cost
         found = gathered(
             costs,
             overlap=lambda: counted(batch_sums.by_image(P)),
@@ -115,7 +165,8 @@ class Image(Checked, Partition):
             true=counted(batch_sums.counts),
             other=other,
             size=size,
-            extent=size if relaxed else None,
+            extent=extent if relaxed else None,
+            weights=None if weights is None else weights[batch_sums.view.skipped :],
         )
         return found, even(batch_sums, 1 if self.batch else batch_sums.batch)
 
@@ -136,6 +187,7 @@ class Blobs(Partition):
     """
 
     label = "blobs"
+    follows = IGNORE | CLASS_WEIGHTS
 
     def sums(self, batch_sums: BatchSums, costs: tuple[VoxelCost, ...], *, relaxed: bool) -> tuple[Sums, torch.Tensor]:
         """Return the sums over each lesion's region."""
@@ -146,10 +198,10 @@ class Blobs(Partition):
             predicted=lambda: batch_sums.background(P)[image] + batch_sums.by_lesion(P),
             true=batch_sums.number(batch_sums.true.sizes),
             other=lambda q: batch_sums.background(q)[image] + batch_sums.by_lesion(q),
-            size=float(batch_sums.size),
+            size=batch_sums.voxels_of(image),
             extent=None,  # each has a lesion
         )
-        return found, batch_sums.number(by_image(batch_sums.true.counts))
+        return found, batch_sums.weighed(by_image(batch_sums.true.counts), batch_sums.true.image)
 
 
 @REGIONS.register("instances")
@@ -172,6 +224,7 @@ class InstanceRegions(Checked, Partition):
 
     called = "Instances"
     label = "instances"
+    follows = IGNORE | CLASS_WEIGHTS
     looks_at_prediction = True
     takes_background = False
     pool: Literal["batch", "image"] = "batch"
@@ -193,10 +246,10 @@ class InstanceRegions(Checked, Partition):
             predicted=lambda: touch.by_lesion(touch.shared(P) + touch.outside(P)[touch.prediction]) + own(),
             true=batch_sums.number(batch_sums.true.sizes),
             other=lambda q: batch_sums.by_lesion(q) + touch.by_lesion(touch.outside(q)[touch.prediction]),
-            size=float(batch_sums.size),
+            size=batch_sums.voxels_of(batch_sums.index(batch_sums.true.image)),
             extent=None,  # each has a lesion
         )
-        return found, batch_sums.number(pooled(batch_sums.true.counts, self.pool))
+        return found, batch_sums.weighed(pooled(batch_sums.true.counts, self.pool), batch_sums.true.image)
 
 
 @REGIONS.register("predictions")
@@ -218,6 +271,7 @@ class PredictionRegions(Checked, Partition):
 
     called = "Predictions"
     label = "predictions"
+    follows = IGNORE | CLASS_WEIGHTS
     looks_at_prediction = True
     takes_background = False
     pool: Literal["batch", "image"] = "batch"
@@ -232,10 +286,10 @@ class PredictionRegions(Checked, Partition):
             predicted=lambda: touch.by_prediction(touch.shared(P)) + touch.outside(P),
             true=touch.by_prediction(sizes[touch.lesion]),
             other=lambda q: touch.outside(q) + touch.by_prediction(batch_sums.by_lesion(q)[touch.lesion]),
-            size=float(batch_sums.size),
+            size=batch_sums.voxels_of(batch_sums.index(batch_sums.predicted.image)),
             extent=batch_sums.number(batch_sums.predicted.sizes) if relaxed else None,
         )
-        return found, batch_sums.number(pooled(batch_sums.predicted.counts, self.pool))
+        return found, batch_sums.weighed(pooled(batch_sums.predicted.counts, self.pool), batch_sums.predicted.image)
 
 
 @REGIONS.register("cells")
@@ -253,6 +307,7 @@ class Cells(Checked, Partition):
     """
 
     label = "cells"
+    follows = IGNORE | CLASS_WEIGHTS
     takes_background = False
     side = "target"  # whose components have the cells
 
@@ -271,7 +326,7 @@ class Cells(Checked, Partition):
             return background[costs.index(cost)] + inside(cost)
 
         def sizes() -> torch.Tensor:
-            return batch_sums.sizes_of(groups, number)[:, None]
+            return batch_sums.sizes_of(groups, number).clamp_min(1)[:, None]  # all of a cell may be ignored
 
         empty = relaxed and bool((true == 0).any())
         means = any(cost != P for cost in costs)
@@ -285,7 +340,7 @@ class Cells(Checked, Partition):
             size=1.0 if size is None else size,
             extent=size if empty else None,
         )
-        return found, batch_sums.number(by_image(counts))
+        return found, batch_sums.weighed(by_image(counts), np.repeat(np.arange(len(counts)), counts))
 
 
 @REGIONS.register("prediction-cells")
@@ -318,15 +373,22 @@ class InverseWeighted(Partition):
     """
 
     label = "inverse-weighted"
+    follows = IGNORE | CLASS_WEIGHTS
     keeps_distances = True
 
     def sums(self, batch_sums: BatchSums, costs: tuple[VoxelCost, ...], *, relaxed: bool) -> tuple[Sums, torch.Tensor]:
         """Return the weighted sums over each image."""
         image = batch_sums.index(batch_sums.true.image)
-        parts = batch_sums.true.counts + 1
-        of_lesion = batch_sums.number(batch_sums.size / (parts[batch_sums.true.image] * batch_sums.true.sizes))
-        of_background = batch_sums.number(batch_sums.size / parts) / (batch_sums.size - batch_sums.counts).clamp_min(1)
+        parts, known = batch_sums.true.counts + 1, batch_sums.known
+        owner = batch_sums.true.image
+        of_lesion = batch_sums.number(known[owner] / (parts[owner] * batch_sums.true.sizes))
+        of_background = batch_sums.number(known / parts) / (batch_sums.number(known) - batch_sums.counts).clamp_min(1)
         shape = (batch_sums.batch, batch_sums.channels)
+        size = batch_sums.voxels_of()
+        size = size.view(shape) if isinstance(size, torch.Tensor) else size
+        weights = None
+        if batch_sums.view.class_weights is not None:
+            weights = batch_sums.class_weights_of(np.arange(batch_sums.channels))
 
         def inside(cost: VoxelCost) -> torch.Tensor:
             weighted = batch_sums.by_lesion(cost) * of_lesion
@@ -339,10 +401,11 @@ class InverseWeighted(Partition):
             costs,
             overlap=lambda: inside(P).view(shape),
             predicted=lambda: whole(P),
-            true=batch_sums.number(batch_sums.size * batch_sums.true.counts / parts).view(shape),
+            true=batch_sums.number(known * batch_sums.true.counts / parts).view(shape),
             other=whole,
-            size=float(batch_sums.size),
-            extent=float(batch_sums.size) if relaxed else None,  # what the weights add up to
+            size=size,
+            extent=size if relaxed else None,  # what the weights add up to
+            weights=weights,
         )
         return found, even(batch_sums, batch_sums.batch)
 
@@ -414,6 +477,7 @@ def gathered(
     other: Total,
     size: torch.Tensor | float,
     extent: torch.Tensor | float | None,
+    weights: torch.Tensor | None = None,
 ) -> Sums:
     """Return the sums that the costs ask for, as (regions, channels)."""
     nothing = torch.zeros_like(true)
@@ -425,6 +489,7 @@ def gathered(
         {cost: _column(other(cost)) for cost in costs if cost != P},
         size,
         _column(extent) if isinstance(extent, torch.Tensor) else extent,
+        weights,
     )
 
 

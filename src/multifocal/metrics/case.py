@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Unpack, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from multifocal.metrics.classes import Labels, chosen_classes, class_masks
@@ -13,6 +14,7 @@ from multifocal.metrics.mask_pair import MaskPair
 from multifocal.metrics.metric import METRICS
 from multifocal.metrics.overlap import burden
 from multifocal.metrics.scoring_options import ScoringKwargs, ScoringOptions
+from multifocal.metrics.validation import without_ignored
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ def evaluate_case(
     spacing: Sequence[float],
     brain: ArrayLike | None = None,
     labels: None = None,
+    ignore: ArrayLike | int | None = None,
     **options: Unpack[ScoringKwargs],
 ) -> dict[str, float]: ...
 
@@ -62,6 +65,7 @@ def evaluate_case(
     spacing: Sequence[float],
     brain: ArrayLike | None = None,
     labels: Labels,
+    ignore: ArrayLike | int | None = None,
     **options: Unpack[ScoringKwargs],
 ) -> dict[str, dict[str, float]]: ...
 
@@ -73,6 +77,7 @@ def evaluate_case(
     spacing: Sequence[float],
     brain: ArrayLike | None = None,
     labels: Labels | None = None,
+    ignore: ArrayLike | int | None = None,
     **options: Unpack[ScoringKwargs],
 ) -> dict[str, float] | dict[str, dict[str, float]]:
     """Compare a predicted mask with the true one.
@@ -84,6 +89,8 @@ def evaluate_case(
         brain: mask of the same shape; adds `share_of_brain`, true lesion voxels over brain voxels.
         labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`. Each
             class is scored by itself.
+        ignore: the target's value, above 1, of voxels that are in no mask, no volume, no component and no surface, nor
+            in the brain, as if the image ended before them; or a mask of them, of the same shape; None for none.
         **options: fields of `multifocal.metrics.ScoringOptions`: tolerance, convention, connectivity, min_size,
             matching, threshold, strict, score, label_maps, protocol.
 
@@ -106,20 +113,30 @@ def evaluate_case(
     """
     scoring = ScoringOptions(**options)
     classes = chosen_classes(labels, options=scoring)
+    prediction, target, ignored = without_ignored(prediction, target, ignore)
     if classes is None:
-        return _with_burden(score_case(prediction, target, spacing=spacing, options=scoring).metrics, target, brain)
+        found = score_case(prediction, target, spacing=spacing, options=scoring, ignore=ignored).metrics
+        return _with_burden(found, target, brain, ignored)
     predicted = class_masks(prediction, classes=classes, name="prediction")
     true = class_masks(target, classes=classes, name="target")
     return {
         name: _with_burden(
-            score_case(predicted[name], true[name], spacing=spacing, options=scoring).metrics, true[name], brain
+            score_case(predicted[name], true[name], spacing=spacing, options=scoring, ignore=ignored).metrics,
+            true[name],
+            brain,
+            ignored,
         )
         for name in classes
     }
 
 
 def score_case(
-    prediction: ArrayLike, target: ArrayLike, *, spacing: Sequence[float], options: ScoringOptions | None = None
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    spacing: Sequence[float],
+    options: ScoringOptions | None = None,
+    ignore: ArrayLike | int | None = None,
 ) -> CaseScores:
     """Compare a predicted mask with the true one, and return the lesions, too.
 
@@ -130,6 +147,7 @@ def score_case(
         target: the same of the truth, of the same shape.
         spacing: mm per voxel along each axis of the arrays; a 2D pixel counts as 1 mm thick.
         options: how to score; None takes the defaults.
+        ignore: the target's value of voxels that count nowhere, or a mask of them; see `MaskPair.of`.
 
     Returns:
         Every metric of `METRICS`, and the lesions.
@@ -142,9 +160,15 @@ def score_case(
         >>> [(lesion.kind, lesion.centre, lesion.matched) for lesion in found.lesions]
         [('true', (0.0, 1.0), True), ('true', (0.0, 3.0), False)]
     """
-    pair = MaskPair.of(prediction, target, spacing=spacing, options=options)
+    pair = MaskPair.of(prediction, target, spacing=spacing, options=options, ignore=ignore)
     return CaseScores({name: metric.function(pair) for name, metric in METRICS.items()}, pair)
 
 
-def _with_burden(metrics: dict[str, float], target: ArrayLike, brain: ArrayLike | None) -> dict[str, float]:
-    return metrics if brain is None else {**metrics, "share_of_brain": burden(target, brain)}
+def _with_burden(
+    metrics: dict[str, float], target: ArrayLike, brain: ArrayLike | None, ignored: np.ndarray | None
+) -> dict[str, float]:
+    if brain is None:
+        return metrics
+    if ignored is not None and np.shape(brain) == ignored.shape:  # another shape is refused
+        brain = np.where(ignored, 0, brain)
+    return {**metrics, "share_of_brain": burden(target, brain)}

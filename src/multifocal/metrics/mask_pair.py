@@ -12,7 +12,7 @@ from multifocal.metrics.lesions import LesionScores, score_lesions
 from multifocal.metrics.overlap import Overlap, count_voxels
 from multifocal.metrics.scoring_options import ScoringOptions
 from multifocal.metrics.surface import SurfaceDistances, distances_between
-from multifocal.metrics.validation import as_labels, as_mask, as_spacing, check_pair, common_box
+from multifocal.metrics.validation import as_labels, as_mask, as_spacing, check_pair, common_box, without_ignored
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class MaskPair:
         spacing: mm per voxel along each axis of the arrays.
         measured_spacing: the one that surfaces are measured with, which a protocol may change.
         offset: where the box begins in the image, in voxels.
-        total: voxels of the whole image.
+        total: voxels of the whole image that are not ignored.
         options: how the pair is scored.
 
     Example:
@@ -50,6 +50,7 @@ class MaskPair:
         *,
         spacing: Sequence[float],
         options: ScoringOptions | None = None,
+        ignore: ArrayLike | int | None = None,
     ) -> "MaskPair":
         """Check two masks and crop them.
 
@@ -58,6 +59,8 @@ class MaskPair:
             target: the same of the truth, of the same shape.
             spacing: mm per voxel along each axis of the arrays.
             options: how to score; None takes the defaults.
+            ignore: the target's value, above 1, of voxels that are in neither mask and in no volume, component and
+                surface, as if the image ended before them; or a mask of them, of the same shape; None for none.
 
         Returns:
             The pair.
@@ -66,6 +69,7 @@ class MaskPair:
             ValueError: an argument is not valid; the message names it, its value and what is expected.
         """
         options = options or ScoringOptions()
+        prediction, target, ignored = without_ignored(prediction, target, ignore)
         maps = (
             (as_labels if options.predicts_label_maps else as_mask)(prediction, name="prediction"),
             (as_labels if options.has_label_maps else as_mask)(target, name="target"),
@@ -76,7 +80,8 @@ class MaskPair:
         box = common_box(*maps)
         cropped = [np.ascontiguousarray(side[box]) for side in maps]
         offset = tuple(part.start for part in box)
-        return cls(cropped[0], cropped[1], sides, measured, offset, maps[1].size, options)
+        total = maps[1].size - (0 if ignored is None else int(np.count_nonzero(ignored)))
+        return cls(cropped[0], cropped[1], sides, measured, offset, total, options)
 
     @property
     def voxel_ml(self) -> float:

@@ -1,7 +1,7 @@
 """Metrics that grow batch by batch, for torchmetrics (which comes with the extra `train`) and Lightning."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from multifocal.errors import unknown_name
 from multifocal.metrics.case import score_case
 from multifocal.metrics.metric import METRICS, Undefined, check_undefined
 from multifocal.metrics.scoring_options import ScoringOptions
+from multifocal.metrics.validation import without_ignored
+from multifocal.volumes import bounding_box
 
 
 class CaseMetrics(Metric):
@@ -77,13 +79,21 @@ class CaseMetrics(Metric):
         """In how many cases each metric is undefined."""
         return self._state("undefined")
 
-    def update(self, preds: Tensor, target: Tensor, spacing: Sequence[float] | Tensor) -> None:
+    def update(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        spacing: Sequence[float] | Tensor,
+        ignore: Tensor | int | None = None,
+    ) -> None:
         """Add the cases of a batch.
 
         Args:
             preds: predicted masks of zeros and ones, (B, 1, X, Y, Z) or (B, 1, X, Y), of any type and device.
             target: true masks of the same shape.
             spacing: mm per voxel along each spatial axis, of all cases or, as (B, axes), of each.
+            ignore: the target's value of voxels that count nowhere, such as 255, or a mask of them, (B, 1, *spatial)
+                or (B, *spatial); None for none. See `multifocal.metrics.MaskPair.of`.
 
         Raises:
             ValueError: other shapes, or what `evaluate_case` does not accept.
@@ -96,9 +106,15 @@ class CaseMetrics(Metric):
         if sides.shape not in ((axes,), (batch, axes)):
             raise ValueError(f"spacing has shape {sides.shape}; expected ({axes},) or ({batch}, {axes})")
         cases = zip(_array(preds), _array(target), np.broadcast_to(sides, (batch, axes)), strict=True)
-        for prediction, true, lengths in cases:
-            scores = score_case(prediction, true, spacing=tuple(lengths), options=self.rules).metrics
-            self._add(scores, diagonal=float(np.linalg.norm(lengths * true.shape)))
+        masks = _masks(ignore, target)
+        for (prediction, true, lengths), ignored in zip(cases, masks, strict=True):
+            *pair, hidden = without_ignored(prediction, true, ignored)
+            scores = score_case(*pair, spacing=tuple(lengths), options=self.rules, ignore=hidden).metrics
+            shape = np.array(true.shape)
+            if hidden is not None:
+                lower, upper = bounding_box(~hidden) or (0 * shape, 0 * shape)
+                shape = np.subtract(upper, lower)
+            self._add(scores, diagonal=float(np.linalg.norm(lengths * shape)))
 
     def compute(self) -> Any:
         """Return the mean of each metric over its defined cases.
@@ -153,6 +169,17 @@ class CaseMetric(CaseMetrics):
             A scalar; NaN where no case is defined.
         """
         return super().compute()[self.names[0]]
+
+
+def _masks(ignore: Tensor | int | None, target: Tensor) -> Iterable[np.ndarray | int | None]:
+    """Return for each case what is ignored: a mask, a value, or None."""
+    if not isinstance(ignore, Tensor):
+        return [ignore] * len(target)
+    masks = ignore if ignore.ndim == target.ndim else ignore[:, None]
+    if masks.shape != target.shape:
+        one = (len(target), *target.shape[2:])
+        raise ValueError(f"ignore has shape {tuple(ignore.shape)}; expected {tuple(target.shape)} or {one}")
+    return _array(masks)
 
 
 def _array(masks: Tensor) -> np.ndarray:

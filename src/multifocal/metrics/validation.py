@@ -60,6 +60,43 @@ def as_labels(values: ArrayLike, *, name: str) -> np.ndarray:
     return array.astype(np.int64) if array.dtype.kind in "fb" else array
 
 
+def without_ignored(
+    prediction: ArrayLike, target: ArrayLike, ignore: ArrayLike | int | None
+) -> tuple[ArrayLike, ArrayLike, np.ndarray | None]:
+    """Return prediction and target with 0 in ignored voxels, whatever they hold there, and which voxels these are.
+
+    Args:
+        prediction: 2D or 3D mask or label map.
+        target: the same, of the same shape.
+        ignore: the target's value of ignored voxels, above 1; or a mask of them, of the same shape; None for none.
+
+    Returns:
+        Both sides, and a boolean mask; None where none was given.
+
+    Raises:
+        ValueError: the value is none above 1, the mask is no mask or of another shape, or the shapes differ.
+
+    Example:
+        >>> sides = without_ignored([[1, 1, 1]], [[0, 1, 255]], 255)
+        >>> [side.tolist() for side in sides]
+        [[[1, 1, 0]], [[0, 1, 0]], [[False, False, True]]]
+    """
+    if ignore is None:
+        return prediction, target, None
+    arrays = _array(prediction, "prediction"), _array(target, "target")
+    check_pair(*arrays)
+    if np.ndim(ignore) == 0:
+        value = np.asarray(ignore)
+        if value.dtype.kind not in "iu" or int(value) < 2:
+            raise ValueError(f"ignore is {ignore!r}; expected a whole number above 1, or a mask")
+        ignored = arrays[1] == int(value)
+    else:
+        ignored = as_mask(ignore, name="ignore")
+    if ignored.shape != arrays[1].shape:
+        raise ValueError(f"ignore has shape {ignored.shape} and target {arrays[1].shape}; expected the same grid")
+    return np.where(ignored, 0, arrays[0]), np.where(ignored, 0, arrays[1]), ignored
+
+
 def check_pair(prediction: np.ndarray, target: np.ndarray) -> None:
     """Raise `ValueError` unless both are of one shape.
 

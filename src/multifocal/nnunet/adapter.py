@@ -20,8 +20,8 @@ class NnUNetLoss(nn.Module):
         regions: targets are (B, R, *spatial) zeros and ones, a channel each region, and outputs go through a sigmoid.
             Otherwise targets are label maps (B, 1, *spatial), and outputs go through a softmax whose channel 0 is
             background.
-        ignore_label: the label of voxels that have none (of regions: the target has one channel more). There the
-            prediction counts as background, and no gradient passes.
+        ignore_label: the label of voxels that have none (of regions: the target has one channel more). They are in no
+            sum, component, distance and cell of any resolution, and no gradient passes.
 
     Example:
         >>> loss = build_loss("blob-gdf", weights=(2 / 3, 1 / 3))
@@ -79,10 +79,10 @@ class NnUNetLoss(nn.Module):
         values = []
         for number, (level, weight) in enumerate(zip(self.levels, self.weights, strict=True)):
             if weight:
-                logits, hot = read(
+                logits, hot, ignored = read(
                     outputs[number], targets[number], regions=self.regions, ignore_label=self.ignore_label
                 )
-                terms = level.terms(logits, hot)
+                terms = level.terms(logits, hot, ignore=ignored)
                 values.append(weight * level.combine(terms))
                 if number == 0 and torch.is_grad_enabled():
                     self._note(terms)
@@ -121,7 +121,8 @@ def build_loss(
         factors: how many times coarser than the first each output is, along each axis; only `spacing` needs it.
         regions: whether the targets are regions.
         ignore_label: see `NnUNetLoss`.
-        **options: of the loss; `spacing` (mm) is that of full resolution.
+        **options: of the loss; `spacing` (mm) is that of full resolution, and `class_weights` are of the classes
+            without the background, or of the regions.
 
     Returns:
         The loss.
@@ -134,8 +135,10 @@ def build_loss(
         >>> build_loss("blob-gdf", weights=(0.75, 0.25)).weights
         (0.75, 0.25)
     """
-    for given in sorted({"activation", "include_background"} & set(options)):
+    for given in sorted({"activation", "include_background", "ignore", "soft_labels"} & set(options)):
         raise UserError(f"{given}={options[given]!r}: nnU-Net's labels say how outputs are read; leave it out")
+    if options.get("reduction", "mean") != "mean":
+        raise UserError(f"reduction={options['reduction']!r}: training needs one number of a batch; leave it out")
     spacing = options.pop("spacing", None)
     if spacing is None or len(weights) == 1:
         spacings: list[Any] = [spacing] * len(weights)

@@ -47,6 +47,12 @@ class LossSettings(Config):
     def _check(self) -> "LossSettings":
         if "activation" in self.options:
             raise ValueError("activation is no option of a recipe's loss: it follows from labels")
+        if "reduction" in self.options:
+            raise ValueError("reduction is no option of a recipe's loss: training needs one number of a batch")
+        if "ignore" in self.options:
+            raise ValueError("ignore is no option of a recipe's loss: which voxels are ignored, labels.ignore says")
+        if "soft_labels" in self.options:
+            raise ValueError("soft_labels is no option of a recipe's loss: its targets are masks; see label_smoothing")
         check_loss_options(self.name, self.options)
         return self
 

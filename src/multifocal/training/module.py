@@ -283,11 +283,11 @@ def validation_scores(
     Returns:
         The metrics of `LOGGED` by name, a row a class; where there are several, its name as "label".
     """
-    judged = label != IGNORED
-    predicted, true = (labels.members[np.where(judged, codes, 0)] for codes in (labels.encode(mask), label))
+    predicted, true = labels.members[labels.encode(mask)], labels.members[label]
+    ignored = None if labels.ignore is None else label == IGNORED
     rows = []
     for number, name in enumerate(labels.names):
-        scores = evaluate_case(predicted[..., number], true[..., number], spacing=spacing)
+        scores = evaluate_case(predicted[..., number], true[..., number], spacing=spacing, ignore=ignored)
         about = {"label": name} if labels.several else {}
         rows.append({**about, **{metric: scores[metric] for metric in LOGGED}})
     return rows
