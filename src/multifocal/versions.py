@@ -17,6 +17,7 @@ EXTRAS = {
     "matplotlib": "reports",
     "wandb": "wandb",
     "mlflow": "mlflow",
+    "skimage": "instances",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -32,6 +33,7 @@ PACKAGES = (
     "connected-components-3d",
     "segmentation-models-pytorch",
     "timm",
+    "scikit-image",
 )
 
 

@@ -20,7 +20,7 @@ class Prediction:
     """What a system finds in a case, on the case's own grid.
 
     Args:
-        mask: uint8, 1 in lesions.
+        mask: unsigned integers: 1 in lesions; or, of a system that tells apart what touches, a label map, 1 to n.
         probability: float32 from 0 to 1; None where the system has none.
 
     Raises:
