@@ -8,7 +8,7 @@ from multifocal.instances.components import components
 INSIDE, BORDER = 1, 2
 
 
-def border_classes(labels: np.ndarray, *, width: float = 1.0, spacing: tuple[float, ...] | None = None) -> np.ndarray:
+def border_classes(labels: np.ndarray, *, width: float = 1.5, spacing: tuple[float, ...] | None = None) -> np.ndarray:
     """Return what of each instance is border and what is inside: classes to train on, in which no two instances touch.
 
     Border = the voxels of an instance that have a voxel of another value (another instance, or background) within
