@@ -37,7 +37,7 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         (["loss={name: tlhf, options: {gamma: 1}}"], "options of loss tlhf: unknown key 'gamma'; choose from"),
         (["loss.options.name=1"], "options of loss dice-ce: unknown key 'name'"),
         (["loss.options.activation=none"], "activation is no option of a recipe's loss"),
-        (["loss.options.include_background=true"], "include_background is no option of a recipe's loss"),
+        (["loss.options.include_background=true"], "include_background is about softmax's channel"),
         (["loss.options={spacing: [1.0, 1.0]}"], r"spacing=\[1.0, 1.0\] does not fit unet3d, a 3D network"),
         (["loss={name: tversky, options: {alpha: big}}"], "alpha: Input should be a valid number, found 'big'"),
         (

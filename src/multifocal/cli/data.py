@@ -1,6 +1,7 @@
 """`multifocal data`: look at a cohort, deal its folds, fetch the public one, make a synthetic one."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from multifocal.cli.options import CohortPath, Layout
+from multifocal.cli.options import ClassValues, CohortPath, Ignore, Layout, meaning
 from multifocal.cli.screen import progress, screen
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import write_csv
@@ -32,6 +33,8 @@ def check(
     layout: Layout = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Threads that read.")] = 2,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table to this file.")] = None,
+    label: ClassValues = None,
+    ignore: Ignore = None,
 ) -> None:
     """Read and measure every case and name every problem; exit code 2 if the cohort is unusable.
 
@@ -40,6 +43,7 @@ def check(
     from multifocal import cohorts
 
     found = cohorts.survey(cohort, layout=layout)
+    found = replace(found, labels=meaning(label, ignore) or found.labels)
     with progress() as bar:
         task = bar.add_task("Reading", total=len(found.cases))
         reports = cohorts.check_cohort(found, workers=workers, done=lambda _: bar.advance(task))
@@ -71,6 +75,8 @@ def folds(
     seed: Annotated[int | None, typer.Option(help="What they are drawn with (default 0).")] = None,
     layout: Layout = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file with other folds.")] = False,
+    label: ClassValues = None,
+    ignore: Ignore = None,
 ) -> None:
     """Deal the subjects into folds balanced by lesion share, and write them down for every run to share.
 
@@ -84,6 +90,7 @@ def folds(
     if scheme not in _SCHEMES:
         raise unknown_name("scheme", scheme, _SCHEMES)
     opened = cohorts.open_cohort(cohort, layout=layout)
+    opened = replace(opened, labels=meaning(label, ignore) or opened.labels)
     shares: dict[str, float] = {}
     if scheme == "dataset":
         if k is not None or seed is not None:
@@ -226,7 +233,10 @@ def _flat_row(report: "CaseReport", problems: int) -> dict[str, str]:
     return {"Image": report.name, "Size": row["Size"], **spacing, "Lesion pixels": lesion, **rest}
 
 
-_RECORD = ("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "share", "components", "stratum", "problems")
+_RECORD = (
+    *("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "lesion_voxels", "share", "components"),
+    *("stratum", "problems"),
+)
 
 
 def _record(report: "CaseReport", problems: list["Problem"]) -> dict[str, Any]:
