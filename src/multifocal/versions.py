@@ -19,6 +19,7 @@ EXTRAS = {
     "matplotlib": "reports",
     "wandb": "wandb",
     "mlflow": "mlflow",
+    "skimage": "instances",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -34,6 +35,7 @@ PACKAGES = (
     "connected-components-3d",
     "segmentation-models-pytorch",
     "timm",
+    "scikit-image",
     "dynamic-network-architectures",
 )
 

@@ -117,18 +117,27 @@ def folds(
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
-    cases: Annotated[int, typer.Option(min=1, help="How many scans.")] = 40,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    kind: Annotated[
+        str,
+        typer.Option(help="hie (neonates: ADC, Z-ADC), wmh (adults: FLAIR) or nuclei (microscopy, instances)."),
+    ] = "hie",
 ) -> None:
-    """Write a synthetic neonatal cohort in the layout of BONBID-HIE: ADC, Z-ADC, lesion labels.
+    """Write a synthetic cohort: images, and labels of lesions (or nuclei).
+
+    hie: neonates in the layout of BONBID-HIE. wmh: white-matter hyperintensities, an nnU-Net dataset. nuclei: 2D images
+    with label maps.
 
     Example: multifocal data phantom phantoms --cases 40 --seed 0
+
+    Example: multifocal data phantom flair --kind wmh --cases 20
     """
     from multifocal.cohorts.phantom import write_phantom
 
     with progress() as bar:
         task = bar.add_task("Writing", total=cases)
-        write_phantom(out, cases=cases, seed=seed, progress=lambda done, _: bar.update(task, completed=done))
+        write_phantom(out, kind=kind, cases=cases, seed=seed, progress=lambda done, _: bar.update(task, completed=done))
     screen().print(f"written: {cases} cases in {out}", soft_wrap=True)
 
 

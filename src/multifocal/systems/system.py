@@ -21,7 +21,8 @@ class Prediction:
     """What a system finds in a case, on the case's own grid.
 
     Args:
-        mask: uint8, 1 in lesions; of several classes a label image of their values.
+        mask: unsigned integers: 1 in lesions; of several classes a label image of their values; of a system that tells
+            apart what touches, a label map, 1 to n.
         probability: that of any lesion, float32 from 0 to 1; None where the system has none.
         classes: where there are several, the probability of each by name.
 
