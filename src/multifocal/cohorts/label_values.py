@@ -57,8 +57,10 @@ def with_labels(cohort: Cohort, labels: Labels) -> Cohort:
         >>> with_labels(Cohort("none", Path("."), "manifest", ()), Labels(ignore=255)).labels.allowed
         (0, 1, 255)
     """
+    if labels.border is not None and cohort.label_kind != "instances":
+        raise UserError(f"cohort {cohort.name}: its labels are masks, not numbered instances; leave labels.border out")
     if cohort.label_kind == "instances":
-        if labels.classes:
+        if labels.classes and labels.border is None:
             raise UserError(
                 f"cohort {cohort.name}: its labels number instances, and are of one class; leave labels.classes out"
             )

@@ -9,9 +9,11 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from multifocal.config import Config, Name
+from multifocal.instances.watershed import BORDER, INSIDE, border_classes
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 LESION = "lesion"  # what the only class of a mask is called
+OF_INSTANCES = {"inside": INSIDE, "border": BORDER}
 BACKGROUND, IGNORED = 0, 255  # codes
 _MOST = 254  # values that have a code
 
@@ -40,6 +42,9 @@ class Labels(Config):
             each class has a probability of its own (sigmoid); otherwise the classes and the background share one
             (softmax).
         ignore: the value of voxels that nobody has judged: neither trained on nor scored. None where there are none.
+        border: of labels that number instances, how many voxels from another value the border of an instance reaches
+            (see `multifocal.instances.border_classes`): a class "border" beside "inside", by which instances that touch
+            are told apart. None makes one class of all instances.
 
     Raises:
         ValueError: a value is in two classes that do not overlap, or is ignored and named; or there are more than 254.
@@ -57,11 +62,22 @@ class Labels(Config):
     classes: dict[Name, Values] = {}
     overlap: bool = False
     ignore: Value | None = None
+    border: Annotated[float, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_border(cls, data: Any) -> Any:
+        """Fill in the classes of instances and their borders, which need not be said."""
+        if isinstance(data, dict) and data.get("border") is not None and not data.get("classes"):
+            return {**data, "classes": {name: (value,) for name, value in OF_INSTANCES.items()}}
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> "Labels":
         if self.overlap and len(self.classes) < 2:
             raise ValueError("overlap is about several classes: name them in classes, or leave overlap out")
+        if self.border is not None and (self.overlap or self.classes != {n: (v,) for n, v in OF_INSTANCES.items()}):
+            raise ValueError("border makes the classes inside and border itself: leave classes and overlap out")
         owners: dict[int, str] = {}
         for name, values in self.classes.items():
             if not FOLDER_NAME.fullmatch(name):
@@ -141,6 +157,20 @@ class Labels(Config):
         if not known.all():
             raise ValueError(f"label holds {values[~known][0]}; expected only {', '.join(map(str, self.allowed))}")
         return codes
+
+    def encode_instances(self, values: np.ndarray) -> np.ndarray:
+        """Return the codes of a label image that numbers instances.
+
+        Args:
+            values: whole numbers `(*spatial)`; any but 0, and what is ignored, is an instance.
+
+        Returns:
+            uint8, of the same shape.
+        """
+        if self.border is None:
+            return self.encode(values)
+        codes = border_classes(values, width=self.border)
+        return codes if self.ignore is None else np.where(values == self.ignore, np.uint8(IGNORED), codes)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the label image of codes.

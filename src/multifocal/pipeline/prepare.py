@@ -180,7 +180,7 @@ def _read_label(file: ImageFile, native: Geometry, labels: Labels) -> np.ndarray
     if whole is None or (whole < 0).any() or (whole != label.array).any():
         raise UserError(f"{file.path}: is not a mask; write whole numbers, 0 for background")
     try:
-        return labels.encode(whole)
+        return labels.encode(whole) if labels.border is None else labels.encode_instances(whole)
     except ValueError as error:
         raise UserError(f"{file.path}: {error}; name it in labels.classes, or in labels.ignore") from error
 

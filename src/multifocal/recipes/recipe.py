@@ -43,6 +43,11 @@ class Recipe(Config):
         return next((recipe.labels for recipe in self.trainings), Labels())
 
     @property
+    def predicts_instances(self) -> bool:
+        """Whether its masks are label maps, in which every value but 0 is one lesion."""
+        return False
+
+    @property
     def needs_training(self) -> bool:
         """Whether `fit` comes before `predict`."""
         return bool(self.trainings)

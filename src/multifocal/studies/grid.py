@@ -33,8 +33,8 @@ FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be th
 # out of the fingerprint, so that a study that was begun without them goes on.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "network": {
-        "labels": {"classes": {}, "overlap": False, "ignore": None},
-        "inference": {"hysteresis": None, "min_size_ml": 0.0},
+        "labels": {"classes": {}, "overlap": False, "ignore": None, "border": None},
+        "inference": {"hysteresis": None, "min_size_ml": 0.0, "instances": None},
         "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
         "training": {
             "accumulation": "mean",
@@ -197,7 +197,9 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
         (3, 'dice-ce', 1)
     """
     resolved = {(arm, seed): resolve(study, arm, seed=seed) for arm in study.arms for seed in study.seeds}
-    cohort = with_labels(labelled(cohort), common_labels({arm: recipe for (arm, _), recipe in resolved.items()}))
+    arms = {arm: recipe for (arm, _), recipe in resolved.items()}
+    cohort = with_labels(labelled(cohort), common_labels(arms))
+    _check_instances(study, arms)
     folds = _folds(study, cohort)
     grid = Grid(study, cohort, folds, fingerprint(cohort), resolved)
     for number in grid.chosen:
@@ -229,7 +231,11 @@ def common_labels(recipes: Mapping[str, Recipe]) -> Labels:
     Raises:
         UserError: the arms predict different classes, or ignore different values.
     """
-    found = {arm: recipe.target_labels for arm, recipe in recipes.items()}
+    # What is inside of instances and what is border is for training: they are predicted as label maps.
+    found = {
+        arm: Labels(ignore=recipe.target_labels.ignore) if recipe.predicts_instances else recipe.target_labels
+        for arm, recipe in recipes.items()
+    }
     (first, common), *others = found.items()
     for arm, labels in others:
         if (labels.classes, labels.overlap) != (common.classes, common.overlap):
@@ -241,6 +247,19 @@ def common_labels(recipes: Mapping[str, Recipe]) -> Labels:
     if len(ignored) > 1:
         raise UserError(f"the arms ignore the values {ignored[0]} and {ignored[1]}: set the same labels.ignore in all")
     return common if not ignored else common.model_copy(update={"ignore": ignored[0]})
+
+
+def _check_instances(study: Study, arms: Mapping[str, Recipe]) -> None:
+    """Raise `UserError` where label maps are predicted, and would be scored or pooled as masks."""
+    found = [arm for arm, recipe in arms.items() if recipe.predicts_instances]
+    if found and not ScoringOptions(**study.metrics.rules).predicts_label_maps:
+        raise UserError(
+            f"study {study.name}: arm {found[0]} predicts label maps of instances: set metrics.rules.label_maps to both"
+        )
+    if found and len(study.seeds) > 1:
+        raise UserError(
+            f"study {study.name}: arm {found[0]} predicts label maps, of which several seeds do not vote; use one seed"
+        )
 
 
 def _as_hashed(data: Any) -> Any:

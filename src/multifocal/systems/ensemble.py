@@ -233,6 +233,8 @@ class EnsembleRecipe(Recipe):
         if self.is_pretraining:
             raise ValueError("a member has training.denoise, and finds noise, not lesions: set it to null")
         self.combine.check(len(self.members))
+        if any(recipe is not None and recipe.predicts_instances for recipe in map(Member.resolved, self.members)):
+            raise ValueError("a member predicts label maps of instances, which are not combined; leave it out")
         labels = [training.labels for training in self.trainings]
         if any(other != labels[0] for other in labels[1:]):
             raise ValueError("the members have other labels than one another: set the same labels in all")
@@ -308,6 +310,8 @@ class EnsembleSystem(System):
         self.members = tuple(members)
         self.seen = Seen.of_all(member.seen for member in self.members)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
+        if instances := [member.recipe.name for member in self.members if member.recipe.predicts_instances]:
+            raise UserError(f"recipe {recipe.name}: member {instances[0]} predicts label maps, which are not combined")
         labels = [member.recipe.target_labels for member in self.members]
         if any(other.classes != labels[0].classes for other in labels):
             raise UserError(f"recipe {recipe.name}: its members predict different classes; choose those of the same")

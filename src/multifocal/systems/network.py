@@ -3,6 +3,7 @@
 import csv
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.recipes import KINDS
 from multifocal.systems.classes import segment
 from multifocal.systems.forward import MEMORY_FORMATS, probabilities
+from multifocal.systems.instances import label_map
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import WEIGHTS, FitJob, Prediction, System
 from multifocal.volumes import Volume, restore
@@ -50,7 +52,7 @@ class NetworkSystem(System):
         self.network = network.to(memory_format=MEMORY_FORMATS[self.dimensions]).eval()  # type: ignore[call-overload]
 
     def predict(self, case: Case) -> Prediction:
-        """Return the mask of a case on its own grid.
+        """Return the mask of a case on its own grid; with `inference.instances` the label map of its instances.
 
         Args:
             case: with the maps that the recipe names.
@@ -63,10 +65,15 @@ class NetworkSystem(System):
                 enough memory.
         """
         with within_memory(LESS_MEMORY, where=f"case {case.name}"):
-            return self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
+            found = self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
+        settings = self.recipe.inference.instances
+        if settings is None or found.probability is None:
+            return found
+        border = None if settings.border is None else found.classes[settings.border]
+        return replace(found, mask=label_map(found.probability, settings, border=border))
 
     def predict_prepared(self, prepared: Prepared) -> Prediction:
-        """Return the mask of a prepared case on its source's own grid.
+        """Return the mask of a prepared case on its source's own grid; of instances and their borders, their classes.
 
         Args:
             prepared: by this recipe's preprocessing.

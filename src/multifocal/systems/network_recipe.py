@@ -13,6 +13,7 @@ from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.sampling import Sampling
 from multifocal.pipeline.settings import Preprocessing
 from multifocal.recipes import Recipe, merged
+from multifocal.systems.instances import Watershed
 from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
 
 Positive = Annotated[float, Field(gt=0)]
@@ -205,6 +206,8 @@ class InferenceSettings(Config):
 
     `window` null means the whole volume at once, as does one that is larger.
 
+    `instances` makes label maps of instances that may touch; None makes masks.
+
     `threshold`, `hysteresis`, `min_size_ml` and `within_brain` are those of `multifocal.systems.Postprocess`.
     """
 
@@ -216,6 +219,7 @@ class InferenceSettings(Config):
     batch_size: int = Field(default=8, gt=0)
     hysteresis: Share | None = None
     min_size_ml: float = Field(default=0.0, ge=0)
+    instances: Watershed | None = None
 
     @property
     def postprocess(self) -> Postprocess:
@@ -230,6 +234,8 @@ class InferenceSettings(Config):
     @model_validator(mode="after")
     def _check(self) -> "InferenceSettings":
         check_thresholds(self.threshold, self.hysteresis)
+        if self.instances is not None and (self.hysteresis is not None or self.min_size_ml):
+            raise ValueError("instances has its own threshold and min_size: leave hysteresis and min_size_ml out")
         if len(set(self.flips)) < len(self.flips):
             raise ValueError(f"flips={list(self.flips)} names an axis twice")
         return self
@@ -255,6 +261,11 @@ class NetworkRecipe(Recipe):
     schedule: Annotated[Schedule, Field(discriminator="name")] = Constant()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    @property
+    def predicts_instances(self) -> bool:
+        """Whether `inference.instances` makes label maps of its probabilities."""
+        return self.inference.instances is not None
 
     def build_network(self, *, for_training: bool = True) -> networks.Padded:
         """Return the recipe's network with random weights, of as many channels as it has maps and classes.
@@ -325,6 +336,15 @@ class NetworkRecipe(Recipe):
                 "loss.options.include_background is about softmax's channel of the background, which a network of "
                 "classes apart has: name them in labels.classes, or leave it out"
             )
+        divided = self.inference.instances
+        if self.labels.border is not None and (divided is None or divided.border is None):
+            raise ValueError(
+                "labels.border finds borders for inference.instances: set that to {kind: watershed, border: border}"
+            )
+        if divided is not None and divided.border is not None and divided.border not in self.labels.classes:
+            raise ValueError(f"inference.instances.border={divided.border} is no class of labels; set labels.border")
+        if divided is not None and divided.border is None and self.labels.several:
+            raise ValueError("inference.instances without border divides one class: leave labels.classes out")
         spacing = self.loss.options.get("spacing")
         if spacing is not None and len(spacing) != dimensions:
             raise ValueError(

@@ -45,6 +45,11 @@ class OtsuWatershedRecipe(Recipe):
     min_depth: float = Field(default=1.0, gt=0)
     min_size: int = Field(default=0, ge=0)
 
+    @property
+    def predicts_instances(self) -> bool:
+        """Whether its masks are label maps, which they are."""
+        return True
+
 
 @KINDS.register("otsu-watershed")
 class OtsuWatershedSystem(System):
