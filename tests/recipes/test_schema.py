@@ -79,5 +79,12 @@ def test_a_networks_recipe_needs_a_name_and_its_maps():
         recipes.parse({"name": "mine", "preprocessing": {}}, where="my.yaml")
 
 
+def test_a_first_channel_without_a_map_leaves_the_brain_to_the_next():
+    channels = [{"derive": {"name": "coordinates", "axis": 2}}, {"map": "adc"}]
+    assert (
+        recipes.parse({"name": "mine", "preprocessing": {"channels": channels}}, where="x").preprocessing.brain == "adc"
+    )
+
+
 def test_the_loss_named_false_needs_no_quotes():
     assert recipes.load("default", overrides=["loss.name=false"]).loss.name == "false"

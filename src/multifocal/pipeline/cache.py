@@ -3,10 +3,11 @@
 import errno
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import multifocal
 from multifocal.cohorts import Case, case_fingerprint
 from multifocal.errors import UserError
 from multifocal.files import atomic
+from multifocal.pipeline.lesion_frequency import Frequency
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import Preprocessing
 from multifocal.volumes import Geometry
@@ -26,12 +28,14 @@ ARRAYS = ("images", "target", "inside", "native_brain", "label")
 class Cache:
     """A folder of prepared cases; each is made once, by whichever process needs it first.
 
-    An entry's name is the SHA-256 of the bytes of the case's files, the preprocessing settings and the version of the
-    format, so a changed scan or setting never meets an old entry. Arrays come back memory-mapped and read-only.
+    An entry's name is the SHA-256 of the bytes of the case's files, the preprocessing settings, the lesion frequency
+    that the case may see and the version of the format, so a changed scan or setting never meets an old entry. Arrays
+    come back memory-mapped and read-only.
 
     Args:
         folder: where entries live; made when needed, shared freely between runs and processes.
         settings: the preprocessing.
+        frequency: of lesions in the training cases, where a channel of the settings says it.
 
     Example:
         >>> cache = Cache(folder, recipe.preprocessing)  # doctest: +SKIP
@@ -39,10 +43,31 @@ class Cache:
         (3, 67, 83, 16)
     """
 
-    def __init__(self, folder: str | Path, settings: Preprocessing) -> None:
+    def __init__(self, folder: str | Path, settings: Preprocessing, *, frequency: Frequency | None = None) -> None:
         self.folder = Path(folder)
-        self.settings = settings
+        self.settings, self.frequency = settings, frequency
         self._entries: dict[Case, Path] = {}
+
+    @classmethod
+    def for_training(cls, folder: str | Path, settings: Preprocessing, cases: Sequence[Case]) -> Self:
+        """Return the cache of a training, with the lesion frequency of its cases where a channel says it.
+
+        Args:
+            folder: where entries live.
+            settings: the preprocessing.
+            cases: those that are trained on; none that validates or tests.
+
+        Returns:
+            The cache.
+
+        Raises:
+            UserError: a case cannot be prepared or has no label, or there is only one subject.
+        """
+        channel = settings.lesion_frequency
+        if channel is None:
+            return cls(folder, settings)
+        others = cls(folder, settings.without_lesion_frequency())
+        return cls(folder, settings, frequency=Frequency.measured(map(others._labelled, cases), cells=channel.cells))
 
     def get(self, case: Case) -> Prepared:
         """Return the prepared case, making its entry first when there is none.
@@ -64,12 +89,23 @@ class Cache:
             self._entries[case] = entry
         return _open(self._entries[case], case.name)
 
+    def _labelled(self, case: Case) -> tuple[Case, np.ndarray, np.ndarray]:
+        prepared = self.get(case)
+        if prepared.target is None:
+            raise UserError(f"case {case.name}: has no label to train on; leave it out of the training fold")
+        return case, prepared.target, prepared.inside
+
+    def _frequency(self, case: Case) -> np.ndarray | None:
+        return None if self.frequency is None else self.frequency.of(case)
+
     def _key(self, case: Case) -> str:
         parts = [FORMAT, multifocal.__version__, case_fingerprint(case), self.settings.model_dump(mode="json")]
+        if (frequency := self._frequency(case)) is not None:
+            parts.append(hashlib.sha256(frequency.tobytes()).hexdigest())
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _make(self, case: Case, entry: Path) -> None:
-        prepared = prepare(case, self.settings)
+        prepared = prepare(case, self.settings, frequency=self._frequency(case))
         arrays = {name: getattr(prepared, name) for name in ARRAYS if getattr(prepared, name) is not None}
         about = {"geometry": asdict(prepared.geometry), "native": asdict(prepared.native), "arrays": list(arrays)}
         try:

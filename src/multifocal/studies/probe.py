@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from multifocal import networks, recipes
-from multifocal.cohorts import Folds, open_cohort
+from multifocal.cohorts import Cohort, Folds, open_cohort
 from multifocal.config import Config
 from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 from multifocal.studies.cell import Job, peak_mib
@@ -116,10 +116,11 @@ def _measure(job: Job) -> dict[str, Any]:
     for own in recipe.trainings:
         # The slices of a case fill a batch or more.
         dimensions = networks.dimensions(own.network.name)
-        names = fold.train[: BATCHES if dimensions == 2 else BATCHES * own.training.batch_size]
+        names = _mixed(fold.train, cohort)[: BATCHES if dimensions == 2 else BATCHES * own.training.batch_size]
         drawn = TrainingSet(
             [cohort.case(name) for name in names],
-            Cache(job.study / CACHE, own.preprocessing),
+            # How many samples there are does not depend on where lesions are frequent.
+            Cache(job.study / CACHE, own.preprocessing.without_lesion_frequency()),
             augmentation=own.augmentation,
             dimensions=dimensions,
             seed=own.training.seed,
@@ -140,6 +141,12 @@ def _measure(job: Job) -> dict[str, Any]:
     predict_cohort(model, cohort.subset(fold.test[:1]), job.folder / "masks")
     took = {"predict_s": time.monotonic() - started, "peak_mib": peak_mib()}
     return {"step_ms": max(steps), "samples": max(samples), **took}
+
+
+def _mixed(names: Sequence[str], cohort: Cohort) -> tuple[str, ...]:
+    """Return the cases with one of each subject first: a channel of lesion frequency needs two subjects."""
+    first = {cohort.case(name).subject: name for name in reversed(names)}
+    return tuple(sorted(names, key=lambda name: name != first[cohort.case(name).subject]))
 
 
 def _shortened(recipe: Any) -> Any:

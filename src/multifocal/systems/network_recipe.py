@@ -233,6 +233,8 @@ class NetworkRecipe(Recipe):
     def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return the recipe's data; what they do not say is the brain's box, where the first channel's map is not 0.
 
+        A first channel without a map, such as that of coordinates, leaves it to the next.
+
         Args:
             data: as a file has them, not validated yet.
 
@@ -244,8 +246,9 @@ class NetworkRecipe(Recipe):
             return dict(data)
         said = {"kind": "brain-box", **said}
         match said:
-            case {"kind": "brain-box", "channels": [{"map": str(name)}, *_]}:
-                said = {"brain": name, **said}
+            case {"kind": "brain-box", "channels": [*channels]}:
+                named = [one["map"] for one in channels if isinstance(one, Mapping) and isinstance(one.get("map"), str)]
+                said = {"brain": named[0], **said} if named else said
             case {"kind": "brain-box"} if "channels" not in said:
                 said = {"brain": "", **said}  # it is the channels that are missing
         return {**data, "preprocessing": said}
