@@ -105,6 +105,7 @@ def seconds(grid: Grid, arm: str, cost: Probe) -> float:
 
 def _measure(job: Job) -> dict[str, Any]:
     from multifocal.cohorts import Fold
+    from multifocal.pipeline.augment import Augmentation
     from multifocal.pipeline.cache import Cache
     from multifocal.pipeline.dataset import TrainingSet
     from multifocal.systems import build, predict_cohort, system_class
@@ -121,7 +122,7 @@ def _measure(job: Job) -> dict[str, Any]:
             [cohort.case(name) for name in names],
             # How many samples there are does not depend on where lesions are frequent.
             Cache(job.study / CACHE, own.preprocessing.without_lesion_frequency()),
-            augmentation=own.augmentation,
+            augmentation=Augmentation(),  # which does not change their number
             dimensions=dimensions,
             seed=own.training.seed,
             sampling=own.sampling.model_copy(update={"empty": "keep"}),
@@ -153,7 +154,8 @@ def _shortened(recipe: Any) -> Any:
     """Return a recipe's data, or part of them, with trainings of one epoch."""
     if isinstance(recipe, dict):
         shorter = {"epochs": 1, "monitor": None, "patience": None, "validate_every": 1}
-        data = {key: _shortened(value) for key, value in recipe.items()}
+        # Perhaps the first cases have no lesions to paste.
+        data: dict[str, Any] = {key: None if key == "paste" else _shortened(value) for key, value in recipe.items()}
         if "sampling" in data:  # perhaps the first cases are all empty
             data["sampling"] = {**data["sampling"], "empty": "keep"}
         return {**data, "training": {**data["training"], **shorter}} if "training" in data else data

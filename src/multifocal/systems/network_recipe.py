@@ -10,7 +10,7 @@ from multifocal.config import Config, Name
 from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.sampling import Sampling
-from multifocal.pipeline.settings import Preprocessing
+from multifocal.pipeline.settings import Mirror, MirrorDifference, Preprocessing
 from multifocal.recipes import Recipe, merged
 from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
 
@@ -286,16 +286,18 @@ class NetworkRecipe(Recipe):
             )
         if self.sampling.slices is not None and dimensions != 2:
             raise ValueError(f"sampling.slices is for 2D networks, and {self.network.name} is {dimensions}D; set crop")
-        augmented = {
-            "flip.axes": self.augmentation.flip and self.augmentation.flip.axes,
-            "anisotropy.axes": self.augmentation.anisotropy and self.augmentation.anisotropy.axes,
-            "elastic.locked_axes": self.augmentation.elastic and self.augmentation.elastic.locked_axes,
-        }
-        for key, axes in {"inference.flips": flips, **{f"augmentation.{k}": v for k, v in augmented.items()}}.items():
+        augmented = [(f"augmentation.{key}", axes) for key, axes in self.augmentation.axes()]
+        for key, axes in [("inference.flips", flips), *augmented]:
             if axes and max(axes) >= dimensions:
                 raise ValueError(
                     f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
                 )
+        mirrored = [one for one in self.preprocessing.channels if isinstance(one.derive, Mirror | MirrorDifference)]
+        if self.augmentation.pastes and mirrored:
+            raise ValueError(
+                f"augmentation.paste changes maps, but not their mirror image in a channel derived by "
+                f"{mirrored[0].derive and mirrored[0].derive.name}; leave one of them out"
+            )
         if isinstance(self.schedule, Plateau) and self.training.monitor is None:
             raise ValueError("schedule plateau needs training.monitor")
         if self.inference.within_brain and self.preprocessing.brain is None:
