@@ -181,20 +181,15 @@ def paste(
     ndim = len(taken)
     if not taken.size:
         return _nothing(ndim, channels)
-    lower, upper = taken.min(axis=1), taken.max(axis=1) + 1
-    region = np.zeros(upper - lower, bool)
-    region[tuple(taken - lower[:, None])] = True
-    lines, rows = [], []
-    for axis in range(ndim):
-        (first, last), (own, end) = ((b[0][axis], b[1][axis]) for b in (box, donor.box))
-        voxels = np.arange(first, last)
-        read = own + (voxels - first + 0.5) * (end - own) / (last - first) - 0.5
-        near = np.floor(read + 0.5).astype(np.intp)
-        held = (near >= lower[axis]) & (near < upper[axis])
-        rows.append(voxels[held])
-        lines.append(read[held])
-    nearest = [np.floor(line + 0.5).astype(np.intp) for line in lines]
-    found = np.nonzero(region[np.ix_(*(near - a for near, a in zip(nearest, lower, strict=True)))])
+    rows, lines, nearest, first, count = [], [], [], [], []
+    for axis, voxels in enumerate(taken):
+        (start, stop), (own, end) = ((b[0][axis], b[1][axis]) for b in (box, donor.box))
+        rows.append(np.arange(start, stop))
+        lines.append(own + (rows[-1] - start + 0.5) * (end - own) / (stop - start) - 0.5)
+        nearest.append(np.floor(lines[-1] + 0.5).astype(np.intp))
+        first.append(np.searchsorted(nearest[-1], voxels))
+        count.append(np.searchsorted(nearest[-1], voxels, side="right") - first[-1])
+    found = _all_of(first, count)
     where = np.stack([row[index] for row, index in zip(rows, found, strict=True)])
     kept = inside[tuple(where)]
     where, found = where[:, kept], tuple(index[kept] for index in found)
@@ -230,3 +225,15 @@ def _nothing(ndim: int, channels: tuple[int, ...]) -> Pasted:
     return Pasted(
         np.empty((ndim, 0), np.intp), channels, np.empty((len(channels), 0), np.float32), np.empty(0, np.uint8)
     )
+
+
+def _all_of(first: Sequence[np.ndarray], count: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Return the places of boxes, each of which begins at `first` and has `count` places along each axis."""
+    source, found = np.arange(len(first[0])), list[np.ndarray]()
+    for begin, length in zip(first, count, strict=True):
+        times = length[source]
+        ahead = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+        source = np.repeat(source, times)
+        found = [np.repeat(one, times) for one in found]
+        found.append(begin[source] + ahead)
+    return tuple(found)
