@@ -439,16 +439,19 @@ def test_cases_without_others_to_take_lesions_from(givers, folder):
 
 
 @pytest.mark.parametrize("crop", [None, (4, 4, 3)])
-def test_turned_samples_and_their_crops(givers, folder, crop):
+def test_turned_samples_and_their_crops(case_in, folder, crop):
+    """The lesion lies far along the longer axis: beyond where a crop could be if the sizes were not exchanged."""
+    size, label = (8, 20, 6), np.zeros((8, 20, 6), np.float32)
+    label[4, 17, 3] = 1
+    grid = Geometry(size, (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    case = case_in(folder, grid, name="long", replace={"adc": np.ones(size, np.float32), "label": label})
     turns = Augmentation.model_validate({"quarter_turns": {"p": 1}})
-    found = make(givers, folder, preprocessing=NUMBERED, augmentation=turns, crop=crop, centred=1.0 if crop else 0.0)
+    found = make([case], folder, preprocessing=NUMBERED, augmentation=turns, crop=crop, centred=1.0 if crop else 0.0)
     shapes = set()
-    for (sample,) in (found[[(epoch, 2)]] for epoch in range(12)):
-        prepared = found.cache.get(givers[2])
+    for (sample,) in (found[[(epoch, 0)]] for epoch in range(12)):
         shapes.add(tuple(sample.target.shape))
         if crop is None:
-            assert any(np.array_equal(sample.target, np.rot90(prepared.target, k)) for k in (1, 2, 3))
+            assert any(np.array_equal(sample.target, np.rot90(label, k)) for k in (1, 2, 3))
         else:
-            assert sample.target[2, 2, 1] == 1  # the lesion is in the centre still
-    size = found.cache.get(givers[2]).target.shape
-    assert shapes == ({crop} if crop else {size, (size[1], size[0], size[2])})
+            assert sample.target[2, 2, 1] == 1  # in the centre still
+    assert shapes == ({crop} if crop else {size, (20, 8, 6)})
