@@ -1,6 +1,7 @@
-"""Compare augmentation with TorchIO: time on one thread, and (--statistics) what the changes look like.
+"""Compare augmentation with TorchIO, and where it has no such thing with MONAI: time, and what the changes look like.
 
-Prints Markdown tables. Times are processor time, which on one thread is the time on an idle machine.
+CarveMix, which neither has, stands beside what its formula costs where signed distances and regions are computed anew
+for each sample. Prints Markdown tables. Times are processor time, which on one thread is the time on an idle machine.
 
     python tools/bench_augment.py --repeats 9
     python tools/bench_augment.py --statistics --draws 100
@@ -15,15 +16,18 @@ import numpy as np
 import SimpleITK
 import torch
 import torchio as tio
+from monai.transforms import RandRotate90, RandScaleIntensity, RandShiftIntensity
+from scipy.ndimage import binary_dilation, distance_transform_edt
 
-from multifocal.pipeline.augment import Augmentation, augment
+from multifocal.pipeline.augment import Augmentation, Donor, apply, augment, draw, paste
 
 SHAPES = {"brain box": (2, 80, 96, 48), "whole map": (2, 192, 192, 32)}
 SPACING = (2.0, 2.0, 2.0)
 AFFINE = np.diag([-SPACING[0], -SPACING[1], SPACING[2], 1.0])
 """TorchIO counts displacements towards L, P, S: so do the array axes."""
 
-OURS = {name: {"p": 1.0} for name in Augmentation.model_fields}
+TRANSFORMS = [name for name in Augmentation.model_fields if name not in ("paste", "one_of")]
+OURS = {name: {"p": 1.0} for name in TRANSFORMS}
 THEIRS: dict[str, tio.Transform] = {
     "noise": tio.RandomNoise(mean=(0.0, 0.0), std=(0, 0.01)),
     "anisotropy": tio.RandomAnisotropy(downsampling=(1.2, 2.0)),
@@ -33,8 +37,14 @@ THEIRS: dict[str, tio.Transform] = {
     "affine": tio.RandomAffine(),
     "flip": tio.RandomFlip(axes=(0, 1, 2), flip_probability=1),
 }
+MONAI = {
+    "scale": lambda: RandScaleIntensity(factors=0.1, prob=1, channel_wise=True),
+    "shift": lambda: RandShiftIntensity(offsets=0.1, prob=1, channel_wise=True),
+    "quarter_turns": lambda: RandRotate90(prob=1, spatial_axes=(0, 1)),
+}
 SPATIAL = ["elastic", "affine", "flip"]
-ROWS = {name: [name] for name in OURS} | {"all spatial": SPATIAL, "all": list(OURS)}
+ALL = list(THEIRS)
+ROWS = {name: [name] for name in ALL} | {"all spatial": SPATIAL, "all": ALL}
 
 
 def ours(names: list[str], images: torch.Tensor, target: torch.Tensor) -> Callable[[], torch.Tensor]:
@@ -49,6 +59,61 @@ def theirs(names: list[str], images: torch.Tensor, target: torch.Tensor) -> Call
     )
     transform = tio.Compose([THEIRS[name] for name in names])
     return lambda: transform(subject)["image"].data
+
+
+def monais(name: str, images: torch.Tensor, target: torch.Tensor) -> Callable[[], torch.Tensor]:
+    transform = MONAI[name]()
+
+    def call() -> torch.Tensor:
+        changed = transform(images)
+        if name == "quarter_turns":  # the same turn for the target, which the others leave as it is
+            transform(target[None], randomize=False)
+        return changed
+
+    return call
+
+
+def lesions(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return maps, some 20 lesions of a few voxels and the brain."""
+    chance = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[1:]), indexing="ij", sparse=True)
+    inside = sum(axis**2 for axis in axes) < 0.9
+    seeds = np.zeros(shape[1:], bool)
+    seeds.flat[chance.choice(np.flatnonzero(inside), 20)] = True
+    target = binary_dilation(seeds, iterations=3) & inside
+    return chance.normal(size=shape).astype(np.float32), target.astype(np.uint8), inside
+
+
+def our_paste(values: str, shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
+    (images, target, inside), (own, mask, brain) = lesions(shape, 0), lesions(shape, 1)
+    box = ((0,) * 3, shape[1:])
+    donor = Donor.of(images, target, inside, box=box, spacing=SPACING)
+    settings = Augmentation.model_validate({"paste": {"p": 1, "values": values}})
+    generator = torch.Generator().manual_seed(0)
+
+    def call() -> torch.Tensor:
+        parameters = draw(settings, channels=len(own), size=mask.shape, generator=generator)
+        found = paste(parameters.paste, donor, images, target, onto=own, inside=brain, box=box)
+        return apply(torch.from_numpy(own), torch.from_numpy(mask), parameters=parameters, pasted=found)[0]
+
+    return call
+
+
+def plain_paste(shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
+    """CarveMix by its formula: signed distances, region and mixture of whole images, each time."""
+    (images, target, _), (own, mask, _) = lesions(shape, 0), lesions(shape, 1)
+    chance = np.random.default_rng(0)
+
+    def call() -> torch.Tensor:
+        inner = distance_transform_edt(target, sampling=SPACING)
+        signed = np.where(target, -inner, distance_transform_edt(target == 0, sampling=SPACING))
+        depth = inner.max()
+        low, high = ((-depth / 2, 0), (0, depth))[chance.integers(2)]
+        region = signed <= chance.uniform(low, high)
+        np.where(region, target, mask)
+        return torch.from_numpy(np.where(region, images, own))
+
+    return call
 
 
 def milliseconds(call: Callable[[], torch.Tensor], repeats: int) -> float:
@@ -77,6 +142,36 @@ def speed(repeats: int) -> Iterator[str]:
             other = milliseconds(theirs(names, images, target), repeats)
             cells.append(f"{mine:.1f} | {other:.1f} | {other / mine:.0f}")
         yield f"| {row} | " + " | ".join(cells) + " |"
+    yield ""
+    yield (
+        "| transform | "
+        + " | ".join(f"{name} {shape}, ms | MONAI, ms | ratio" for name, shape in SHAPES.items())
+        + " |"
+    )
+    yield "|---|" + "---:|---:|---:|" * len(SHAPES)
+    for row in MONAI:
+        cells = []
+        for shape in SHAPES.values():
+            images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            target = (images[0] > 1.5).to(torch.uint8)
+            mine = milliseconds(ours([row], images, target), 4 * repeats)
+            other = milliseconds(monais(row, images, target), 4 * repeats)
+            cells.append(f"{mine:.1f} | {other:.1f} | {other / mine:.1f}")
+        yield f"| {row} | " + " | ".join(cells) + " |"
+    yield ""
+    yield (
+        "| transform | "
+        + " | ".join(f"{name} {shape}, ms | formula, ms | ratio" for name, shape in SHAPES.items())
+        + " |"
+    )
+    yield "|---|" + "---:|---:|---:|" * len(SHAPES)
+    for values in ("absolute", "difference"):
+        cells = []
+        for shape in SHAPES.values():
+            mine = milliseconds(our_paste(values, shape), 4 * repeats)
+            other = milliseconds(plain_paste(shape), repeats)
+            cells.append(f"{mine:.1f} | {other:.1f} | {other / mine:.0f}")
+        yield f"| paste, {values} | " + " | ".join(cells) + " |"
 
 
 def displacements(call: Callable[[], torch.Tensor], coordinates: torch.Tensor, draws: int) -> list[float]:

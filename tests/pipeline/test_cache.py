@@ -134,6 +134,34 @@ def test_another_scan_label_or_setting_is_another_entry(case_in, tmp_path):
     assert used(case, SETTINGS.model_copy(update={"channels": SETTINGS.channels[::-1]}))
 
 
+@pytest.mark.parametrize(
+    "channel",
+    [
+        {"n4": True},
+        {"percentiles": [1, 99]},
+        {"percentiles": [1, 99], "over": "brain"},
+        {"range": "image"},
+        {"range": "slice"},
+        {"standardize": [1200, 80]},
+        {"background": -6},
+        {"derive": "mirror"},
+        {"derive": "mirror-difference"},
+        {"derive": {"name": "reciprocal", "by": "zadc"}},
+        {"derive": {"name": "reciprocal", "by": "zadc", "power": 2}},
+        {"derive": {"name": "reciprocal", "by": "zadc", "minimum": "slice"}},
+        {"map": None, "derive": {"name": "coordinates", "axis": 0}},
+        {"map": None, "derive": {"name": "coordinates", "axis": 1}},
+    ],
+)
+def test_every_setting_of_a_channel_has_entries_of_its_own(case, tmp_path, channel):
+    plain = {"kind": "brain-box", "brain": "adc", "channels": [{"map": "adc"}, {"map": "adc"}]}
+    changed = plain | {"channels": [{"map": "adc"}, {"map": "adc", **channel}]}
+    for settings in (plain, changed):
+        Cache(tmp_path / "cache", BrainBox.model_validate(settings)).get(case)
+    one, other = (np.load(entry / "images.npy") for entry in (tmp_path / "cache").iterdir())
+    assert not np.array_equal(one, other)
+
+
 def test_cases_of_one_name_are_not_mixed_up(case_in, tmp_path):
     """Two cohorts may name their cases alike."""
     cache = Cache(tmp_path / "cache", SETTINGS)

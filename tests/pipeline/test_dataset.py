@@ -361,3 +361,97 @@ def test_mixed_seeds_are_what_torch_takes(numbers):
 
 def test_mixed_seeds_of_neighbours_differ():
     assert len({mix("sample", 0, epoch, index) for epoch in range(40) for index in range(50)}) == 2000
+
+
+# Pasted lesions
+
+PASTE = Augmentation.model_validate({"paste": {"p": 1}})
+NUMBERED = BrainBox.model_validate(
+    {
+        "kind": "brain-box",
+        "brain": "adc",
+        "channels": [{"map": "adc"}, {"map": "zadc", "below": -2}, {"derive": {"name": "coordinates", "axis": 0}}],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def givers(case_in, folder):
+    """Four cases on one grid: each has its own value of ADC, and its lesion in its own place; the last has none."""
+    size = (13, 16, 9)
+    axes = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in size), indexing="ij"))
+    brain = (axes**2).sum(0) < 0.7
+    grid = Geometry(size, (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    found = []
+    for number in range(4):
+        label = np.zeros(size, np.float32)
+        if number < 3:
+            label[4:8, 4 + number * 3 : 6 + number * 3, 3:6] = 1
+        adc = np.where(brain, 100.0 * (number + 1), 0).astype(np.float32)
+        found.append(case_in(folder, grid, name=f"G_{number}", replace={"adc": adc, "label": label}))
+    return found
+
+
+def test_lesions_come_from_other_cases_and_never_from_the_own(givers, folder):
+    found = make(givers, folder, preprocessing=NUMBERED, augmentation=PASTE)
+    for position in range(4):
+        own = found.cache.get(givers[position])
+        sources = set()
+        for (sample,) in (found[[(epoch, position)]] for epoch in range(40)):
+            changed = sample.images[0].numpy() != own.images[0]
+            assert changed.any()
+            (value,) = np.unique(sample.images[0].numpy()[changed])
+            other = found.cache.get(givers[int(value / 100) - 1])
+            assert np.array_equal(sample.target.numpy()[changed], other.target[changed])
+            assert np.array_equal(sample.target.numpy()[~changed], own.target[~changed])
+            assert np.array_equal(sample.images[2], own.images[2])  # where a voxel lies
+            sources.add(int(value / 100) - 1)
+        assert sources == {0, 1, 2} - {position}
+
+
+@pytest.mark.parametrize("options", [{}, {"crop": (6, 7, 5), "per_case": 3}])
+def test_what_is_pasted_depends_on_seed_epoch_and_index_alone(givers, folder, options):
+    augmentation = Augmentation.model_validate({"paste": {"p": 0.5}, "flip": {"p": 0.5}, "quarter_turns": {"p": 0.5}})
+    first, second = (
+        make(givers, folder, preprocessing=NUMBERED, augmentation=augmentation, **options) for _ in range(2)
+    )
+    items = [(epoch, index) for epoch in range(4) for index in range(len(first))]
+    samples = first[items]
+    for item, sample in zip(items[::-1], samples[::-1], strict=True):
+        assert same(second[[item]][0], sample)
+
+
+def test_slices_of_what_is_pasted(givers, folder):
+    """Slices of a 2D network get the slices of what the whole case would get."""
+    flat = make(givers, folder, preprocessing=NUMBERED, augmentation=PASTE, dimensions=2, slices=3)
+    pasted = 0
+    for index in range(len(flat)):
+        (sample,) = flat[[(0, index)]]
+        assert sample.target.ndim == 2
+        pasted += len(np.unique(sample.images[0])) == 3  # outside, its own, another's
+    assert pasted
+
+
+def test_cases_without_others_to_take_lesions_from(givers, folder):
+    with pytest.raises(UserError, match="augmentation.paste: needs two training cases with lesions, each to take the"):
+        make([givers[0], givers[3]], folder, preprocessing=NUMBERED, augmentation=PASTE)
+    assert make([givers[0], givers[3]], folder, preprocessing=NUMBERED)
+
+
+@pytest.mark.parametrize("crop", [None, (4, 4, 3)])
+def test_turned_samples_and_their_crops(case_in, folder, crop):
+    """The lesion lies far along the longer axis: beyond where a crop could be if the sizes were not exchanged."""
+    size, label = (8, 20, 6), np.zeros((8, 20, 6), np.float32)
+    label[4, 17, 3] = 1
+    grid = Geometry(size, (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    case = case_in(folder, grid, name="long", replace={"adc": np.ones(size, np.float32), "label": label})
+    turns = Augmentation.model_validate({"quarter_turns": {"p": 1}})
+    found = make([case], folder, preprocessing=NUMBERED, augmentation=turns, crop=crop, centred=1.0 if crop else 0.0)
+    shapes = set()
+    for (sample,) in (found[[(epoch, 0)]] for epoch in range(12)):
+        shapes.add(tuple(sample.target.shape))
+        if crop is None:
+            assert any(np.array_equal(sample.target, np.rot90(label, k)) for k in (1, 2, 3))
+        else:
+            assert sample.target[2, 2, 1] == 1  # in the centre still
+    assert shapes == ({crop} if crop else {size, (20, 8, 6)})

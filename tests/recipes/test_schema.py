@@ -30,6 +30,22 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         ([*TWO_D, "augmentation.flip.axes=[2]"], r"augmentation.flip.axes=\[2\] does not fit unetpp"),
         ([*TWO_D, "augmentation.anisotropy.axes=[0, 2]"], "augmentation.anisotropy.axes"),
         ([*TWO_D, "augmentation.elastic.locked_axes=[2]"], "augmentation.elastic.locked_axes"),
+        ([*TWO_D, "augmentation.quarter_turns.planes=[[0, 2]]"], "augmentation.quarter_turns.planes"),
+        (
+            [*TWO_D, "augmentation.one_of=[{members: [{}, {flip: {axes: [2]}}]}]"],
+            r"augmentation.one_of.0.members.1.flip.axes=\[2\] does not fit unetpp",
+        ),
+        (
+            ["augmentation.paste={p: 0.2}", "preprocessing.channels.0={map: adc, derive: mirror-difference}"],
+            "augmentation.paste changes maps, but not their mirror image in a channel derived by mirror-difference",
+        ),
+        (
+            [
+                "augmentation.one_of=[{members: [{}, {paste: {}}]}]",
+                "preprocessing.channels.0={map: adc, derive: mirror}",
+            ],
+            "augmentation.paste changes maps",
+        ),
         (["network.name=unet"], "network: unknown network 'unet'"),
         (["network.options={feature: [8, 8]}"], "unknown key 'feature'; did you mean 'features'?"),
         (["network.options.features=[8, many]"], "features.1: Input should be a valid integer, found 'many'"),
@@ -83,6 +99,13 @@ def test_a_networks_recipe_needs_a_name_and_its_maps():
         recipes.parse({"name": "mine"}, where="my.yaml")
     with pytest.raises(UserError, match="my.yaml: preprocessing.channels is missing$"):
         recipes.parse({"name": "mine", "preprocessing": {}}, where="my.yaml")
+
+
+def test_a_first_channel_without_a_map_leaves_the_brain_to_the_next():
+    channels = [{"derive": {"name": "coordinates", "axis": 2}}, {"map": "adc"}]
+    assert (
+        recipes.parse({"name": "mine", "preprocessing": {"channels": channels}}, where="x").preprocessing.brain == "adc"
+    )
 
 
 def test_the_loss_named_false_needs_no_quotes():

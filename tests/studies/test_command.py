@@ -42,6 +42,14 @@ def test_a_dry_run_tells_the_cells_and_their_cost_and_leaves_nothing(multifocal,
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
+def test_a_dry_run_measures_what_needs_several_cases(multifocal, small_study, small_cohort, tmp_path):
+    channels = "[{map: adc, zscore: brain}, {derive: lesion-frequency}]"
+    arm = f"arms={{dice: {{preprocessing: {{channels: {channels}}}, augmentation: {{paste: {{p: 1}}}}}}}}"
+    code, out, err = multifocal("study", small_study, small_cohort, "--out", tmp_path / "s", "--dry-run", "--set", arm)
+    assert (code, err) == (0, "") and re.search(r"^dice +[\d.]+ ", out, re.M)
+
+
 def test_a_dry_run_names_the_arm_that_cannot_be_trained(multifocal, small_study, small_cohort, tmp_path):
     wrong = "arms.dice.preprocessing.channels=[{map: flair}]"
     code, _, err = multifocal("study", small_study, small_cohort, "--out", tmp_path / "s", "--dry-run", "--set", wrong)

@@ -11,9 +11,12 @@ import children
 import pytest
 import torch
 
+from multifocal import networks, recipes
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
 from multifocal.metrics import evaluate_case
+from multifocal.pipeline.cache import Cache
+from multifocal.pipeline.dataset import TrainingSet
 from multifocal.systems import load_model
 from multifocal.training.ddp import run_in_processes
 from multifocal.training.loop import NetworkTraining, _training_loader, _validation_loader
@@ -90,6 +93,63 @@ def test_two_processes_killed_and_resumed_end_as_if_nothing_had_happened(start, 
     assert process.exitcode == 0 and log(tmp_path / "run") == log(tmp_path / "whole")
     one, other = ((tmp_path / run / "weights.safetensors").read_bytes() for run in ("run", "whole"))
     assert one == other
+
+
+# Slices of a 2D network and crops of a 3D one, on lesions and by burden, with lesions of other cases pasted in.
+PASTED = ("augmentation.paste={p: 0.5}", "training.batch_size=1")
+SAMPLINGS = {
+    "crops": (
+        *PASTED,
+        "sampling={crop: [8, 8, 8], per_case: 2, centred: 0.5, by: lesion, weights: burden}",
+        "inference.window=[8, 8, 8]",
+    ),
+    "slices": (
+        *PASTED,
+        "sampling={slices: 3, centred: 0.5}",
+        "network={name: monai-unet-2d, options: {channels: [4, 8], strides: [2]}}",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_two_processes_train_on_crops_and_slices_and_resume_exactly(start, sampling, tmp_path):
+    options = [part for one in (*SAMPLINGS[sampling], "training.epochs=8") for part in ("--set", one)]
+    process = start(tmp_path / "whole", *options)
+    process.join()
+    assert process.exitcode == 0 and len(log(tmp_path / "whole")) == 8
+    process = start(tmp_path / "run", *options)
+    until((tmp_path / "run" / "resume.safetensors").exists)
+    process.kill()
+    process.join()
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+    process = start(tmp_path / "run", *options, "--resume")
+    process.join()
+    assert process.exitcode == 0 and log(tmp_path / "run") == log(tmp_path / "whole")
+    one, other = ((tmp_path / run / "weights.safetensors").read_bytes() for run in ("run", "whole"))
+    assert one == other
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_two_processes_see_the_samples_of_one(cohort, small_recipe, shared_cache, job, sampling):
+    recipe = recipes.load(small_recipe, overrides=SAMPLINGS[sampling])
+    training = TrainingSet(
+        list(cohort)[:5],
+        Cache(shared_cache, recipe.preprocessing),
+        augmentation=recipe.augmentation,
+        dimensions=networks.dimensions(recipe.network.name),
+        seed=0,
+        sampling=recipe.sampling,
+    )
+
+    def seen(rank, processes):
+        told = replace(job, recipe=recipe, training=training, processes=processes)
+        return [(images.numpy().tobytes(), target.numpy().tobytes()) for images, target in _training_loader(told, rank)]
+
+    alone, shared = seen(0, 1), [seen(rank, 2) for rank in (0, 1)]
+    assert len(set(alone)) == len(alone) > 3  # no two batches are the same
+    taken = [batch for pair in zip(*shared, strict=True) for batch in pair]
+    assert taken[: len(alone)] == alone and set(taken) == set(alone)
 
 
 @pytest.mark.slow

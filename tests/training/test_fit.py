@@ -3,8 +3,10 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import multifocal
@@ -13,12 +15,15 @@ from multifocal.cohorts import Fold, fingerprint
 from multifocal.errors import UserError
 from multifocal.evaluation import summarize
 from multifocal.metrics import evaluate_case
+from multifocal.pipeline.cache import Cache
+from multifocal.pipeline.lesion_frequency import cell_shares
+from multifocal.pipeline.prepare import prepare
 from multifocal.systems import load_model
 from multifocal.systems.network import NetworkSystem
 from multifocal.training import fit
 from multifocal.training.fit import _accelerator
 from multifocal.training.module import SegmentationModule
-from multifocal.weights import read_tree, read_weights
+from multifocal.weights import read_tree, read_weights, write_weights
 
 LAST = ("training.monitor=null",)
 
@@ -412,3 +417,62 @@ def test_want_of_memory_is_one_line_for_callers_in_python_too(train, monkeypatch
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: torch.zeros(10**14))
     with pytest.raises(UserError, match="out of memory: 3.73e.05 GiB more .*; lower training.batch_size, or predict"):
         train("training.epochs=1")
+
+
+# Lesion frequency
+
+WITH_FREQUENCY = (
+    "preprocessing.channels=[{map: adc, zscore: brain}, {derive: {name: lesion-frequency, cells: 8}, range: [0, 0.1]}]",
+    "training.epochs=1",
+)
+
+
+def test_the_lesion_frequency_of_the_training_cases_goes_with_the_run(train, cohort, shared_cache, tmp_path):
+    run = train(*WITH_FREQUENCY)
+    names = [case.name for case in cohort]
+    recipe = recipes.load(run / "recipe.yaml")
+    plain = Cache(shared_cache, recipe.preprocessing.without_lesion_frequency())
+    shares = []
+    for name in names[:4]:
+        prepared = plain.get(cohort.case(name))
+        shares.append(cell_shares(prepared.target > 0, prepared.inside, cells=8))
+    stored = load_file(run / "lesion_frequency.safetensors")["frequency"].numpy()
+    np.testing.assert_allclose(stored, np.mean(shares, axis=0), rtol=1e-5)
+    # Prediction needs no other case, and sees what validation saw.
+    alone = load_model(run, device="cpu")
+    case = cohort.case(names[4])
+    seen = prepare(case, recipe.preprocessing, frequency=stored).images[1]
+    assert seen.any()
+    cache = Cache.for_training(shared_cache, recipe.preprocessing, [cohort.case(name) for name in names[:4]])
+    np.testing.assert_array_equal(cache.get(case).images[1], seen)
+    one, other = alone.predict(case), alone.predict_prepared(cache.get(case))
+    assert np.array_equal(one.probability.array, other.probability.array)
+
+
+def test_a_training_case_does_not_see_its_own_lesions(cohort, shared_cache, small_recipe):
+    recipe = recipes.load(small_recipe, overrides=WITH_FREQUENCY)
+    cases = list(cohort)[:3]
+    cache = Cache.for_training(shared_cache, recipe.preprocessing, cases)
+    for case in cases:
+        others = [other for other in cases if other is not case]
+        shares = [cell_shares(p.target > 0, p.inside, cells=8) for p in map(cache.get, others)]
+        expected = prepare(case, recipe.preprocessing, frequency=np.mean(shares, axis=0).astype(np.float32)).images[1]
+        np.testing.assert_allclose(cache.get(case).images[1], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_run_that_has_lost_its_lesion_frequency(train, tmp_path):
+    run = train(*WITH_FREQUENCY)
+    (run / "lesion_frequency.safetensors").unlink()
+    with pytest.raises(UserError, match="lesion_frequency.safetensors: no such file"):
+        load_model(run, device="cpu")
+    write_weights(run / "lesion_frequency.safetensors", {"frequency": torch.zeros(3, 3, 3)})
+    with pytest.raises(UserError, match="does not fit the channel lesion-frequency of recipe.yaml; copy the run again"):
+        load_model(run, device="cpu")
+
+
+def test_a_recipe_with_lesion_frequency_resumes_and_starts_the_same(train):
+    once, again = train(*WITH_FREQUENCY, out="once"), train(*WITH_FREQUENCY, out="again")
+    assert (once / "weights.safetensors").read_bytes() == (again / "weights.safetensors").read_bytes()
+    before = (once / "lesion_frequency.safetensors").read_bytes()
+    train(*WITH_FREQUENCY, out="once", resume=True)
+    assert (once / "lesion_frequency.safetensors").read_bytes() == before

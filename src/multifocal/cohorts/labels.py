@@ -219,3 +219,19 @@ class Labels(Config):
             better = fit > best
             codes[better], best = code, np.maximum(best, fit)
         return codes
+
+
+def lesion_in(target: np.ndarray) -> np.ndarray:
+    """Return where a target has a lesion, of whatever class.
+
+    Args:
+        target: uint8, the codes of `Labels`.
+
+    Returns:
+        Boolean, of the same shape.
+
+    Example:
+        >>> lesion_in(np.array([0, 1, 2, 255], np.uint8)).tolist()
+        [False, True, True, False]
+    """
+    return (target != 0) & (target != IGNORED)

@@ -3,18 +3,21 @@
 import errno
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 import multifocal
 from multifocal.cohorts import Case, Labels, case_fingerprint
+from multifocal.cohorts.labels import lesion_in
 from multifocal.errors import UserError
 from multifocal.files import atomic
+from multifocal.pipeline.lesion_frequency import Frequency
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import Preprocessing
 from multifocal.volumes import Geometry
@@ -27,13 +30,15 @@ ARRAYS = ("images", "target", "inside", "native_brain", "label")
 class Cache:
     """A folder of prepared cases; each is made once, by whichever process needs it first.
 
-    An entry's name is the SHA-256 of the bytes of the case's files, the preprocessing settings and the version of the
-    format, so a changed scan or setting never meets an old entry. Arrays come back memory-mapped and read-only.
+    An entry's name is the SHA-256 of the bytes of the case's files, the preprocessing settings, the lesion frequency
+    that the case may see and the version of the format, so a changed scan or setting never meets an old entry. Arrays
+    come back memory-mapped and read-only.
 
     Args:
         folder: where entries live; made when needed, shared freely between runs and processes.
         settings: the preprocessing.
         labels: what the values of labels mean.
+        frequency: of lesions in the training cases, where a channel of the settings says it.
 
     Example:
         >>> cache = Cache(folder, recipe.preprocessing)  # doctest: +SKIP
@@ -41,10 +46,42 @@ class Cache:
         (3, 67, 83, 16)
     """
 
-    def __init__(self, folder: str | Path, settings: Preprocessing, *, labels: Labels = _MASK) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: Preprocessing,
+        *,
+        labels: Labels = _MASK,
+        frequency: Frequency | None = None,
+    ) -> None:
         self.folder = Path(folder)
-        self.settings, self.labels = settings, labels
+        self.settings, self.labels, self.frequency = settings, labels, frequency
         self._entries: dict[Case, Path] = {}
+
+    @classmethod
+    def for_training(
+        cls, folder: str | Path, settings: Preprocessing, cases: Sequence[Case], *, labels: Labels = _MASK
+    ) -> Self:
+        """Return the cache of a training, with the lesion frequency of its cases where a channel says it.
+
+        Args:
+            folder: where entries live.
+            settings: the preprocessing.
+            cases: those that are trained on; none that validates or tests.
+            labels: what the values of labels mean.
+
+        Returns:
+            The cache.
+
+        Raises:
+            UserError: a case cannot be prepared or has no label, or there is only one subject.
+        """
+        channel = settings.lesion_frequency
+        if channel is None:
+            return cls(folder, settings, labels=labels)
+        others = cls(folder, settings.without_lesion_frequency(), labels=labels)
+        measured = Frequency.measured(map(others._labelled, cases), cells=channel.cells)
+        return cls(folder, settings, labels=labels, frequency=measured)
 
     def get(self, case: Case) -> Prepared:
         """Return the prepared case, making its entry first when there is none.
@@ -66,14 +103,25 @@ class Cache:
             self._entries[case] = entry
         return _open(self._entries[case], case.name)
 
+    def _labelled(self, case: Case) -> tuple[Case, np.ndarray, np.ndarray]:
+        prepared = self.get(case)
+        if prepared.target is None:
+            raise UserError(f"case {case.name}: has no label to train on; leave it out of the training fold")
+        return case, lesion_in(prepared.target), prepared.inside
+
+    def _frequency(self, case: Case) -> np.ndarray | None:
+        return None if self.frequency is None else self.frequency.of(case)
+
     def _key(self, case: Case) -> str:
         parts = [FORMAT, multifocal.__version__, case_fingerprint(case), self.settings.model_dump(mode="json")]
         if self.labels != _MASK:
             parts.append(self.labels.model_dump(mode="json"))
+        if (frequency := self._frequency(case)) is not None:
+            parts.append(hashlib.sha256(frequency.tobytes()).hexdigest())
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _make(self, case: Case, entry: Path) -> None:
-        prepared = prepare(case, self.settings, labels=self.labels)
+        prepared = prepare(case, self.settings, labels=self.labels, frequency=self._frequency(case))
         arrays = {name: getattr(prepared, name) for name in ARRAYS if getattr(prepared, name) is not None}
         about = {"geometry": asdict(prepared.geometry), "native": asdict(prepared.native), "arrays": list(arrays)}
         try:

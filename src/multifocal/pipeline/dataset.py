@@ -12,10 +12,22 @@ from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from multifocal.cohorts import Case, Labels
-from multifocal.cohorts.labels import IGNORED
+from multifocal.cohorts.labels import IGNORED, lesion_in
 from multifocal.errors import UserError
 from multifocal.metrics import burden
-from multifocal.pipeline.augment import Augmentation, apply_crop, augment, draw, new_place
+from multifocal.pipeline.augment import (
+    Augmentation,
+    Donor,
+    Parameters,
+    Pasted,
+    apply,
+    apply_crop,
+    draw,
+    new_place,
+    paste,
+    turned_size,
+)
+from multifocal.pipeline.augment.paste import Box
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.sampling import (
     LesionVoxels,
@@ -26,6 +38,7 @@ from multifocal.pipeline.sampling import (
     draw_slices,
     draw_weighted,
 )
+from multifocal.volumes import bounding_box
 
 Item = tuple[int, int]  # (epoch, index)
 _ALL = Sampling()
@@ -56,7 +69,8 @@ class TrainingSet(Dataset[list[Sample]]):
         sampling: what an epoch takes of them.
 
     Raises:
-        UserError: a case has no label, or fewer dimensions than the network; or all are empty and dropped.
+        UserError: a case has no label, or fewer dimensions than the network; all are empty and dropped; or there are no
+            two cases whose lesions could be pasted.
     """
 
     def __init__(
@@ -73,7 +87,11 @@ class TrainingSet(Dataset[list[Sample]]):
         self.sampling = sampling
         self._lesions: dict[tuple[int, int | None], LesionVoxels] = {}
         self._slices: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # of a case: those with brain, whether with lesion
-        self.prior = [i for i, channel in enumerate(cache.settings.channels) if channel.is_prior]
+        channels = cache.settings.channels
+        self.prior = [i for i, channel in enumerate(channels) if channel.is_prior]
+        self.places = [i for i, channel in enumerate(channels) if channel.is_place and not channel.is_prior]
+        self._donors: dict[int, Donor] = {}
+        self._boxes: dict[int, Box] = {}
         self.index: list[tuple[int, int | None]] = []
         self.sizes: list[tuple[int, ...]] = []
         burdens: list[float] = []
@@ -102,6 +120,11 @@ class TrainingSet(Dataset[list[Sample]]):
             burdens += [share] * samples
         if not self.index:
             raise UserError("sampling.empty=drop: no case to train on has a lesion; choose keep")
+        self._lesioned = [position for position, _ in enumerate(self.cases) if self._can_give(position)]
+        if augmentation.pastes and len(self._lesioned) < 2:
+            raise UserError(
+                "augmentation.paste: needs two training cases with lesions, each to take the other's; leave it out"
+            )
         self.weights = burden_weights(burdens) if sampling.weights == "burden" else None
 
     def __len__(self) -> int:
@@ -137,40 +160,68 @@ class TrainingSet(Dataset[list[Sample]]):
         where = (...,) if z is None else (..., z)
         generator = torch.Generator().manual_seed(mix("sample", self.seed, epoch, index))
         spacing = prepared.geometry.spacing[: prepared.target[where].ndim]  # type: ignore[index]
-        options: dict[str, Any] = {"spacing": spacing, "prior": self.prior}
-        if self.sampling.crop is None:
-            images = torch.from_numpy(np.array(prepared.images[where]))
-            target = torch.from_numpy(np.array(prepared.target[where]))  # type: ignore[index]
-            return Sample(*augment(images, target, settings=self.augmentation, generator=generator, **options))
         scans, mask = prepared.images[where], prepared.target[where]  # type: ignore[index]
-        parameters = draw(
-            self.augmentation, channels=len(scans) - len(self.prior), size=mask.shape, generator=generator
-        )
+        free = len(scans) - len(self.prior) - len(self.places)
+        parameters = draw(self.augmentation, channels=free, size=mask.shape, generator=generator)
+        pasted = self._pasted(position, z, parameters)
+        options: dict[str, Any] = {
+            "parameters": parameters,
+            "spacing": spacing,
+            "prior": self.prior,
+            "places": self.places,
+            "pasted": pasted,
+        }
+        if self.sampling.crop is None:
+            return Sample(*apply(torch.from_numpy(np.array(scans)), torch.from_numpy(np.array(mask)), **options))
         if (position, z) not in self._lesions:
             self._lesions[position, z] = LesionVoxels.of(lesion_in(mask))
         chance = np.random.default_rng(mix("crop", self.seed, epoch, index))
         centre = draw_centre(self._lesions[position, z], centred=centred, by=self.sampling.by, chance=chance)
         if centre is not None:  # where augmentation moves it
             centre = new_place(centre, parameters, size=mask.shape, spacing=spacing)
-        crop = self.sampling.crop_size(mask.shape)
-        corner = draw_corner(mask.shape, crop, centre, chance)
-        return Sample(*apply_crop(scans, mask, parameters=parameters, corner=corner, crop=crop, **options))
+        size = turned_size(mask.shape, parameters)
+        crop = self.sampling.crop_size(size)
+        corner = draw_corner(size, crop, centre, chance)
+        return Sample(*apply_crop(scans, mask, corner=corner, crop=crop, **options))
 
+    def _can_give(self, position: int) -> bool:
+        """Return whether a case has lesions to paste into others, and anything else."""
+        if not self.augmentation.pastes:
+            return False
+        prepared = self.cache.get(self.cases[position])
+        lesion = lesion_in(np.asarray(prepared.target))
+        return bool((lesion & prepared.inside).any()) and not lesion.all()
 
-def lesion_in(target: np.ndarray) -> np.ndarray:
-    """Return where a target has a lesion, of whatever class.
-
-    Args:
-        target: uint8, the codes of `multifocal.cohorts.Labels`.
-
-    Returns:
-        Boolean, of the same shape.
-
-    Example:
-        >>> lesion_in(np.array([0, 1, 2, 255], np.uint8)).tolist()
-        [False, True, True, False]
-    """
-    return (target != 0) & (target != IGNORED)
+    def _pasted(self, position: int, z: int | None, parameters: Parameters) -> Pasted | None:
+        """Return what a sample gets of another case, if that was drawn."""
+        if parameters.paste is None:
+            return None
+        others = [other for other in self._lesioned if other != position]
+        number = others[int(parameters.paste.donor * len(others))]
+        own, other = (self.cache.get(self.cases[k]) for k in (position, number))
+        for k, prepared in ((position, own), (number, other)):
+            if k not in self._boxes:
+                self._boxes[k] = bounding_box(prepared.inside) or ((0,) * prepared.inside.ndim, prepared.inside.shape)
+        if number not in self._donors:
+            self._donors[number] = Donor.of(
+                other.images,
+                other.target,  # type: ignore[arg-type]  # __init__ saw that it is there
+                other.inside,
+                box=self._boxes[number],
+                spacing=other.geometry.spacing,
+            )
+        pasted = paste(
+            parameters.paste,
+            self._donors[number],
+            other.images,
+            other.target,  # type: ignore[arg-type]
+            onto=own.images,
+            inside=own.inside,
+            box=self._boxes[position],
+            prior=self.prior,
+            places=self.places,
+        )
+        return pasted if z is None else pasted.in_slice(z)
 
 
 class EpochBatches(Sampler[list[Item]]):

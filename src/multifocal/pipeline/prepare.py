@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 
 from multifocal.cohorts import Case, ImageFile, Labels
 from multifocal.errors import UserError
+from multifocal.pipeline.channels import correct_bias, derive, make_channel
 from multifocal.pipeline.settings import BrainBox, Channel, Preprocessing
-from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, resized, respaced, restore
+from multifocal.volumes import Geometry, Volume, axis_codes, bounding_box, crop, orient, resized, respaced, restore
 
 _MASK = Labels()
 LARGEST = float(np.finfo(np.float32).max)
@@ -41,7 +43,14 @@ class Prepared:
     label: np.ndarray | None
 
 
-def prepare(case: Case, settings: Preprocessing, *, labels: Labels = _MASK, with_label: bool = True) -> Prepared:
+def prepare(
+    case: Case,
+    settings: Preprocessing,
+    *,
+    labels: Labels = _MASK,
+    with_label: bool = True,
+    frequency: np.ndarray | None = None,
+) -> Prepared:
     """Read a case and put it on the network's grid.
 
     Args:
@@ -49,13 +58,15 @@ def prepare(case: Case, settings: Preprocessing, *, labels: Labels = _MASK, with
         settings: the preprocessing.
         labels: what the values of its label mean.
         with_label: whether its label, if it has one, is read too.
+        frequency: of lesions in the training cases, for the channel lesion-frequency.
 
     Returns:
         Channels, brain and label.
 
     Raises:
         UserError: a map is missing, lies on another grid, is constant or not finite, the brain is empty (or is on the
-            network's grid), or the label is not a mask, or holds a value that nobody named.
+            network's grid), the label is not a mask, or holds a value that nobody named, or a channel cannot be made of
+            such an image.
     """
     maps = _read_maps(case, settings)
     first = next(iter(maps.values()))
@@ -77,49 +88,34 @@ def prepare(case: Case, settings: Preprocessing, *, labels: Labels = _MASK, with
             f"{'×'.join(map(str, grid.size))}; choose a finer preprocessing.{finer}, or check the map {settings.brain}"
         )
     masked = inside_array if settings.brain is not None else None
-    channels = [
-        make_channel(place(oriented[c.map], "linear"), masked, c, where=str(case.images[c.map].path))
-        for c in settings.channels
-    ]
+    left_right = next(axis for axis, letter in enumerate(axis_codes(grid)) if letter in "LR")
+
+    @cache
+    def on_grid(name: str, n4: bool) -> np.ndarray:
+        volume = oriented[name]
+        if n4:
+            brain_of_it = inside.array.astype(bool) if settings.brain is not None else None
+            volume = correct_bias(volume, brain_of_it, where=str(case.images[name].path))
+        return place(volume, "linear")
+
+    def make(channel: Channel) -> np.ndarray:
+        values = derive(
+            channel,
+            {name: on_grid(name, channel.n4 and name == channel.map) for name in channel.maps},
+            inside_array,
+            has_brain=masked is not None,
+            left_right=left_right,
+            frequency=frequency,
+            where=case.name,
+        )
+        where = f"case {case.name}" if channel.map is None else str(case.images[channel.map].path)
+        return make_channel(values, masked, channel, where=where)
+
+    channels = [make(channel) for channel in settings.channels]
     target = None
     if label is not None:
         target = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
     return Prepared(case.name, np.stack(channels), target, inside_array, grid, brain, first.geometry, label)
-
-
-def make_channel(values: np.ndarray, inside: np.ndarray | None, settings: Channel, *, where: str) -> np.ndarray:
-    """Return one float32 channel from a map, as the recipe says.
-
-    Args:
-        values: the map on the prepared grid, `(*spatial)`.
-        inside: brain mask on the same grid, or None when the recipe names no brain.
-        settings: what to do.
-        where: the map's file, for messages.
-
-    Returns:
-        float32 `(*spatial)`.
-
-    Raises:
-        UserError: the map is constant and cannot be normalised.
-
-    Example:
-        >>> prior = Channel(map="zadc", below=-2)
-        >>> make_channel(np.array([-3.0, -2.0, 1.0]), None, prior, where="zadc.mha").tolist()
-        [1.0, 0.0, 0.0]
-    """
-    values = values.astype(np.float32)
-    if settings.below is not None:
-        prior = values < settings.below
-        return (prior if inside is None else prior & inside).astype(np.float32)
-    if settings.clip is not None:
-        values = np.clip(values, *settings.clip)
-    if settings.range is not None:
-        low, high = settings.range
-        values = (values - low) / (high - low)
-    if settings.zscore is not None:
-        within = inside if settings.zscore == "brain" else None
-        values = _zscore(values, within, where=where)
-    return np.ascontiguousarray(values, np.float32)
 
 
 def _grid(inside: Volume, settings: Preprocessing, *, where: str) -> tuple[Geometry, bool]:
@@ -145,7 +141,8 @@ def _grid(inside: Volume, settings: Preprocessing, *, where: str) -> tuple[Geome
 
 
 def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
-    names = dict.fromkeys([channel.map for channel in settings.channels] + ([settings.brain] if settings.brain else []))
+    names = dict.fromkeys(name for channel in settings.channels for name in channel.maps)
+    names |= {} if settings.brain is None else {settings.brain: None}
     for name in names:
         if name not in case.images:
             raise UserError(
@@ -192,16 +189,3 @@ def _brain(case: Case, maps: Mapping[str, Volume], settings: Preprocessing) -> n
     if not brain.any():
         raise UserError(f"{case.images[settings.brain].path}: is 0 everywhere, so there is no brain; check the file")
     return brain
-
-
-def _zscore(values: np.ndarray, inside: np.ndarray | None, *, where: str) -> np.ndarray:
-    """Return `(x - mean) / std` over the image, or over the brain with 0 outside."""
-    sample = (values if inside is None else values[inside]).astype(np.float64)
-    mean, std = sample.mean(), sample.std()
-    # The spread of a constant image is rounding noise, which must not be blown up to unit variance.
-    if std <= 1e-6 * abs(mean):
-        raise UserError(
-            f"{where}: is constant ({mean:g}) and cannot be normalised; check that the file is the right one"
-        )
-    scaled = ((values - mean) / std).astype(np.float32)
-    return scaled if inside is None else np.where(inside, scaled, np.float32(0))

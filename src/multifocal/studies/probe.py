@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from multifocal import networks, recipes
-from multifocal.cohorts import Folds, open_cohort
+from multifocal.cohorts import Cohort, Folds, open_cohort
 from multifocal.config import Config
 from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 from multifocal.studies.cell import Job, peak_mib
@@ -105,6 +105,7 @@ def seconds(grid: Grid, arm: str, cost: Probe) -> float:
 
 def _measure(job: Job) -> dict[str, Any]:
     from multifocal.cohorts import Fold
+    from multifocal.pipeline.augment import Augmentation
     from multifocal.pipeline.cache import Cache
     from multifocal.pipeline.dataset import TrainingSet
     from multifocal.systems import build, predict_cohort, system_class
@@ -116,11 +117,12 @@ def _measure(job: Job) -> dict[str, Any]:
     for own in recipe.trainings:
         # The slices of a case fill a batch or more.
         dimensions = networks.dimensions(own.network.name)
-        names = fold.train[: BATCHES if dimensions == 2 else BATCHES * own.training.batch_size]
+        names = _mixed(fold.train, cohort)[: BATCHES if dimensions == 2 else BATCHES * own.training.batch_size]
         drawn = TrainingSet(
             [cohort.case(name) for name in names],
-            Cache(job.study / CACHE, own.preprocessing),
-            augmentation=own.augmentation,
+            # How many samples there are does not depend on where lesions are frequent.
+            Cache(job.study / CACHE, own.preprocessing.without_lesion_frequency()),
+            augmentation=Augmentation(),  # which does not change their number
             dimensions=dimensions,
             seed=own.training.seed,
             sampling=own.sampling.model_copy(update={"empty": "keep"}),
@@ -142,11 +144,18 @@ def _measure(job: Job) -> dict[str, Any]:
     return {"step_ms": max(steps), "samples": max(samples), **took}
 
 
+def _mixed(names: Sequence[str], cohort: Cohort) -> tuple[str, ...]:
+    """Return the cases with one of each subject first: a channel of lesion frequency needs two subjects."""
+    first = {cohort.case(name).subject: name for name in reversed(names)}
+    return tuple(sorted(names, key=lambda name: name != first[cohort.case(name).subject]))
+
+
 def _shortened(recipe: Any) -> Any:
     """Return a recipe's data, or part of them, with trainings of one epoch."""
     if isinstance(recipe, dict):
         shorter = {"epochs": 1, "monitor": None, "patience": None, "validate_every": 1}
-        data = {key: _shortened(value) for key, value in recipe.items()}
+        # Perhaps the first cases have no lesions to paste.
+        data: dict[str, Any] = {key: None if key == "paste" else _shortened(value) for key, value in recipe.items()}
         if "sampling" in data:  # perhaps the first cases are all empty
             data["sampling"] = {**data["sampling"], "empty": "keep"}
         return {**data, "training": {**data["training"], **shorter}} if "training" in data else data

@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from multifocal import networks
 from multifocal.cohorts import Case
 from multifocal.device import autocast_type, choose_device
 from multifocal.errors import LESS_MEMORY, UserError, within_memory
 from multifocal.metrics import METRICS
 from multifocal.networks import Padded
+from multifocal.pipeline.lesion_frequency import load_frequency
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.recipes import KINDS
 from multifocal.systems.classes import segment
@@ -33,6 +36,7 @@ class NetworkSystem(System):
     Args:
         recipe: what it was trained by.
         network: with its weights.
+        frequency: of lesions in its training cases, for the channel lesion-frequency.
 
     Example:
         >>> from multifocal import recipes
@@ -46,8 +50,9 @@ class NetworkSystem(System):
     has_probabilities = True
     changes_after_training = ("inference.",)
 
-    def __init__(self, recipe: NetworkRecipe, network: Padded) -> None:
+    def __init__(self, recipe: NetworkRecipe, network: Padded, *, frequency: np.ndarray | None = None) -> None:
         super().__init__(recipe)
+        self.frequency = frequency
         self.dimensions = networks.dimensions(recipe.network.name)
         self.network = network.to(memory_format=MEMORY_FORMATS[self.dimensions]).eval()  # type: ignore[call-overload]
 
@@ -65,7 +70,8 @@ class NetworkSystem(System):
                 enough memory.
         """
         with within_memory(LESS_MEMORY, where=f"case {case.name}"):
-            found = self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
+            prepared = prepare(case, self.recipe.preprocessing, with_label=False, frequency=self.frequency)
+            found = self.predict_prepared(prepared)
         settings = self.recipe.inference.instances
         if settings is None or found.probability is None:
             return found
@@ -115,7 +121,8 @@ class NetworkSystem(System):
             The system, ready to predict.
 
         Raises:
-            UserError: the weights are no safetensors file, do not fit the recipe, or are those of a denoising.
+            UserError: the weights or the lesion frequency are no safetensors file, do not fit the recipe, or are those
+                of a denoising.
         """
         if folder is None:
             raise UserError(f"recipe {recipe.name} needs training; `multifocal train` comes first")
@@ -127,7 +134,9 @@ class NetworkSystem(System):
             network.load_state_dict(state)
         except RuntimeError as error:
             raise UserError(f"{Path(folder) / WEIGHTS}: does not fit the network of recipe.yaml") from error
-        return cls(recipe, network.to(choose_device(device)))
+        seen = recipe.preprocessing.lesion_frequency
+        frequency = None if seen is None else load_frequency(folder, cells=seen.cells)
+        return cls(recipe, network.to(choose_device(device)), frequency=frequency)
 
     @classmethod
     def fit(cls, recipe: NetworkRecipe, job: FitJob) -> None:

@@ -11,7 +11,7 @@ from multifocal.config import Config, Name
 from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.sampling import Sampling
-from multifocal.pipeline.settings import Preprocessing
+from multifocal.pipeline.settings import Mirror, MirrorDifference, Preprocessing
 from multifocal.recipes import Recipe, merged
 from multifocal.systems.instances import Watershed
 from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
@@ -297,6 +297,8 @@ class NetworkRecipe(Recipe):
     def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return the recipe's data; what they do not say is the brain's box, where the first channel's map is not 0.
 
+        A first channel without a map, such as that of coordinates, leaves it to the next.
+
         Args:
             data: as a file has them, not validated yet.
 
@@ -308,8 +310,9 @@ class NetworkRecipe(Recipe):
             return dict(data)
         said = {"kind": "brain-box", **said}
         match said:
-            case {"kind": "brain-box", "channels": [{"map": str(name)}, *_]}:
-                said = {"brain": name, **said}
+            case {"kind": "brain-box", "channels": [*channels]}:
+                named = [one["map"] for one in channels if isinstance(one, Mapping) and isinstance(one.get("map"), str)]
+                said = {"brain": named[0], **said} if named else said
             case {"kind": "brain-box"} if "channels" not in said:
                 said = {"brain": "", **said}  # it is the channels that are missing
         return {**data, "preprocessing": said}
@@ -361,12 +364,8 @@ class NetworkRecipe(Recipe):
             )
         if self.sampling.slices is not None and dimensions != 2:
             raise ValueError(f"sampling.slices is for 2D networks, and {self.network.name} is {dimensions}D; set crop")
-        augmented = {
-            "flip.axes": self.augmentation.flip and self.augmentation.flip.axes,
-            "anisotropy.axes": self.augmentation.anisotropy and self.augmentation.anisotropy.axes,
-            "elastic.locked_axes": self.augmentation.elastic and self.augmentation.elastic.locked_axes,
-        }
-        for key, axes in {"inference.flips": flips, **{f"augmentation.{k}": v for k, v in augmented.items()}}.items():
+        augmented = [(f"augmentation.{key}", axes) for key, axes in self.augmentation.axes()]
+        for key, axes in [("inference.flips", flips), *augmented]:
             if axes and max(axes) >= dimensions:
                 raise ValueError(
                     f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
@@ -378,6 +377,12 @@ class NetworkRecipe(Recipe):
             many = f"{len(self.training.deep_supervision)} outputs, and {self.network.name} gives {outputs}"
             cure = "leave some out" if outputs > 1 else "leave it out, or choose a network such as unet3d or dynunet"
             raise ValueError(f"training.deep_supervision weighs {many}; {cure}")
+        mirrored = [one for one in self.preprocessing.channels if isinstance(one.derive, Mirror | MirrorDifference)]
+        if self.augmentation.pastes and mirrored:
+            raise ValueError(
+                f"augmentation.paste changes maps, but not their mirror image in a channel derived by "
+                f"{mirrored[0].derive and mirrored[0].derive.name}; leave one of them out"
+            )
         if isinstance(self.schedule, Plateau) and self.training.monitor is None:
             raise ValueError("schedule plateau needs training.monitor")
         if self.inference.within_brain and self.preprocessing.brain is None:

@@ -136,9 +136,10 @@ def _train_network(
     """Train a network by gradient descent, from where its run folder is."""
     accelerator, devices = _accelerator(recipe, job.device, processes)
     resuming = (job.out / ABOUT).exists()
-    prepared = Cache(cache, recipe.preprocessing, labels=recipe.labels)
+    cases = [job.cohort.case(name) for name in job.split.train]
+    prepared = Cache.for_training(cache, recipe.preprocessing, cases, labels=recipe.labels)
     training = TrainingSet(
-        [job.cohort.case(name) for name in job.split.train],
+        cases,
         prepared,
         augmentation=recipe.augmentation,
         dimensions=networks.dimensions(recipe.network.name),
@@ -148,6 +149,8 @@ def _train_network(
     validation = ValidationSet([job.cohort.case(name) for name in job.split.validation], prepared)
     _check_window(recipe, validation)
     begin()
+    if prepared.frequency is not None:
+        prepared.frequency.save(job.out)
     state, checkpoint = job.out / RESUME, RunCheckpoint(job.out)
     resuming = resuming and state.is_file()
     if not resuming:

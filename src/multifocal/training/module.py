@@ -13,11 +13,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from multifocal import losses, networks
 from multifocal.cohorts import Labels, stratum
-from multifocal.cohorts.labels import IGNORED
+from multifocal.cohorts.labels import IGNORED, lesion_in
 from multifocal.evaluation import summarize
 from multifocal.metrics import METRICS, burden, evaluate_case
 from multifocal.networks import Padded
-from multifocal.pipeline.dataset import as_target, lesion_in, mix
+from multifocal.pipeline.dataset import as_target, mix
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.forward import MEMORY_FORMATS, NotFiniteError
 from multifocal.systems.network import NetworkSystem

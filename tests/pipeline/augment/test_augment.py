@@ -8,11 +8,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from multifocal.errors import UserError
-from multifocal.pipeline.augment import Augmentation, apply, augment, draw
+from multifocal.pipeline.augment import Augmentation, Parameters, apply, augment, draw, new_place, turned_size
+from multifocal.pipeline.augment.sampling import DrawnTurns
 
-NAMES = list(Augmentation.model_fields)
+NAMES = [name for name in Augmentation.model_fields if name not in ("paste", "one_of")]
 ALL = {name: {"p": 1} for name in NAMES}
-SPATIAL = {"elastic": {"p": 1, "max_displacement": 3}, "affine": {"p": 1}, "flip": {"p": 1}}
+VALUES = ("noise", "anisotropy", "blur", "gamma", "scale", "shift")
+SPATIAL = {"elastic": {"p": 1, "max_displacement": 3}, "affine": {"p": 1}, "flip": {"p": 1}, "quarter_turns": {"p": 1}}
 
 
 def rng(seed=0):
@@ -65,7 +67,7 @@ def test_every_transform_changes_something(name):
     assert torch.equal(labels, target) is (name not in SPATIAL)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "paste"])
 def test_p_is_how_often(name):
     settings = build({name: {"p": 0.3} | ({"axes": [1]} if name == "flip" else {})})
     generator = rng()
@@ -86,7 +88,8 @@ def test_switching_one_off_leaves_the_draws_of_the_others(off):
 
 def test_one_call_to_the_generator():
     drawn, empty = rng(), rng()
-    draw(build(ALL), channels=3, size=(64, 64, 64), generator=drawn)
+    group = [{"members": [{}, {"paste": {}}]}]
+    draw(build({**ALL, "one_of": group}), channels=3, size=(64, 64, 64), generator=drawn)
     draw(build({}), channels=1, size=(8, 8), generator=empty)
     assert torch.equal(drawn.get_state(), empty.get_state())
 
@@ -115,10 +118,91 @@ def test_priors_keep_their_values_in_any_channel_order():
     assert set(changed[[0, 3]].unique().tolist()) == {0.0, 1.0}
     scans, _ = augment(images[[1, 2]], target, settings=build(ALL), generator=rng())
     assert torch.equal(changed[[1, 2]], scans)
-    only = {name: {"p": 1} for name in ("noise", "anisotropy", "blur", "gamma")}
+    only = {name: {"p": 1} for name in VALUES}
     changed, _ = augment(images, target, settings=build(only), generator=rng(), prior=[3, 0])
     assert torch.equal(changed[[0, 3]], images[[0, 3]])
     assert not torch.isclose(changed[[1, 2]], images[[1, 2]]).all()
+
+
+def test_channels_of_places_move_like_maps_and_keep_their_values():
+    images, target = noisy((18, 16, 10), channels=4)
+    images[2] = torch.linspace(-1, 1, 18)[:, None, None]
+    changed, labels = augment(images, target, settings=build(ALL), generator=rng(), prior=[0], places=[2])
+    spatial = {name: {"p": 1} for name in SPATIAL}
+    moved, other = augment(images[[2, 0]], target, settings=build(spatial), generator=rng(), prior=[1], places=[0])
+    assert torch.equal(changed[2], moved[0]) and torch.equal(labels, other)
+    scans, _ = augment(images[[1, 3]], target, settings=build(ALL), generator=rng())
+    assert torch.equal(changed[[1, 3]], scans)
+
+
+def test_whole_numbers_of_the_target_are_kept():
+    images, _ = noisy((18, 16, 10))
+    target = torch.randint(0, 4, (18, 16, 10), generator=rng()).to(torch.uint8)
+    target[3:6, 3:6, 3:6] = 255
+    _, labels = augment(images, target, settings=build(ALL), generator=rng())
+    assert set(labels.unique().tolist()) == {0, 1, 2, 3, 255}
+
+
+def test_exactly_one_of_a_group_is_drawn_by_weight():
+    members = [{"weight": 2}, {"weight": 1, "gamma": {"p": 1}, "flip": {"p": 1}}, {"weight": 1, "blur": {"p": 1}}]
+    settings = build({"noise": {"p": 0.5}, "one_of": [{"p": 0.8, "members": members}]})
+    generator, counts = rng(), {(): 0, ("gamma", "flip"): 0, ("blur",): 0}
+    noisy_ones = 0
+    for _ in range(2000):
+        drawn = draw(settings, channels=2, size=(8, 8, 8), generator=generator)
+        counts[tuple(name for name in ("gamma", "blur", "flip") if getattr(drawn, name))] += 1
+        noisy_ones += drawn.noise is not None
+    expected = {(): 2000 * (0.2 + 0.4), ("gamma", "flip"): 400, ("blur",): 400}
+    assert counts == {key: pytest.approx(value, abs=70) for key, value in expected.items()}
+    assert noisy_ones == pytest.approx(1000, abs=90)
+
+
+def test_members_keep_their_own_p_and_groups_do_not_depend_on_one_another():
+    one = {"p": 1, "members": [{"gamma": {"p": 0.5}}, {"gamma": {"p": 0.5}, "weight": 3}]}
+    other = {"p": 1, "members": [{"flip": {"p": 1}}, {}]}
+    both, alone = (build({"one_of": groups}) for groups in ([one, other], [one]))
+    hits = 0
+    for seed in range(400):
+        two, single = (draw(s, channels=1, size=(8, 8), generator=rng(seed)) for s in (both, alone))
+        assert two.gamma == single.gamma
+        hits += bool(two.gamma)
+    assert hits == pytest.approx(200, abs=40)
+
+
+@pytest.mark.parametrize("size", [(5, 7, 4), (6, 6, 6), (5, 8)])
+@pytest.mark.parametrize("plane", [(0, 1), (1, 0), (-2, -1)])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_quarter_turns_are_numpys(size, plane, count):
+    plane = tuple(axis % len(size) for axis in plane)
+    images, target = noisy(size)
+    parameters = Parameters(quarter_turns=DrawnTurns(plane=plane, count=count))
+    turned, labels = apply(images, target, parameters=parameters, prior=[1])
+    expected = np.rot90(images.numpy(), count, [axis + 1 for axis in plane])
+    assert np.array_equal(turned, expected) and np.array_equal(labels, np.rot90(target.numpy(), count, plane))
+    assert turned_size(size, parameters) == tuple(labels.shape)
+    for voxel in ((0,) * len(size), tuple(n - 1 for n in size), tuple(n // 3 for n in size)):
+        mark = torch.zeros(size, dtype=torch.uint8)
+        mark[voxel] = 1
+        _, moved = apply(images, mark, parameters=parameters)
+        assert moved[new_place(voxel, parameters, size=size, spacing=(1.0,) * len(size))]
+
+
+def test_turns_are_one_two_or_three_in_any_of_the_planes():
+    settings = build({"quarter_turns": {"p": 1, "planes": [[0, 1], [2, 1]]}})
+    generator = rng()
+    drawn = [draw(settings, channels=1, size=(8, 8, 8), generator=generator).quarter_turns for _ in range(1200)]
+    for plane in ((0, 1), (2, 1)):
+        for count in (1, 2, 3):
+            assert sum((one.plane, one.count) == (plane, count) for one in drawn) == pytest.approx(200, abs=50)
+
+
+def test_who_augments_alone_cannot_paste():
+    settings = build({"one_of": [{"members": [{}, {"paste": {}}]}]})
+    with pytest.raises(ValueError, match="paste takes other cases, which augment has not"):
+        augment(torch.zeros(1, 8, 8), None, settings=settings, generator=rng())
+    drawn = draw(build({"paste": {"p": 1}}), channels=1, size=(8, 8), generator=rng())
+    with pytest.raises(ValueError, match="paste was drawn, but nothing is given"):
+        apply(torch.zeros(1, 8, 8), None, parameters=drawn)
 
 
 @hypothesis_settings(max_examples=25, deadline=None)
@@ -141,11 +225,11 @@ def test_any_shape_keeps_shapes_types_and_labels(size, channels, data, seed):
         spacing=spacing,
         prior=tuple(prior),
     )
-    assert changed.shape == images.shape
+    assert changed.shape[0] == channels and sorted(changed.shape[1:]) == sorted(size)
     assert changed.dtype == torch.float32
     assert bool(changed.isfinite().all())
     if labelled:
-        assert labels.shape == target.shape
+        assert labels.shape == changed.shape[1:]
         assert labels.dtype == torch.uint8
         assert set(labels.unique().tolist()) <= {0, 1}
     else:
@@ -177,9 +261,14 @@ def test_parameters_travel_between_processes():
     assert torch.equal(here[0], there[0])
 
 
-@pytest.mark.parametrize(("name", "field"), [("flip", "axes"), ("anisotropy", "axes"), ("elastic", "locked_axes")])
-def test_an_axis_the_image_lacks_is_an_error(name, field):
-    settings = build({name: {"p": 0, field: [2]}})
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("flip", "axes"), ("anisotropy", "axes"), ("elastic", "locked_axes"), ("quarter_turns", "planes")],
+)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_an_axis_the_image_lacks_is_an_error(name, field, grouped):
+    said = {name: {"p": 0, field: [[0, 2]] if field == "planes" else [2]}}
+    settings = build({"one_of": [{"p": 0, "members": [{}, said]}]} if grouped else said)
     with pytest.raises(UserError, match=rf"{name}\.{field}: a 2D image has no axis 2; use axes 0 to 1"):
         augment(torch.zeros(1, 8, 8), None, settings=settings, generator=rng())
 

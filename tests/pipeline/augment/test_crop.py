@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from multifocal.pipeline.augment import Augmentation, Parameters, apply, apply_crop, draw, new_place
+from multifocal.pipeline.augment import Augmentation, Parameters, apply, apply_crop, draw, new_place, turned_size
 
 SIZE, SPACING = (30, 36, 22), (1.0, 1.5, 2.0)
 CROPS = [((0, 0, 0), (16, 12, 8)), ((14, 24, 14), (16, 12, 8)), ((7, 9, 5), (10, 20, 12))]
@@ -16,6 +16,8 @@ CHANGES = {
     "blur": {"blur": {"p": 1, "std": [1, 2]}},
     "anisotropy": {"anisotropy": {"p": 1}},
     "gamma": {"gamma": {"p": 1, "log_gamma": [-0.5, 0.5]}},
+    "scale": {"scale": {"p": 1}, "shift": {"p": 1, "offsets": [1, 2]}},
+    "quarter_turns": {"quarter_turns": {"p": 1, "planes": [[0, 1], [2, 1]]}},
     "affine": {"affine": {"p": 1, "degrees": [-30, 30], "scales": [0.7, 1.3]}},
     "elastic": {"elastic": {"p": 1, "locked_axes": None}},
 }
@@ -45,7 +47,11 @@ def test_a_crop_is_that_of_the_whole_image_augmented(image, name, seed):
     parameters = drawn(CHANGES[name], seed)
     options = {"parameters": parameters, "spacing": SPACING, "prior": [1]}
     whole, mask = apply(torch.from_numpy(images), torch.from_numpy(target), **options)
+    size = turned_size(SIZE, parameters)
     for corner, crop in CROPS:
+        crop = [min(n, whole - c) for n, whole, c in zip(crop, size, corner, strict=True)]
+        if min(crop) < 1:
+            continue
         where = tuple(slice(c, c + n) for c, n in zip(corner, crop, strict=True))
         part, part_mask = apply_crop(images, target, corner=corner, crop=crop, **options)
         assert part.dtype == torch.float32 and part_mask.dtype == torch.uint8 and part.is_contiguous()
@@ -53,6 +59,21 @@ def test_a_crop_is_that_of_the_whole_image_augmented(image, name, seed):
         # A place half-way between two voxels may be rounded to either of them.
         assert (part[1] != whole[1][where]).float().mean() < 1e-3
         assert (part_mask != mask[where]).float().mean() < 1e-3
+
+
+def test_a_crop_of_places_and_of_classes(image):
+    images, target = image
+    classes = (target * (1 + np.indices(SIZE)[2] % 3)).astype(np.uint8)
+    classes[8:22, 10:26, 6:16] = 255
+    settings = Augmentation.model_validate(CHANGES["all"])
+    parameters = draw(settings, channels=1, size=SIZE, generator=torch.Generator().manual_seed(1))
+    options = {"parameters": parameters, "spacing": SPACING, "prior": [1], "places": [2]}
+    whole, mask = apply(torch.from_numpy(images), torch.from_numpy(classes), **options)
+    part, part_mask = apply_crop(images, classes, corner=(2, 3, 1), crop=(16, 16, 16), **options)
+    where = tuple(slice(c, c + 16) for c in (2, 3, 1))
+    assert torch.allclose(part[[0, 2]], whole[[0, 2]][(slice(None), *where)], atol=1e-4)
+    assert (part_mask != mask[where]).float().mean() < 1e-3
+    assert set(part_mask.unique().tolist()) == {0, 1, 2, 3, 255}
 
 
 def test_noise_of_a_crop_is_as_strong_as_that_of_the_image(image):
@@ -85,13 +106,15 @@ def drawn_2d(changes):
     return draw(settings, channels=0, size=(6, 6), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", ["nothing", "flip", "affine", "elastic", "all"])
+@pytest.mark.parametrize("name", ["nothing", "flip", "affine", "elastic", "quarter_turns", "all"])
 def test_the_new_place_of_a_voxel(name):
     """A lesion of one voxel's neighbourhood is found where it is said to be."""
     for seed, voxel in itertools.product(range(3), [(15, 18, 11), (9, 22, 14)]):
         target = np.zeros(SIZE, np.uint8)
         target[tuple(slice(v - 1, v + 2) for v in voxel)] = 1
-        changes = {key: CHANGES[name][key] for key in ("flip", "affine", "elastic") if key in CHANGES[name]}
+        changes = {
+            key: CHANGES[name][key] for key in ("flip", "affine", "elastic", "quarter_turns") if key in CHANGES[name]
+        }
         parameters = drawn(changes, seed)
         images = torch.zeros(3, *SIZE)
         _, moved = apply(images, torch.from_numpy(target), parameters=parameters, spacing=SPACING, prior=[1])

@@ -6,10 +6,10 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, kstest
 
 from multifocal.pipeline.augment import Augmentation, augment
-from multifocal.pipeline.augment.intensity import add_noise, blur, change_gamma, coarsen
+from multifocal.pipeline.augment.intensity import add_noise, blur, change_gamma, change_scale, coarsen
 
 SIZE, SPACING = (16, 14, 10), (1.5, 2.0, 3.0)
 
@@ -47,6 +47,35 @@ def test_noise_has_the_asked_moments_everywhere():
     assert abs(float(torch.corrcoef(noise.flatten(1))[0, 1])) < 0.02
     assert torch.equal(noise, add_noise(images, mean=0.5, std=0.2, seed=7))
     assert not torch.equal(noise, add_noise(images, mean=0.5, std=0.2, seed=8))
+
+
+@pytest.mark.parametrize(
+    "options", [{"factors": [1.5, -2.0]}, {"offsets": [3.0, 0.5]}, {"factors": [2, 3], "offsets": [1, 2]}]
+)
+def test_scale_and_shift_are_those_of_each_channel(options):
+    images = torch.randn(2, *SIZE, generator=rng())
+    found = change_scale(images, **options)
+    for channel in range(2):
+        factor, offset = options.get("factors", [1, 1])[channel], options.get("offsets", [0, 0])[channel]
+        np.testing.assert_allclose(
+            found[channel].numpy(), images[channel].numpy() * factor + offset, rtol=1e-6, atol=1e-6
+        )
+
+
+def test_scale_and_shift_draw_a_number_for_each_channel():
+    settings = Augmentation.model_validate(
+        {"scale": {"p": 1, "factors": [0.5, 2]}, "shift": {"p": 1, "offsets": [-1, 3]}}
+    )
+    images = torch.randn(2, *SIZE, generator=rng())
+    factors, offsets = [], []
+    for seed in range(200):
+        changed, _ = augment(images, None, settings=settings, generator=rng(seed))
+        for new, old in zip(changed.numpy(), images.numpy(), strict=True):
+            slope, offset = np.polyfit(old.ravel(), new.ravel(), 1)
+            factors.append(slope)
+            offsets.append(offset)
+    assert len({round(float(factor), 5) for factor in factors}) > 390
+    assert kstest(factors, "uniform", (0.5, 1.5)).pvalue > 0.01 and kstest(offsets, "uniform", (-1, 4)).pvalue > 0.01
 
 
 RANDOM = {

@@ -25,6 +25,17 @@ from multifocal.pipeline.augment import Augmentation
         ({"elastic": {"locked_borders": 3}}, "0, 1 or 2"),
         ({"elastic": {"displacement": 3}}, "Extra inputs"),
         ({"rotate": {}}, "Extra inputs"),
+        ({"scale": {"factors": [1.1, 0.9]}}, "1.1 to 0.9 runs backwards"),
+        ({"shift": {"offsets": [0, float("nan")]}}, "finite"),
+        ({"quarter_turns": {"planes": []}}, "at least 1 item"),
+        ({"quarter_turns": {"planes": [[1, 1]]}}, "name one axis twice"),
+        ({"quarter_turns": {"planes": [[0, 3]]}}, "less than or equal to 2"),
+        ({"paste": {"values": "relative"}}, "'absolute' or 'difference'"),
+        ({"one_of": [{"members": [{}]}]}, "at least 2 items"),
+        ({"one_of": [{"members": [{}, {"weight": 0}]}]}, "greater than 0"),
+        ({"one_of": [{"members": [{}, {"rotate": {}}]}]}, "Extra inputs"),
+        ({"blur": {}, "one_of": [{"members": [{}, {"blur": {}}]}]}, "blur stands in one_of.0 and elsewhere"),
+        ({"one_of": [{"members": [{}, {"flip": {}}]}] * 2}, "flip stands in one_of.1 and elsewhere"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
@@ -33,9 +44,13 @@ def test_bad_settings_are_refused(settings, message):
 
 
 def test_settings_survive_a_round_trip():
-    settings = Augmentation.model_validate({name: {"p": 0.25} for name in Augmentation.model_fields})
+    names = [name for name in Augmentation.model_fields if name != "one_of"]
+    group = {"members": [{"weight": 3}, {"gamma": {"p": 1}}]}
+    settings = Augmentation.model_validate(
+        {name: {"p": 0.25} for name in names if name != "gamma"} | {"one_of": [group]}
+    )
     assert Augmentation.model_validate(settings.model_dump(mode="json")) == settings
-    assert Augmentation() == Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields))
+    assert Augmentation() == Augmentation.model_validate(dict.fromkeys(names))
 
 
 def test_settings_cannot_be_changed():

@@ -7,7 +7,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from multifocal.pipeline.augment.intensity import add_noise, blur, change_gamma, coarsen
+from multifocal.pipeline.augment.intensity import add_noise, blur, change_gamma, change_scale, coarsen
+from multifocal.pipeline.augment.paste import Pasted, check_pasted
 from multifocal.pipeline.augment.sampling import Augmentation, Parameters, draw
 from multifocal.pipeline.augment.spatial import warp
 
@@ -22,6 +23,7 @@ def augment(
     generator: torch.Generator,
     spacing: Sequence[float] | None = None,
     prior: Sequence[int] = (),
+    places: Sequence[int] = (),
 ) -> tuple[Tensor, Target]:
     """Draw random changes and apply them to the images and, where they move voxels, to the target alike.
 
@@ -32,13 +34,16 @@ def augment(
         generator: source of all chance; the same state gives the same sample.
         spacing: size of a voxel in mm along each axis; None means 1 mm. Displacements and blur are in mm.
         prior: channels that are binary masks: they move with the target, by nearest voxel, and keep their values.
+        places: channels that say where a voxel lies: they move like maps, and keep their values.
 
     Returns:
-        Images and target of the same shapes and types. Where nothing was drawn they are the inputs themselves.
+        Images and target of the same types, and of the same shapes but for quarter turns. Where nothing was drawn they
+        are the inputs themselves.
 
     Raises:
         TypeError: wrong dtype.
-        ValueError: shapes, devices, spacing or channels that do not fit, or axes that the image does not have.
+        ValueError: shapes, devices, spacing or channels that do not fit, axes that the image does not have, or settings
+            that paste: what other cases there are is known to `TrainingSet`.
 
     Example:
         >>> settings = Augmentation.model_validate({"flip": {"p": 1, "axes": [1]}})
@@ -47,9 +52,11 @@ def augment(
         (tensor([[[2., 1.]]]), tensor([[1, 0]], dtype=torch.uint8))
     """
     _check(images, target, spacing, prior)
-    channels = len(images) - len(set(prior))
+    if settings.pastes:
+        raise ValueError("paste takes other cases, which augment has not; use TrainingSet, or draw and apply")
+    channels = len(images) - len({*prior, *places})
     parameters = draw(settings, channels=channels, size=images.shape[1:], generator=generator)
-    return apply(images, target, parameters=parameters, spacing=spacing, prior=prior)
+    return apply(images, target, parameters=parameters, spacing=spacing, prior=prior, places=places)
 
 
 def apply(
@@ -59,8 +66,10 @@ def apply(
     parameters: Parameters,
     spacing: Sequence[float] | None = None,
     prior: Sequence[int] = (),
+    places: Sequence[int] = (),
+    pasted: Pasted | None = None,
 ) -> tuple[Tensor, Target]:
-    """Apply drawn parameters, in the order noise, anisotropy, blur, gamma, geometry.
+    """Apply drawn parameters, in the order paste, noise, anisotropy, blur, gamma, scale and shift, geometry.
 
     Args:
         images: (C, X, Y, Z) or (C, X, Y), float32, on any device. Never changed in place.
@@ -68,13 +77,17 @@ def apply(
         parameters: what was drawn for as many channels as are no masks.
         spacing: size of a voxel in mm along each axis; None means 1 mm.
         prior: channels that are binary masks: they move with the target, by nearest voxel, and keep their values.
+        places: channels that say where a voxel lies: they move like maps, and keep their values.
+        pasted: what of another case comes in, where that was drawn.
 
     Returns:
-        Images and target of the same shapes and types. Where nothing was drawn they are the inputs themselves.
+        Images and target of the same types, and of the same shapes but for quarter turns. Where nothing was drawn they
+        are the inputs themselves.
 
     Raises:
         TypeError: wrong dtype.
-        ValueError: shapes, devices, spacing or channels that do not fit.
+        ValueError: shapes, devices, spacing or channels that do not fit, or `pasted` where no paste was drawn, or the
+            other way round.
 
     Example:
         >>> images = torch.tensor([[[1.0, 2.0]]])
@@ -83,20 +96,29 @@ def apply(
     """
     _check(images, target, spacing, prior)
     spacing = tuple(spacing) if spacing is not None else (1.0,) * (images.ndim - 1)
+    check_pasted(parameters, pasted)
+    if pasted is not None:
+        images, target = pasted.onto(images), target if target is None else pasted.onto_target(target)
     priors = sorted(set(prior))
     scans = [channel for channel in range(len(images)) if channel not in priors]
-    maps = change_values(images[scans] if priors else images, parameters, spacing)
+    free = [number for number, channel in enumerate(scans) if channel not in places]
+    maps = images[scans] if priors else images
+    if len(free) == len(scans):
+        maps = change_values(maps, parameters, spacing)
+    elif free:
+        maps = maps.clone()
+        maps[free] = change_values(maps[free], parameters, spacing)
     masks = ([images[priors]] if priors else []) + ([target[None]] if target is not None else [])
     maps, masks = warp(maps, masks, parameters=parameters, spacing=spacing)
     if priors:
-        moved = torch.empty_like(images)
+        moved = images.new_empty(len(images), *maps.shape[1:])
         moved[scans], moved[priors] = maps, masks[0]
         maps = moved
     return maps, target if target is None else masks[-1][0]
 
 
 def change_values(images: Tensor, parameters: Parameters, spacing: Sequence[float]) -> Tensor:
-    """Apply what leaves each voxel where it is: noise, anisotropy, blur, gamma.
+    """Apply what leaves each voxel where it is: noise, anisotropy, blur, gamma, scale and shift.
 
     Args:
         images: (C, *size), none of them a mask.
@@ -119,6 +141,8 @@ def change_values(images: Tensor, parameters: Parameters, spacing: Sequence[floa
         images = blur(images, std=[std / step for std, step in zip(parameters.blur, spacing, strict=True)])
     if parameters.gamma:
         images = change_gamma(images, exponents=parameters.gamma)
+    if parameters.scale or parameters.shift:
+        images = change_scale(images, factors=parameters.scale, offsets=parameters.shift)
     return images
 
 

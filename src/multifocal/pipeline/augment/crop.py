@@ -13,9 +13,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from multifocal.pipeline.augment.augment import change_values
-from multifocal.pipeline.augment.intensity import blur_radius, change_gamma
+from multifocal.pipeline.augment.intensity import blur_radius
+from multifocal.pipeline.augment.paste import Pasted, check_pasted
 from multifocal.pipeline.augment.sampling import Parameters
-from multifocal.pipeline.augment.spatial import background, read_slabs, sampling_coordinates
+from multifocal.pipeline.augment.spatial import (
+    background,
+    read_slabs,
+    sampling_coordinates,
+    turn,
+    turned_place,
+    turned_size,
+)
 
 Slices = tuple[slice, ...]
 
@@ -29,6 +37,8 @@ def apply_crop(
     crop: Sequence[int],
     spacing: Sequence[float] | None = None,
     prior: Sequence[int] = (),
+    places: Sequence[int] = (),
+    pasted: Pasted | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return a crop of what `apply` would make of the whole image.
 
@@ -38,24 +48,30 @@ def apply_crop(
 
     Args:
         images: float32 `(C, *spatial)`, perhaps memory-mapped: what is not needed is not read.
-        target: uint8 `(*spatial)`.
+        target: uint8 `(*spatial)`; its numbers stay as they are.
         parameters: what was drawn, for as many channels as are no masks.
         corner: the crop's first voxel in the changed image.
         crop: its size; where it reaches beyond the image, at the far end, it is filled with 0.
         spacing: size of a voxel in mm along each axis; None means 1 mm.
         prior: channels that are binary masks.
+        places: channels that say where a voxel lies: they move like maps, and keep their values.
+        pasted: what of another case comes in, where that was drawn.
 
     Returns:
         Images `(C, *crop)` and target `(*crop)`.
+
+    Raises:
+        ValueError: `pasted` where no paste was drawn, or the other way round.
 
     Example:
         >>> images, target = np.array([[[1.0, 2.0, 3.0]]], np.float32), np.array([[0, 0, 1]], np.uint8)
         >>> apply_crop(images, target, parameters=Parameters(flip=(1,)), corner=(0, 0), crop=(1, 2))
         (tensor([[[3., 2.]]]), tensor([[1, 0]], dtype=torch.uint8))
     """
+    check_pasted(parameters, pasted)
     size = target.shape
     spacing = tuple(spacing) if spacing is not None else (1.0,) * len(size)
-    region = tuple(slice(c, min(c + length, n)) for c, length, n in zip(corner, crop, size, strict=True))
+    region = _before_turns(corner, crop, size, parameters)
     priors = sorted(set(prior))
     scans = [channel for channel in range(len(images)) if channel not in priors]
     moves = parameters.elastic is not None or parameters.affine is not None
@@ -70,24 +86,49 @@ def apply_crop(
             slice(n - part.stop, n - part.start) if axis in parameters.flip else part
             for axis, (part, n) in enumerate(zip(region, size, strict=True))
         )
-    maps = _scans(images, scans, box, parameters, spacing)
-    marked = [*(images[channel][box].astype(np.uint8) for channel in priors), target[box]]
-    masks = torch.from_numpy(np.stack(marked))
+    maps = _scans(images, scans, box, parameters, spacing, places, pasted)
+    masks = torch.from_numpy(
+        np.stack([*(images[channel][box] != 0 for channel in priors), target[box]], dtype=np.uint8)
+    )
+    if pasted is not None:
+        here = pasted.within(box)
+        for mask, channel in zip(masks, priors, strict=False):
+            _put(mask, here, here.values[here.channels.index(channel)])
+        _put(masks[-1], here, here.labels)
     if moves:
         offset = torch.tensor([part.start for part in box], dtype=torch.float32).reshape(-1, *[1] * len(size))
         slabs = [(rows, coordinates.sub_(offset)) for rows, coordinates in slabs]
         shape = [part.stop - part.start for part in region]
-        maps, (masks,) = read_slabs(maps, [masks], _outside(images, scans, parameters), slabs, shape)
+        maps, (masks,) = read_slabs(maps, [masks], _outside(images, scans, parameters, places), slabs, shape)
     else:
         axes = [axis + 1 for axis in parameters.flip]
         maps, masks = maps.flip(axes), masks.flip(axes)
+    maps, masks = turn(maps, parameters), turn(masks, parameters)
     joined = torch.empty(len(images), *maps.shape[1:])
     joined[scans], joined[priors] = maps, masks[:-1].float()
     return _filled(joined, crop), _filled(masks[-1], crop)
 
 
+def _before_turns(corner: Sequence[int], crop: Sequence[int], size: Sequence[int], parameters: Parameters) -> Slices:
+    """Return the voxels that quarter turns bring into a crop, as far as it is in the image."""
+    turned = turned_size(size, parameters)
+    last = [min(c + length, n) - 1 for c, length, n in zip(corner, crop, turned, strict=True)]
+    ends = [turned_place(end, turned, parameters.quarter_turns, back=True)[0] for end in (corner, last)]
+    return tuple(slice(min(a, b), max(a, b) + 1) for a, b in zip(*ends, strict=True))
+
+
+def _put(image: Tensor, pasted: Pasted, values: np.ndarray) -> None:
+    image[tuple(torch.from_numpy(axis) for axis in pasted.places)] = torch.from_numpy(values).to(image)
+
+
 def _scans(
-    images: np.ndarray, scans: Sequence[int], box: Slices, parameters: Parameters, spacing: Sequence[float]
+    images: np.ndarray,
+    scans: Sequence[int],
+    box: Slices,
+    parameters: Parameters,
+    spacing: Sequence[float],
+    places: Sequence[int],
+    pasted: Pasted | None,
 ) -> Tensor:
     """Return a box of the maps with changed values, each computed from all the voxels that it would be in the whole."""
     size = images.shape[1:]
@@ -99,18 +140,32 @@ def _scans(
     cut = np.stack([np.asarray(images[channel][tuple(outer)], np.float32) for channel in scans]) if scans else None
     if cut is None:
         return torch.empty(0, *[part.stop - part.start for part in box])
-    changed = change_values(torch.from_numpy(cut), parameters, spacing)
+    changed = torch.from_numpy(cut)
+    if pasted is not None:
+        here = pasted.within(outer)
+        for image, channel in zip(changed, scans, strict=True):
+            if channel in here.channels:
+                _put(image, here, here.values[here.channels.index(channel)])
+    free = [number for number, channel in enumerate(scans) if channel not in places]
+    if len(free) == len(scans):
+        changed = change_values(changed, parameters, spacing)
+    elif free:
+        changed[free] = change_values(changed[free], parameters, spacing)
     inner = tuple(slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, outer, strict=True))
     return changed[(slice(None), *inner)]
 
 
-def _outside(images: np.ndarray, scans: Sequence[int], parameters: Parameters) -> Tensor:
+def _outside(images: np.ndarray, scans: Sequence[int], parameters: Parameters, places: Sequence[int]) -> Tensor:
     """Return what lies outside of each map."""
     corners = np.stack([images[np.ix_([channel], *[[0, -1]] * (images.ndim - 1))][0] for channel in scans] or [[]])
     found = torch.from_numpy(corners.astype(np.float32))
     if not scans:
         return torch.empty(0)
-    return background(change_gamma(found, exponents=parameters.gamma) if parameters.gamma else found)
+    free = [number for number, channel in enumerate(scans) if channel not in places]
+    alike = Parameters(gamma=parameters.gamma, scale=parameters.scale, shift=parameters.shift)  # of each voxel alone
+    if free:
+        found[free] = change_values(found[free], alike, (1.0,) * (images.ndim - 1))
+    return background(found)
 
 
 def _box(coordinates: Sequence[Tensor], size: Sequence[int]) -> Slices:

@@ -1,4 +1,4 @@
-"""Noise, anisotropy, blur and gamma: changes of the values, each voxel staying where it is."""
+"""Noise, anisotropy, blur, gamma, scale and shift: changes of the values, each voxel staying where it is."""
 
 import math
 from collections.abc import Sequence
@@ -49,6 +49,29 @@ def change_gamma(images: Tensor, *, exponents: Sequence[float]) -> Tensor:
     for channel, exponent in zip(changed, exponents, strict=True):
         channel.pow_(exponent)
     return changed.copysign_(images)
+
+
+def change_scale(images: Tensor, *, factors: Sequence[float] = (), offsets: Sequence[float] = ()) -> Tensor:
+    """Return a x + b with channel c's a = `factors[c]` and b = `offsets[c]`, background included.
+
+    Args:
+        images: (C, *size).
+        factors: one a channel; none is 1.
+        offsets: one a channel; none is 0.
+
+    Returns:
+        Images of the same shape.
+
+    Example:
+        >>> change_scale(torch.tensor([[1.0, 3.0]]), factors=[2.0], offsets=[0.5])
+        tensor([[2.5000, 6.5000]])
+    """
+    changed = torch.empty_like(images)
+    for number, (channel, source) in enumerate(zip(changed, images, strict=True)):
+        torch.mul(source, factors[number] if factors else 1.0, out=channel)
+        if offsets:
+            channel.add_(offsets[number])
+    return changed
 
 
 def blur(images: Tensor, *, std: Sequence[float]) -> Tensor:

@@ -1,5 +1,7 @@
 """Elastic displacement, rotation, scaling and flips as one spline field, and one reading of the images through it.
 
+Quarter turns come last, and only reorder voxels.
+
 The field is a cubic B-spline on a coarse lattice of control points, evaluated at every voxel. For the reading the cells
 are found once and serve every channel and the masks alike.
 """
@@ -13,7 +15,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from multifocal.pipeline.augment.sampling import DrawnAffine, Parameters
+from multifocal.pipeline.augment.sampling import DrawnAffine, DrawnTurns, Parameters
 
 _SLAB = 2**16
 """Voxels in a slab."""
@@ -32,8 +34,8 @@ def warp(
 ) -> tuple[Tensor, list[Tensor]]:
     """Change the geometry of images (C, *size), linearly interpolated, and masks (M, *size), nearest voxel, alike.
 
-    Flips alone only reorder voxels. What comes from outside is the background, the lower median of the image's
-    corners, and 0 in the masks.
+    Flips and quarter turns alone only reorder voxels. What comes from outside is the background, the lower median of
+    the image's corners, and 0 in the masks.
 
     Args:
         images: (C, *size), float32.
@@ -42,7 +44,7 @@ def warp(
         spacing: size of a voxel in mm along each axis.
 
     Returns:
-        Images and masks of the same shapes and types.
+        Images and masks of the same types, and of the same shapes but for quarter turns.
 
     Example:
         >>> warp(torch.tensor([[[1.0, 2.0]]]), [], parameters=Parameters(flip=(1,)), spacing=(1.0, 1.0))
@@ -50,9 +52,74 @@ def warp(
     """
     axes = [axis + 1 for axis in parameters.flip]
     if parameters.elastic is None and parameters.affine is None:
-        return (images.flip(axes), [mask.flip(axes) for mask in masks]) if axes else (images, list(masks))
-    slabs = sampling_coordinates(parameters, size=images.shape[1:], spacing=spacing, device=images.device)
-    return read_slabs(images, masks, background(images), slabs, images.shape[1:])
+        moved, others = (images.flip(axes), [mask.flip(axes) for mask in masks]) if axes else (images, list(masks))
+    else:
+        slabs = sampling_coordinates(parameters, size=images.shape[1:], spacing=spacing, device=images.device)
+        moved, others = read_slabs(images, masks, background(images), slabs, images.shape[1:])
+    return turn(moved, parameters), [turn(mask, parameters) for mask in others]
+
+
+def turn(images: Tensor, parameters: Parameters) -> Tensor:
+    """Return images after the quarter turns that were drawn.
+
+    Args:
+        images: (C, *size).
+        parameters: what was drawn.
+
+    Returns:
+        The images, with the sizes of the turned axes exchanged by an odd number of turns.
+
+    Example:
+        >>> turns = Parameters(quarter_turns=DrawnTurns(plane=(0, 1), count=1))
+        >>> turn(torch.tensor([[[1, 2, 3]]]), turns).tolist()
+        [[[3], [2], [1]]]
+    """
+    drawn = parameters.quarter_turns
+    return images if drawn is None else images.rot90(drawn.count, [axis + 1 for axis in drawn.plane])
+
+
+def turned_size(size: Sequence[int], parameters: Parameters) -> tuple[int, ...]:
+    """Return the size of a changed image.
+
+    Args:
+        size: of the old one.
+        parameters: what was drawn.
+
+    Returns:
+        Its size.
+
+    Example:
+        >>> turned_size((4, 6, 8), Parameters(quarter_turns=DrawnTurns(plane=(0, 2), count=3)))
+        (8, 6, 4)
+    """
+    return turned_place([0] * len(size), size, parameters.quarter_turns)[1]
+
+
+def turned_place(
+    voxel: Sequence[int], size: Sequence[int], turns: DrawnTurns | None, *, back: bool = False
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return where a voxel is after quarter turns.
+
+    Args:
+        voxel: its place.
+        size: of the image.
+        turns: what was drawn.
+        back: the other way round: of a turned image, where it was before.
+
+    Returns:
+        Its new place, and the image's new size.
+
+    Example:
+        >>> turned_place((0, 2), (1, 3), DrawnTurns(plane=(0, 1), count=1))
+        ((0, 0), (3, 1))
+    """
+    place, sizes = list(voxel), list(size)
+    if turns is not None:
+        first, second = turns.plane
+        for _ in range(4 - turns.count if back else turns.count):
+            place[first], place[second] = sizes[second] - 1 - place[second], place[first]
+            sizes[first], sizes[second] = sizes[second], sizes[first]
+    return tuple(place), tuple(sizes)
 
 
 def read_slabs(
@@ -158,10 +225,10 @@ def new_place(
         >>> new_place((1, 2), Parameters(flip=(0,)), size=(8, 8), spacing=(1.0, 1.0))
         (6, 2)
     """
-    turned = [n - 1 - v if axis in parameters.flip else v for axis, (v, n) in enumerate(zip(voxel, size, strict=True))]
+    flipped = [n - 1 - v if axis in parameters.flip else v for axis, (v, n) in enumerate(zip(voxel, size, strict=True))]
     if parameters.elastic is None and parameters.affine is None:
-        return tuple(turned)
-    wanted = torch.tensor(turned, dtype=torch.float64)
+        return turned_place(flipped, size, parameters.quarter_turns)[0]
+    wanted = torch.tensor(flipped, dtype=torch.float64)
     control = control_values(parameters, size=size, spacing=spacing).double()
     ahead = torch.eye(len(size), dtype=torch.float64)
     if parameters.affine is not None:  # from voxels to mm, and back
@@ -173,7 +240,7 @@ def new_place(
         for x, n, points in zip(place.flip(0), size[::-1], list(control.shape[1:])[::-1], strict=True):
             read = read @ spline_weights(x[None], n, points)[0]
         place += ahead @ (wanted - place - read)
-    return tuple(place.round().int().tolist())
+    return turned_place(place.round().int().tolist(), size, parameters.quarter_turns)[0]
 
 
 def affine_matrix(affine: DrawnAffine) -> Tensor:
