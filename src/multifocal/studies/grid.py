@@ -30,11 +30,25 @@ from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 _CURE = f"{NAMED}; or set metrics.rules.label_maps where the values number the lesions"
 FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
-# out of the fingerprint, so that a study that was begun without them goes on.
+# out of the fingerprint, so that a study that was begun without them goes on. What stands for a list is of each of its
+# members.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "network": {
         "labels": {"classes": {}, "overlap": False, "ignore": None, "border": None},
         "inference": {"hysteresis": None, "min_size_ml": 0.0, "instances": None},
+        "preprocessing": {
+            "channels": [
+                {
+                    "n4": False,
+                    "derive": None,
+                    "percentiles": None,
+                    "over": "image",
+                    "standardize": None,
+                    "background": None,
+                }
+            ]
+        },
+        "augmentation": {"scale": None, "shift": None, "quarter_turns": None, "paste": None, "one_of": []},
         "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
         "training": {
             "accumulation": "mean",
@@ -277,7 +291,9 @@ def _without(data: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, A
     kept = {key: value for key, value in data.items() if key not in neutral or value != neutral[key]}
     # A section that is neutral as a whole is gone already.
     inner = {key: value for key, value in neutral.items() if key in kept and isinstance(value, Mapping)}
-    sections = {key: _without(kept[key], value) for key, value in inner.items()}
+    sections: dict[str, Any] = {key: _without(kept[key], value) for key, value in inner.items()}
+    lists = {key: value[0] for key, value in neutral.items() if key in kept and isinstance(value, list) and value}
+    sections |= {key: [_without(member, value) for member in kept[key]] for key, value in lists.items()}
     return {**kept, **sections}
 
 
