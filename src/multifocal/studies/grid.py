@@ -19,11 +19,12 @@ from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 
 _CURE = f"{CURE}, or set metrics.rules.label_maps where the values number the lesions"
 FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
+_MASK = {"min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False, "temperature": 1.0}
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
 # out of the fingerprint, so that a study that was begun without them goes on.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "network": {
-        "inference": {"hysteresis": None, "min_size_ml": 0.0},
+        "inference": {"hysteresis": None, "min_size_ml": 0.0, **_MASK},
         "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
         "training": {"accumulation": "mean", "ema": None, "start_from": None, "loggers": []},
         "sampling": {
@@ -36,7 +37,8 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
             "slices": None,
         },
     },
-    "threshold": {"min_size_ml": 0.0},
+    "threshold": {"min_size_ml": 0.0, "min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False},
+    "ensemble": {"combine": {"hysteresis": None, "min_size_ml": 0.0, **_MASK}},
 }
 
 

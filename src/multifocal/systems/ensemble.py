@@ -17,9 +17,9 @@ from multifocal.instances import Connectivity, components
 from multifocal.limits import at_least
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.loading import load_model, system_class
-from multifocal.systems.postprocess import check_finite
+from multifocal.systems.postprocess import MaskSettings, binarize, calibrated, check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
-from multifocal.volumes import Volume, extension_of, read, volumes_named, write
+from multifocal.volumes import Geometry, Volume, extension_of, read, volumes_named, write
 
 MASK, PROBABILITY = "_lesion", "_probability"
 
@@ -50,12 +50,13 @@ class Vote(Config):
         if self.at_least is not None and not 1 <= self.at_least <= systems:
             raise UserError(f"at least {self.at_least} of {systems} cannot agree; choose 1 to {systems}")
 
-    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float, axial: int = -1) -> np.ndarray:
         """Return the mask, uint8.
 
         Args:
             masks: of one shape, one a system; lesion is what is above 0.
             voxel_ml: volume of a voxel in ml; not looked at.
+            axial: not looked at either.
 
         Returns:
             The mask, of the same shape.
@@ -65,12 +66,22 @@ class Vote(Config):
         return np.asarray(votes >= needed, np.uint8)
 
 
-class Mean(Config):
-    """Lesion where the mean probability reaches a threshold.
+class _MeanRule(Config):
+    rule: Literal["mean"] = "mean"
+
+
+class Mean(MaskSettings, _MeanRule):
+    """Lesion where the mean probability reaches a threshold, with all that may follow, see `MaskSettings`.
 
     Args:
         rule: "mean", which tells it from the other rules.
         threshold: of the mean.
+        hysteresis: see `MaskSettings`.
+        min_size_ml: see `MaskSettings`.
+        min_size_voxels: see `MaskSettings`.
+        min_size_dimensions: see `MaskSettings`.
+        largest_only: see `MaskSettings`.
+        temperature: see `MaskSettings`; of the mean.
 
     Example:
         >>> Mean()([np.array([0.9, 0.4]), np.array([0.3, 0.4])], 1.0).tolist()
@@ -78,8 +89,7 @@ class Mean(Config):
     """
 
     reads: ClassVar[str] = PROBABILITY
-    rule: Literal["mean"] = "mean"
-    threshold: float = 0.5
+    threshold: float = 0.5  # 0 and 1 were always taken here
 
     def check(self, systems: int) -> None:
         """Take any number of systems.
@@ -88,12 +98,13 @@ class Mean(Config):
             systems: how many there are.
         """
 
-    def __call__(self, probabilities: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+    def __call__(self, probabilities: Sequence[np.ndarray], voxel_ml: float, axial: int = -1) -> np.ndarray:
         """Return the mask, uint8.
 
         Args:
             probabilities: from 0 to 1, of one shape, one a system.
-            voxel_ml: volume of a voxel in ml; not looked at.
+            voxel_ml: volume of a voxel in ml.
+            axial: the axis along which axial slices lie.
 
         Returns:
             The mask, of the same shape.
@@ -103,7 +114,7 @@ class Mean(Config):
         """
         total = np.sum(probabilities, axis=0, dtype=np.float64)
         check_finite(np.asarray(total), "a mean of probabilities")
-        return np.asarray(total / len(probabilities) >= self.threshold, np.uint8)
+        return binarize(np.asarray(total / len(probabilities)), self, voxel_ml=voxel_ml, axial=axial)
 
 
 class ByVolume(Config):
@@ -140,12 +151,13 @@ class ByVolume(Config):
         if systems != 2:
             raise UserError(f"lesions are shared out by volume between 2 systems, not {systems}")
 
-    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float, axial: int = -1) -> np.ndarray:
         """Return the mask, uint8.
 
         Args:
             masks: two of one shape, that of the small lesions first; lesion is what is above 0.
             voxel_ml: volume of a voxel in ml.
+            axial: not looked at.
 
         Returns:
             The mask, of the same shape.
@@ -309,8 +321,14 @@ class EnsembleSystem(System):
         grid = found[0].mask.geometry
         probabilities = [each.probability.array for each in found if each.probability is not None]
         read = probabilities if self.recipe.combine.reads == PROBABILITY else [each.mask.array for each in found]
-        mean = Volume(np.mean(probabilities, axis=0), grid) if self.has_probabilities else None
-        return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml), grid), mean)
+        mean = self._mean(probabilities, grid) if self.has_probabilities else None
+        return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml, grid.axial), grid), mean)
+
+    def _mean(self, probabilities: Sequence[np.ndarray], grid: Geometry) -> Volume:
+        """Return the mean probability as it counts."""
+        rule = self.recipe.combine
+        temperature = rule.temperature if isinstance(rule, MaskSettings) else 1.0
+        return Volume(calibrated(np.mean(probabilities, axis=0), temperature), grid)
 
     @classmethod
     def load(cls, recipe: EnsembleRecipe, folder: str | Path | None, *, device: str) -> Self:
@@ -410,7 +428,7 @@ def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule) -
                 f"{file}: lies on another grid than {paths[0]}: {'; '.join(differences)}; predict both again"
             )
     checked = [_checked(volume.array, file, rule) for file, volume in zip(paths, volumes, strict=True)]
-    write(out, Volume(rule(checked, grid.voxel_ml), grid))
+    write(out, Volume(rule(checked, grid.voxel_ml, grid.axial), grid))
 
 
 def _checked(array: np.ndarray, file: Path, rule: Rule) -> np.ndarray:

@@ -174,7 +174,7 @@ class InferenceSettings(Config):
 
     `window` null means the whole volume at once, as does one that is larger.
 
-    `threshold`, `hysteresis`, `min_size_ml` and `within_brain` are those of `multifocal.systems.Postprocess`.
+    What stands between probability and mask is that of `multifocal.systems.Postprocess`.
     """
 
     threshold: Share = 0.5
@@ -185,16 +185,15 @@ class InferenceSettings(Config):
     batch_size: int = Field(default=8, gt=0)
     hysteresis: Share | None = None
     min_size_ml: float = Field(default=0.0, ge=0)
+    min_size_voxels: int = Field(default=0, ge=0)
+    min_size_dimensions: Literal[2, 3] = 3
+    largest_only: bool = False
+    temperature: Positive = 1.0
 
     @property
     def postprocess(self) -> Postprocess:
         """What stands between probability and mask."""
-        return Postprocess(
-            threshold=self.threshold,
-            hysteresis=self.hysteresis,
-            min_size_ml=self.min_size_ml,
-            within_brain=self.within_brain,
-        )
+        return Postprocess(**{name: getattr(self, name) for name in Postprocess.model_fields})
 
     @model_validator(mode="after")
     def _check(self) -> "InferenceSettings":

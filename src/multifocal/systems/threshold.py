@@ -24,6 +24,9 @@ class ThresholdRecipe(Recipe):
         below: the value, in the map's unit.
         brain: the map that is 0 outside the brain; None takes `map` itself.
         min_size_ml: volume in ml; smaller components are dropped.
+        min_size_voxels: number of voxels; smaller components are dropped.
+        min_size_dimensions: 3 takes the components of the volume, 2 those of each axial slice.
+        largest_only: whether only the largest component is kept.
 
     Example:
         >>> from multifocal import recipes
@@ -36,6 +39,15 @@ class ThresholdRecipe(Recipe):
     below: float
     brain: str | None = None
     min_size_ml: float = Field(default=0.0, ge=0)
+    min_size_voxels: int = Field(default=0, ge=0)
+    min_size_dimensions: Literal[2, 3] = 3
+    largest_only: bool = False
+
+    @property
+    def postprocess(self) -> Postprocess:
+        """What stands between the map below the value and the mask."""
+        shared = Postprocess.model_fields.keys() & type(self).model_fields.keys()
+        return Postprocess(**{name: getattr(self, name) for name in shared})
 
 
 @KINDS.register("threshold")
@@ -74,7 +86,7 @@ class ThresholdSystem(System):
         prepared = prepare(case, self._preprocessing, with_label=False)
         below = Volume(prepared.images[0].astype(np.uint8), prepared.geometry)
         found = restore(below, prepared.native, interpolation="nearest")
-        return Prediction(postprocess(found, Postprocess(min_size_ml=self.recipe.min_size_ml))[0], None)
+        return Prediction(postprocess(found, self.recipe.postprocess)[0], None)
 
     @classmethod
     def load(cls, recipe: ThresholdRecipe, folder: str | Path | None, *, device: str) -> Self:
