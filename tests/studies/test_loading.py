@@ -238,6 +238,7 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.inference.min_size_dimensions=2"),
         ("network", "arms.network.inference.largest_only=true"),
         ("network", "arms.network.inference.temperature=2"),
+        ("network", "arms.network.inference.tune={threshold: [0.4, 0.5]}"),
         ("network", "arms.network.optimizer={name: sgd, momentum: 0.9}"),
         ("network", "arms.network.optimizer={name: sgd, momentum: 0.9, nesterov: true}"),
         ("network", "arms.network.optimizer={name: adamw, clip: 1, clip_by: value}"),

@@ -19,7 +19,7 @@ from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 
 _CURE = f"{CURE}, or set metrics.rules.label_maps where the values number the lesions"
 FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
-_MASK = {"min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False, "temperature": 1.0}
+_MASK = {"min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False, "temperature": 1.0, "tune": None}
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
 # out of the fingerprint, so that a study that was begun without them goes on.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
@@ -192,6 +192,11 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                 "test; a study needs both: choose scheme kfold or nested"
             )
         for (arm, _), recipe in resolved.items():
+            if recipe.tune is not None and not fold.validation:
+                raise UserError(
+                    f"study {study.name}: arm {arm} is tuned on validation cases, and fold {number} has none; choose "
+                    "folds.scheme: nested, or the study's own tune, which goes by the other folds"
+                )
             if recipe.monitor and not fold.validation:
                 raise UserError(
                     f"study {study.name}: arm {arm} keeps the best epoch by {recipe.monitor}, but fold "

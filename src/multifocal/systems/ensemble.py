@@ -16,9 +16,10 @@ from multifocal.files import clear_up
 from multifocal.instances import Connectivity, components
 from multifocal.limits import at_least
 from multifocal.recipes import KINDS, Recipe
-from multifocal.systems.loading import load_model, system_class
+from multifocal.systems.loading import is_finished, load_model, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, binarize, calibrated, check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
+from multifocal.systems.tuning import Tuning
 from multifocal.volumes import Geometry, Volume, extension_of, read, volumes_named, write
 
 MASK, PROBABILITY = "_lesion", "_probability"
@@ -82,6 +83,7 @@ class Mean(MaskSettings, _MeanRule):
         min_size_dimensions: see `MaskSettings`.
         largest_only: see `MaskSettings`.
         temperature: see `MaskSettings`; of the mean.
+        tune: what of it is chosen on the validation cases once the members are fitted.
 
     Example:
         >>> Mean()([np.array([0.9, 0.4]), np.array([0.3, 0.4])], 1.0).tolist()
@@ -90,6 +92,7 @@ class Mean(MaskSettings, _MeanRule):
 
     reads: ClassVar[str] = PROBABILITY
     threshold: float = 0.5  # 0 and 1 were always taken here
+    tune: Tuning | None = None
 
     def check(self, systems: int) -> None:
         """Take any number of systems.
@@ -233,6 +236,10 @@ class EnsembleRecipe(Recipe):
     @model_validator(mode="after")
     def _check(self) -> "EnsembleRecipe":
         self.combine.check(len(self.members))
+        if self.tune is not None:
+            if not self.needs_training:
+                raise ValueError("combine.tune goes by validation cases, and no member is trained here: leave it out")
+            self.tune.points(self.combine)  # type: ignore[arg-type]  # of a mean, which MaskSettings is
         return self
 
     @property
@@ -245,6 +252,21 @@ class EnsembleRecipe(Recipe):
         """The numbers and recipes of the members that are fitted with the ensemble."""
         found = ((number, member.resolved()) for number, member in enumerate(self.members))
         return tuple((number, recipe) for number, recipe in found if recipe is not None and recipe.needs_training)
+
+    @property
+    def mask_section(self) -> str | None:
+        """Where `postprocess` and `tune` are said: masks that are combined have no probability to go by."""
+        return "combine" if isinstance(self.combine, Mean) else None
+
+    @property
+    def postprocess(self) -> MaskSettings | None:
+        """What stands between the mean probability and the mask."""
+        return self.combine if isinstance(self.combine, Mean) else None
+
+    @property
+    def tune(self) -> Tuning | None:
+        """What of it is chosen on the validation cases."""
+        return self.combine.tune if isinstance(self.combine, Mean) else None
 
     @classmethod
     def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
@@ -352,6 +374,7 @@ class EnsembleSystem(System):
                 members.append(load_model(str(member.run), device=device))
             else:
                 home = Path(folder) / MEMBERS / str(number) if folder is not None and own.needs_training else None
+                own = own if home is None else with_tuned(own, home)
                 members.append(system_class(own).load(own, home, device=device))
         return cls(recipe, members)
 
@@ -368,7 +391,8 @@ class EnsembleSystem(System):
         """
         for member in recipe.members:
             if member.run is not None:
-                load_model(member.run, device=job.device)  # one that is missing says so before hours of training
+                # One that is missing says so before hours of training.
+                _check_new(recipe, load_model(member.run, device=job.device), job.split.validation)
         for number, own in recipe.fitted:
             job.fit_member(own, job.out / MEMBERS / str(number))
         job.validate(cls.load(recipe, job.out, device=job.device))
@@ -384,9 +408,7 @@ class EnsembleSystem(System):
         Returns:
             Whether they are.
         """
-        return all(
-            system_class(own).is_fitted(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted
-        )
+        return all(is_finished(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted)
 
     @classmethod
     def facts(cls, recipe: EnsembleRecipe, folder: str | Path) -> Mapping[str, Any]:
@@ -405,6 +427,16 @@ class EnsembleSystem(System):
             "epochs": sum(each.get("epochs") or 0 for each in found),
             "step_ms": max((each.get("step_ms") or 0.0 for each in found), default=0.0),
         }
+
+
+def _check_new(recipe: EnsembleRecipe, member: System, cases: Sequence[str]) -> None:
+    """Raise `UserError` where an ensemble would be tuned on cases that a member was trained on."""
+    trained = [name for name in cases if member.seen.get(name) == "train"]
+    if recipe.tune is not None and trained:
+        raise UserError(
+            f"recipe {recipe.name}: member {member.recipe.name} was trained on {trained[0]}, which combine.tune would "
+            "go by; validate on cases that no member was trained on, or leave tune out"
+        )
 
 
 def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule) -> None:

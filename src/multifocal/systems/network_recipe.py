@@ -13,6 +13,7 @@ from multifocal.pipeline.sampling import Sampling
 from multifocal.pipeline.settings import Preprocessing
 from multifocal.recipes import Recipe, merged
 from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
+from multifocal.systems.tuning import Tuning
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -174,7 +175,8 @@ class InferenceSettings(Config):
 
     `window` null means the whole volume at once, as does one that is larger.
 
-    What stands between probability and mask is that of `multifocal.systems.Postprocess`.
+    What stands between probability and mask is that of `multifocal.systems.Postprocess`; `tune` says what of it is
+    chosen on the validation cases once training is done.
     """
 
     threshold: Share = 0.5
@@ -189,6 +191,7 @@ class InferenceSettings(Config):
     min_size_dimensions: Literal[2, 3] = 3
     largest_only: bool = False
     temperature: Positive = 1.0
+    tune: Tuning | None = None
 
     @property
     def postprocess(self) -> Postprocess:
@@ -198,6 +201,8 @@ class InferenceSettings(Config):
     @model_validator(mode="after")
     def _check(self) -> "InferenceSettings":
         check_thresholds(self.threshold, self.hysteresis)
+        if self.tune is not None:
+            self.tune.points(self.postprocess)
         if len(set(self.flips)) < len(self.flips):
             raise ValueError(f"flips={list(self.flips)} names an axis twice")
         return self
@@ -227,6 +232,21 @@ class NetworkRecipe(Recipe):
     def trainings(self) -> "tuple[NetworkRecipe, ...]":
         """Itself."""
         return (self,)
+
+    @property
+    def mask_section(self) -> str:
+        """Where `postprocess` and `tune` are said."""
+        return "inference"
+
+    @property
+    def postprocess(self) -> Postprocess:
+        """What stands between probability and mask."""
+        return self.inference.postprocess
+
+    @property
+    def tune(self) -> Tuning | None:
+        """What of it is chosen on the validation cases."""
+        return self.inference.tune
 
     @classmethod
     def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
