@@ -124,6 +124,17 @@ class Grid:
         """
         return self.recipes[cell.arm, cell.seed]
 
+    def is_tuned(self, arm: str) -> bool:
+        """Return whether an arm is tuned fold by fold, for which its cells keep probabilities.
+
+        Args:
+            arm: its name.
+
+        Returns:
+            Whether the study says so, and the arm has probabilities.
+        """
+        return self.study.tune is not None and self.recipes[arm, self.study.seeds[0]].postprocess is not None
+
     def fold(self, cell: Cell) -> Fold:
         """Return the cases of a cell.
 
@@ -184,6 +195,7 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
     folds = _folds(study, cohort)
     resolved = {(arm, seed): resolve(study, arm, seed=seed) for arm in study.arms for seed in study.seeds}
     grid = Grid(study, cohort, folds, fingerprint(cohort), resolved)
+    _check_tune(grid)
     for number in grid.chosen:
         fold = folds.fold(number, cohort)
         if not fold.train or not fold.test:
@@ -204,6 +216,21 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                     "{monitor: null, patience: null}"
                 )
     return grid
+
+
+def _check_tune(grid: Grid) -> None:
+    study = grid.study
+    if study.tune is None:
+        return
+    if len(grid.chosen) < 2:
+        raise UserError(f"study {study.name}: tune goes by the test cases of other folds, and there is one; run more")
+    for (arm, _), recipe in grid.recipes.items():
+        if recipe.tune is not None:
+            raise UserError(f"study {study.name}: arm {arm} is tuned by its recipe and by the study; leave one out")
+        if recipe.postprocess is not None:
+            study.tune.points(recipe.postprocess)
+    if not any(map(grid.is_tuned, study.arms)):
+        raise UserError(f"study {study.name}: no arm has probabilities to tune; leave tune out")
 
 
 def _as_hashed(data: Any) -> Any:

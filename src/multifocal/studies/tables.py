@@ -16,7 +16,12 @@ Row = dict[str, Any]
 
 
 def write_tables(
-    study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results], out: Path
+    study: Study,
+    outcomes: Mapping[str, CellResult | None],
+    found: Mapping[str, Results],
+    out: Path,
+    *,
+    tuned: Sequence[Row] = (),
 ) -> list[Row]:
     """Write `tables/` (CSV, and all of it in `tables.md`), and return the rows of the arms.
 
@@ -25,6 +30,7 @@ def write_tables(
         outcomes: how each cell ended, by name.
         found: the evaluation of each arm that has one.
         out: where `tables/` goes.
+        tuned: a row for each choice that was made.
 
     Returns:
         The rows of the table of arms.
@@ -33,10 +39,10 @@ def write_tables(
         UserError: a file cannot be written.
     """
     arms = arms_table(study, outcomes, found)
-    titles = {"arms": "Arms", "strata": "By share of the brain", "sizes": "By size of lesion", "published": "Published"}
-    tables = dict(
-        zip(titles, (arms, strata_table(found), sizes_table(found), published_table(study, arms)), strict=True)
-    )
+    titles = {"arms": "Arms", "strata": "By share of the brain", "sizes": "By size of lesion"}
+    titles |= {"tuned": "Tuned, on the cases of the other folds", "published": "Published"}
+    found_rows = arms, strata_table(found), sizes_table(found), tuned, published_table(study, arms)
+    tables = dict(zip(titles, found_rows, strict=True))
     text = [f"# {study.name}"]
     for name, rows in tables.items():
         if rows:
@@ -49,12 +55,15 @@ def write_tables(
 def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results]) -> list[Row]:
     """Return a row an arm: cells, cases, mean metrics, epochs, the best epoch, time of a step, memory, time in all.
 
-    Epochs, steps and memory are medians over the cells that are done; epochs to converge are counted to the best one
-    (where the recipe keeps the last, there is none).
+    Tuned arms are told beside untuned ones, with the costs of the cells that they share. Epochs, steps and memory are
+    medians over the cells that are done; epochs to converge are counted to the best one (where the recipe keeps the
+    last, there is none).
     """
     rows = []
-    for arm in study.arms:
-        all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] == arm]
+    for arm, trained in study.scored.items():
+        if arm != trained and arm not in found:
+            continue
+        all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] == trained]
         done = [outcome for outcome in all_ if outcome is not None and outcome.state == "done"]
         metrics = found[arm].summary["overall"]["metrics"] if arm in found else {}
         medians = cell_medians(done)

@@ -43,12 +43,6 @@ class ThresholdRecipe(Recipe):
     min_size_dimensions: Literal[2, 3] = 3
     largest_only: bool = False
 
-    @property
-    def postprocess(self) -> Postprocess:
-        """What stands between the map below the value and the mask."""
-        shared = Postprocess.model_fields.keys() & type(self).model_fields.keys()
-        return Postprocess(**{name: getattr(self, name) for name in shared})
-
 
 @KINDS.register("threshold")
 class ThresholdSystem(System):
@@ -86,7 +80,9 @@ class ThresholdSystem(System):
         prepared = prepare(case, self._preprocessing, with_label=False)
         below = Volume(prepared.images[0].astype(np.uint8), prepared.geometry)
         found = restore(below, prepared.native, interpolation="nearest")
-        return Prediction(postprocess(found, self.recipe.postprocess)[0], None)
+        shared = Postprocess.model_fields.keys() & ThresholdRecipe.model_fields.keys()
+        settings = Postprocess(**{name: getattr(self.recipe, name) for name in shared})
+        return Prediction(postprocess(found, settings)[0], None)
 
     @classmethod
     def load(cls, recipe: ThresholdRecipe, folder: str | Path | None, *, device: str) -> Self:

@@ -351,7 +351,7 @@ def score_settings(
         [[1.0], [0.6666666666666666]]
     """
     grid = probability.geometry
-    maps = {way.temperature: calibrated(probability.array, way.temperature) for way in settings}
+    maps = {each: calibrated(probability.array, each) for each in {way.temperature for way in settings}}
     found = np.empty((len(settings), len(metrics)))
     for number, way in enumerate(settings):
         values, plain = maps[way.temperature], way.model_copy(update={"temperature": 1.0})
