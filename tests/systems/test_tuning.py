@@ -176,6 +176,17 @@ def test_processes_change_nothing(files):
     assert alone == together
 
 
+def test_what_nothing_is_better_than_stays(files):
+    maps, cohort, _ = files(2)
+    tuning = Tuning(threshold=(0.9, 0.95, 0.99), min_size_voxels=(400, 0))
+    for threshold, chosen in ((0.95, 0.95), (0.5, 0.9)):
+        base = MaskSettings(threshold=threshold, min_size_voxels=400)  # more than any lesion has: all masks are empty
+        only = tuning.model_copy(update={"min_size_voxels": (400,)})
+        assert Tuner(maps, cohort, only, base).on(list(maps)).choice == {"threshold": chosen, "min_size_voxels": 400}
+    assert choose(np.array([[[0.7], [0.7], [0.5]]]), ["dice"], own=1) == 1
+    assert choose(np.array([[[0.7], [0.7], [0.5]]]), ["dice"], own=2) == 0
+
+
 def test_of_equally_good_ones_the_first():
     assert choose(np.array([[[0.5], [0.7], [0.7]]]), ["dice"]) == 1
     assert choose(np.array([[[0.5], [0.7], [0.7]]]), ["masd"]) == 0

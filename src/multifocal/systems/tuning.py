@@ -36,7 +36,7 @@ class Tuning(Config):
     """What is tried, and what it is chosen by: every combination of the values that are named.
 
     A setting without values stays as the recipe has it; combinations whose hysteresis is above the threshold are left
-    out. Of equally good ones the first is chosen, with the last setting varying fastest.
+    out. Of equally good ones that of the recipe is chosen, else the first, with the last setting varying fastest.
 
     Args:
         metric: one of `multifocal.metrics.METRICS`, or several: then the sum of the ranks by each is what counts.
@@ -219,9 +219,10 @@ class Tuner:
         calibration = self._calibration(cases)
         temperature = calibration.temperature if calibration else 1.0
         scores = self._scored(cases, temperature)
-        best = choose(scores[:, :-1], self.tuning.metric)
+        own = {name: getattr(self.base, name) for name in self.tuning.axes}
+        best = choose(scores[:, :-1], self.tuning.metric, own=self.points.index(own) if own in self.points else None)
         means = [dict(zip(self.tuning.metric, each, strict=True)) for each in _means(scores, self.tuning.metric)]
-        settings = [*self.points, {name: getattr(self.base, name) for name in self.tuning.axes}]
+        settings = [*self.points, own]
         points = [Point(settings=each, means=mean) for each, mean in zip(settings, means, strict=True)]
         found = {"temperature": self.base.temperature * temperature} if calibration else {}
         return Tuned(
@@ -287,7 +288,7 @@ class Tuner:
         return parallel_map(function, tasks, workers=workers)
 
 
-def choose(scores: np.ndarray, metrics: Sequence[str]) -> int:
+def choose(scores: np.ndarray, metrics: Sequence[str], *, own: int | None = None) -> int:
     """Return which of several settings is best.
 
     By one metric it is the best mean over the cases. By several, the least sum of ranks: those of the means by each
@@ -296,9 +297,10 @@ def choose(scores: np.ndarray, metrics: Sequence[str]) -> int:
     Args:
         scores: (cases, settings, metrics), NaN where a metric is undefined.
         metrics: their names.
+        own: the number of the settings to stay with where none is better.
 
     Returns:
-        Its number; of equally good ones, the first.
+        Its number; of equally good ones `own`, else the first.
 
     Raises:
         UserError: a metric is defined in no case with any settings.
@@ -320,7 +322,8 @@ def choose(scores: np.ndarray, metrics: Sequence[str]) -> int:
         best = METRICS[name].best
         cost = -means if best == "highest" else means
         ranks += stats.rankdata(np.where(np.isnan(cost), np.inf, cost))
-    return int(np.argmin(ranks))
+    first = int(np.argmin(ranks))
+    return own if own is not None and ranks[own] == ranks[first] else first
 
 
 def score_settings(
