@@ -1,6 +1,7 @@
 """Runs whose way from a probability to a mask is chosen: at the end of training, or afterwards."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import yaml
 
 from multifocal import recipes
 from multifocal.cli import run as command
-from multifocal.cohorts import Fold
+from multifocal.cohorts import Fold, ImageFile
 from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
 from multifocal.files import WRITING
@@ -19,6 +20,7 @@ from multifocal.systems.calibration import OddsCounts, calibrate
 from multifocal.systems.loading import seen_in
 from multifocal.systems.tuning import TUNED, read_tuned
 from multifocal.training import choose_split, fit, tune_run
+from multifocal.volumes import Volume, write
 
 TUNE = "inference.tune={threshold: [0.2, 0.4, 0.6], min_size_voxels: [0, 4]}"
 
@@ -160,6 +162,17 @@ def test_cases_that_were_trained_on_are_refused(run, cohort):
     with pytest.raises(UserError, match=f"was trained on {cohort.cases[0].name}"):
         tune_run(run, recipe, cohort, Tuning(threshold=(0.4,)), device="cpu")
     assert not (run / TUNED).exists() and not list(run.glob(f"{WRITING}*"))
+
+
+def test_labels_are_looked_at_before_anything_is_predicted(run, cohort, tmp_path):
+    recipe, case = recipes.load(run / "recipe.yaml"), cohort.cases[4]
+    label = case.label.read()
+    write(tmp_path / "label.mha", Volume(label.array * 7, label.geometry))
+    for file, message in ((None, "has no label to tune by"), (ImageFile(tmp_path / "label.mha"), "7")):
+        changed = replace(cohort, cases=(replace(case, label=file),))
+        with pytest.raises(UserError, match=message):
+            tune_run(run, recipe, changed, Tuning(threshold=(0.4,)), device="cpu")
+    assert not (run / TUNED).exists()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from multifocal.cohorts import Case, Cohort
+from multifocal.cohorts import Case, Cohort, check_labels
 from multifocal.cohorts.seen import seen_by_any
 from multifocal.errors import UserError
 from multifocal.files import WRITING, write_json
@@ -40,8 +40,8 @@ def tune_run(
         What was chosen; predictions of the run take it from now on.
 
     Raises:
-        UserError: the recipe has no probabilities to go by, a case was trained on, cannot be predicted or scored, or a
-            file cannot be written.
+        UserError: the recipe has no probabilities to go by, a case was trained on, has no label or one with values
+            that nobody named, or cannot be predicted or scored, or a file cannot be written.
 
     Example:
         >>> tuning = Tuning(metric="dice", threshold=(0.3, 0.4, 0.5))
@@ -50,6 +50,9 @@ def tune_run(
     """
     if recipe.postprocess is None:
         raise UserError(f"recipe {recipe.name} makes masks without a probability: there is nothing to tune")
+    if unlabelled := [case.name for case in cohort if case.label is None]:
+        raise UserError(f"case {unlabelled[0]}: has no label to tune by; leave it out")
+    check_labels(cohort)
     model = system_class(recipe).load(recipe, run, device=device)
     names = [case.name for case in cohort]
     seen = seen_by_any([model.seen, seen_in(run)])
