@@ -135,7 +135,7 @@ def test_the_command_tunes_on_what_the_run_validated_on(run, cohort, small_cohor
     assert said(text) == 0
     found = read_tuned(run)
     names = [case.name for case in cohort]
-    assert found.cases == tuple(names[3:5]) and len(found.points) == 3 * 2 * 2
+    assert (found.cohort, found.cases) == (cohort.name, tuple(names[3:5])) and len(found.points) == 3 * 2 * 2
     assert "no longer tell" in capsys.readouterr().out
     assert said(f"tune {run} {small_cohort} --threshold 0.5") == 2
     assert "--overwrite" in capsys.readouterr().err

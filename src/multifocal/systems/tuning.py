@@ -122,6 +122,7 @@ class Tuned(Config):
     Args:
         format: of the file.
         tune: what was asked.
+        cohort: the name of the cohort that the cases are of.
         cases: the names of the cases that it was chosen on.
         untuned: the settings that the recipe has, and what they score on those.
         points: what was tried, in order, on calibrated probabilities where there is a calibration.
@@ -135,6 +136,7 @@ class Tuned(Config):
 
     format: Literal["multifocal tuned 1"] = "multifocal tuned 1"
     tune: Tuning
+    cohort: str
     cases: tuple[str, ...]
     untuned: Point
     points: tuple[Point, ...]
@@ -227,6 +229,7 @@ class Tuner:
         found = {"temperature": self.base.temperature * temperature} if calibration else {}
         return Tuned(
             tune=self.tuning,
+            cohort=self.cohort.name,
             cases=tuple(cases),
             untuned=points[-1],
             points=tuple(points[:-1]),
