@@ -200,12 +200,16 @@ recipe: hie-unet3d-2025
 arms:
   network: {training: {epochs: 2}}
   threshold: {recipe: zadc-threshold}
+  ensemble:
+    recipe:
+      {kind: ensemble, name: two, members: [{run: /runs/0}, {run: /runs/1}], combine: {rule: mean, threshold: 0.4}}
 folds: {scheme: nested, number: 3, run: [0]}
 """
 # Computed by the package of format 1, before recipes had hysteresis and a least volume.
 FINGERPRINTS = {
     "network": "0b5a3857bbdbb4c4f1096ea2c538d368c3cd866fb764e01b52e7ab99a6050172",
     "threshold": "6e7f8b26710053821a69d213b730e85dcfe38c5a422f4dea0ed2dc8b520a8862",
+    "ensemble": "477a386e3ee29fa168afde6f40421eb8d19ba1b28f121990a6cb4a438ac649a9",
 }
 
 
@@ -230,6 +234,11 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
     [
         ("network", "arms.network.inference.hysteresis=0.3"),
         ("network", "arms.network.inference.min_size_ml=0.1"),
+        ("network", "arms.network.inference.min_size_voxels=3"),
+        ("network", "arms.network.inference.min_size_dimensions=2"),
+        ("network", "arms.network.inference.largest_only=true"),
+        ("network", "arms.network.inference.temperature=2"),
+        ("network", "arms.network.inference.tune={threshold: [0.4, 0.5]}"),
         ("network", "arms.network.optimizer={name: sgd, momentum: 0.9}"),
         ("network", "arms.network.optimizer={name: sgd, momentum: 0.9, nesterov: true}"),
         ("network", "arms.network.optimizer={name: adamw, clip: 1, clip_by: value}"),
@@ -243,6 +252,10 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.sampling.weights=burden"),
         ("network", "arms.network={network: {name: unetpp}, sampling: {slices: 4}}"),
         ("threshold", "arms.threshold.min_size_ml=0.1"),
+        ("threshold", "arms.threshold.min_size_voxels=3"),
+        ("threshold", "arms.threshold.largest_only=true"),
+        ("ensemble", "arms.ensemble.combine={rule: mean, threshold: 0.4, hysteresis: 0.3}"),
+        ("ensemble", "arms.ensemble.combine={rule: mean, threshold: 0.4, largest_only: true}"),
     ],
 )
 def test_a_key_that_recipes_gain_counts_where_it_says_something(fingerprint_of, arm, override):

@@ -120,7 +120,7 @@ def test_what_cannot_be_concluded_leaves_the_last_conclusion(conclude, study, co
         assert not begun and everything(out) == before
         lost.write_bytes(kept)
 
-        def full(*arguments):
+        def full(*arguments, **options):
             raise UserError("tables: cannot write: the disk is full")
 
         with monkeypatch.context() as patched, pytest.raises(UserError, match="the disk is full"):

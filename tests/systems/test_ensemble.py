@@ -43,6 +43,17 @@ def test_probabilities_are_averaged_before_the_threshold():
     assert Mean(threshold=0.6)([first, second], 1.0).tolist() == [0, 0, 0]
 
 
+def test_what_follows_the_mean_is_what_follows_a_probability():
+    first, second = np.array([[0.9, 0.4, 0.1, 0.9]], np.float32), np.array([[0.7, 0.2, 0.1, 0.5]], np.float32)
+    assert Mean(hysteresis=0.3)([first, second], 1.0).tolist() == [[1, 1, 0, 1]]
+    assert Mean(hysteresis=0.3, min_size_voxels=2)([first, second], 1.0).tolist() == [[1, 1, 0, 0]]
+    assert Mean(largest_only=True)([first, second], 1.0).tolist() == [[1, 0, 0, 0]]
+    assert Mean(threshold=0.75, temperature=0.5)([first, second], 1.0).tolist() == [[1, 0, 0, 1]]
+    stack = np.stack([first, first])
+    assert Mean(min_size_voxels=2, min_size_dimensions=2)([stack, stack], 1.0, 0).sum() == 0
+    assert Mean(min_size_voxels=2, min_size_dimensions=3)([stack, stack], 1.0, 0).sum() == 4
+
+
 @given(MASKS.filter(lambda masks: len(masks) >= 2), st.integers(0, 20), st.sampled_from(["full", "face"]))
 @settings(max_examples=40)
 def test_lesions_are_shared_out_by_volume(masks, below, connectivity):

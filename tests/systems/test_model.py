@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy import ndimage
 
 from multifocal import networks, recipes
 from multifocal.cohorts import Case, ImageFile
@@ -130,6 +131,18 @@ def test_no_system_predicts_nan():
         postprocess(Volume(broken, grid), Postprocess())
     with pytest.raises(UserError, match="a mean of probabilities holds NaN"):
         Mean()([whole, broken], 1.0)
+
+
+def test_what_follows_a_threshold_on_a_map(cohort, below):
+    case = cohort.cases[1]
+    labels, count = ndimage.label(below(case), np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())[1:]
+    assert len(set(sizes)) > 1
+    for override, kept in (("largest_only=true", sizes.max()), (f"min_size_voxels={sizes.max()}", sizes.max())):
+        found = load_model("zadc-threshold", overrides=(override,)).predict(case).mask.array
+        assert np.array_equal(found, np.isin(labels, 1 + np.flatnonzero(sizes >= kept)))
+    flat = load_model("zadc-threshold", overrides=("min_size_voxels=2", "min_size_dimensions=2")).predict(case)
+    assert 0 < flat.mask.array.sum() < below(case).sum()
 
 
 @pytest.mark.parametrize("value", [-1.5, -2.0, -2.5])

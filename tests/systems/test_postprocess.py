@@ -37,6 +37,71 @@ def test_components_below_the_least_volume_are_dropped(values, least):
     assert np.array_equal(mask(values, min_size_ml=least), np.isin(labels, kept))
 
 
+@given(MAPS, st.integers(0, 5))
+def test_components_of_fewer_voxels_are_dropped(values, least):
+    labels, count = ndimage.label(values >= 0.5, np.ones((3, 3, 3)))
+    kept = [n for n in range(1, count + 1) if (labels == n).sum() >= least]
+    assert np.array_equal(mask(values, min_size_voxels=least), np.isin(labels, kept))
+
+
+@pytest.mark.parametrize("axial", [0, 1, 2])
+@given(values=MAPS, least=st.sampled_from([{"min_size_voxels": 3}, {"min_size_ml": 0.006}]))
+def test_least_sizes_slice_by_slice(axial, values, least):
+    order = {0: [2, 1, 0], 1: [0, 2, 1], 2: [0, 1, 2]}[axial]
+    grid = Geometry(GRID.size, GRID.spacing, GRID.origin, tuple(np.eye(3)[order].ravel()))
+    settings = Postprocess(**least, min_size_dimensions=2)
+    found = postprocess(Volume(values, grid), settings)[0].array
+    expected = np.zeros(values.shape, bool)
+    for number in range(values.shape[axial]):
+        place = tuple(number if axis == axial else slice(None) for axis in range(3))
+        labels, count = ndimage.label(values[place] >= 0.5, np.ones((3, 3)))
+        expected[place] = np.isin(labels, [n for n in range(1, count + 1) if (labels == n).sum() >= 3])
+    assert grid.axial == axial and np.array_equal(found, expected)
+
+
+def test_a_flat_image_is_one_slice():
+    flat = np.array([[1.0, 1.0, 0.0, 1.0]])
+    grid = Geometry((1, 4), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    for dimensions in (2, 3):
+        settings = Postprocess(min_size_voxels=2, min_size_dimensions=dimensions)
+        assert postprocess(Volume(flat, grid), settings)[0].array.tolist() == [[1, 1, 0, 0]]
+
+
+@given(MAPS)
+def test_the_largest_alone(values):
+    labels, count = ndimage.label(values >= 0.5, np.ones((3, 3, 3)))
+    sizes = [(labels == n).sum() for n in range(1, count + 1)]
+    found = mask(values, largest_only=True)
+    assert found.sum() == max(sizes, default=0)
+    assert not count or sum((found[labels == n] > 0).all() for n in range(1, count + 1)) == 1
+
+
+def test_the_largest_comes_after_the_least_size():
+    slab = np.zeros(GRID.size)
+    slab[0, 0, :] = slab[0, 1, 2:] = slab[0, 2, 0:2] = 1  # eight voxels through the slices, of two at most in each
+    slab[3:5, 2:5, 0] = 1  # six in one slice
+    assert mask(slab, largest_only=True)[0].sum() == 8
+    kept = mask(slab, largest_only=True, min_size_voxels=3, min_size_dimensions=2)
+    assert kept[0].sum() == 0 and kept[3:5, 2:5, 0].all() and kept.sum() == 6
+
+
+@given(MAPS, st.sampled_from([0.3, 1.0, 2.5]))
+def test_a_temperature_divides_the_log_odds(values, temperature):
+    found, probability = postprocess(Volume(values, GRID), Postprocess(temperature=temperature, threshold=0.7))
+    inside = (values > 0) & (values < 1)
+    odds = (values[inside] / (1 - values[inside])) ** (1 / temperature)
+    np.testing.assert_allclose(probability.array[inside], odds / (1 + odds), rtol=1e-6)
+    assert np.array_equal(probability.array[~inside], values[~inside]) and probability.array.dtype == values.dtype
+    assert np.array_equal(found.array, probability.array >= 0.7)
+
+
+def test_temperature_and_brain_are_counted_once():
+    values, brain = np.full(GRID.size, 0.7, np.float32), np.ones(GRID.size, bool)
+    settings = Postprocess(temperature=2.0, within_brain=True, threshold=0.6)
+    found, probability = postprocess(Volume(values, GRID), settings, brain=brain)
+    assert found.array.all() and probability.array.max() == pytest.approx(0.6044, abs=1e-4)
+
+
 def test_the_brain_bounds_the_probability():
     brain = np.zeros(GRID.size, bool)
     brain[:2] = True
@@ -53,7 +118,14 @@ def test_nothing_and_everything():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"hysteresis": 0.6}, "above threshold"), ({"threshold": 0.0}, "greater than 0"), ({"min_size_ml": -1.0}, "0")],
+    [
+        ({"hysteresis": 0.6}, "above threshold"),
+        ({"threshold": 0.0}, "greater than 0"),
+        ({"min_size_ml": -1.0}, "0"),
+        ({"min_size_voxels": -1}, "0"),
+        ({"min_size_dimensions": 1}, "2 or 3"),
+        ({"temperature": 0.0}, "greater than 0"),
+    ],
 )
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ValidationError, match=message):

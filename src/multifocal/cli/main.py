@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import multifocal
-from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, report, study, train
+from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, report, study, train, tune
 
 app = typer.Typer(
     name="multifocal",
@@ -37,6 +37,7 @@ def main(
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("ensemble")(ensemble.ensemble)

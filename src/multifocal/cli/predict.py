@@ -37,6 +37,8 @@ def predict(
 
     settle_threads(threads)
     model = load_model(run, overrides=tuple(set_ or ()), device=device)
+    if model.tuned:
+        notice(f"tuned: {model.tuned}")
     cases = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)

@@ -91,7 +91,7 @@ def run_on_screen(
         with StudyScreen(console, plan) as shown:
             outcomes = run_cells(plan, engine, cohort=cohort, layout=layout, device=device, on_event=shown.update)
         with progress() as bar:
-            task = bar.add_task("scoring", total=len(study.arms))
+            task = bar.add_task("scoring", total=len(study.scored))
             rows = conclude(plan, workers=scorers, progress=lambda arm: bar.update(task, description=arm, advance=1))
     show_arms(console, rows)
     console.print(f"written: {out / 'tables'}, {out / 'comparison'}, {out / 'arms'}", soft_wrap=True)

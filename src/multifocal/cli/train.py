@@ -41,15 +41,15 @@ def train(
     if not settings.needs_training:
         raise UserError(f"recipe {settings.name} needs no training; run `multifocal predict {recipe} COHORT --out DIR`")
     cases = open_cohort(cohort, layout=layout)
-    from multifocal.systems import system_class
-    from multifocal.systems.loading import ABOUT
+    from multifocal.systems.loading import ABOUT, is_finished
+    from multifocal.systems.tuning import read_tuned
     from multifocal.training import choose_split, fit  # seconds, which a mistake need not wait for
 
     settle_threads(threads)
 
     split = choose_split(cases, settings, folds=folds, fold=fold)
     console = screen()
-    if resume and (out / ABOUT).is_file() and system_class(settings).is_fitted(settings, out):
+    if resume and (out / ABOUT).is_file() and is_finished(settings, out):
         fit(settings, cases, split=split, out=out, resume=True, processes=processes, device=device)  # if it is this run
         console.print(f"{out}: this run is finished; predict with it", soft_wrap=True)
         return
@@ -68,3 +68,5 @@ def train(
         device=device,
     )
     console.print(f"{'weights' if weights != out else 'run'}: {weights}", soft_wrap=True)
+    if tuned := read_tuned(out):
+        console.print(f"tuned: {tuned}", soft_wrap=True)

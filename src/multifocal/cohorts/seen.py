@@ -1,4 +1,4 @@
-"""Cases that a system has seen in its training, marked beside the masks that it predicts of them."""
+"""Cases that a system has seen before it is tested, marked beside the masks that it predicts of them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from multifocal.errors import UserError
 from multifocal.files import locked, read_json, write_json
 
 SEEN = "seen.json"
-PARTS = ("train", "validation")  # the graver first
+PARTS = ("train", "validation", "tuned")  # the graver first
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def read_seen(folder: str | Path) -> dict[str, str]:
         folder: of predictions.
 
     Returns:
-        "train" or "validation" by case; the others are not in it.
+        "train", "validation" or "tuned" by case; the others are not in it.
 
     Raises:
         UserError: the mark cannot be read.
@@ -151,7 +151,7 @@ def mark_seen(folder: str | Path, case: str, part: str | None) -> None:
     Args:
         folder: of predictions; several processes may fill it at once.
         case: the case's name.
-        part: "train", "validation", or None where it is new to the system.
+        part: "train", "validation", "tuned", or None where it is new to the system.
 
     Raises:
         UserError: the mark cannot be read or written.
@@ -178,10 +178,10 @@ def seen_by_any(systems: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return what several systems have seen between them: trained on by one is trained on.
 
     Args:
-        systems: "train" or "validation" by case, of each.
+        systems: "train", "validation" or "tuned" by case, of each.
 
     Returns:
-        "train" or "validation" by case.
+        "train", "validation" or "tuned" by case.
 
     Example:
         >>> seen_by_any([{"a": "train"}, {"a": "validation", "b": "validation"}])
@@ -198,7 +198,7 @@ def seen_line(seen: Mapping[str, str], cases: int) -> str:
     """Return a line that says how many cases are not new to a system.
 
     Args:
-        seen: "train" or "validation" by case.
+        seen: "train", "validation" or "tuned" by case.
         cases: how many there are in all.
 
     Returns:
@@ -208,10 +208,10 @@ def seen_line(seen: Mapping[str, str], cases: int) -> str:
         >>> seen_line({"a": "train"}, 3)
         '1 of 3 cases is known from training (1 trained on, 0 validated on): scores there do not tell of new cases'
     """
-    train = sum(part == "train" for part in seen.values())
+    train, validation, tuned = (sum(part == each for part in seen.values()) for each in PARTS)
     return (
         f"{len(seen)} of {cases} cases {'is' if len(seen) == 1 else 'are'} known from training ({train} trained on, "
-        f"{len(seen) - train} validated on): scores there do not tell of new cases"
+        f"{validation} validated on{f', {tuned} tuned on' if tuned else ''}): scores there do not tell of new cases"
     )
 
 

@@ -62,6 +62,21 @@ class Recipe(Config):
         """Whether what it trains is for others to start from, and finds no lesions."""
         return any(recipe.training.denoise is not None for recipe in self.trainings)
 
+    @property
+    def mask_section(self) -> str | None:
+        """The section that says how a probability becomes a mask, with `tune` in it; None where there is none."""
+        return None
+
+    @property
+    def postprocess(self) -> Any:
+        """What stands between probability and mask, of `multifocal.systems`; None where nothing can be tuned."""
+        return None
+
+    @property
+    def tune(self) -> Any:
+        """What of it is chosen on the validation cases, of `multifocal.systems`; None where nothing is."""
+        return None
+
     @classmethod
     def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return a recipe's data with what follows from the rest of them where it is not said.

@@ -45,12 +45,15 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its number in the study, its pooled masks, and their evaluation, None where there is none."""
+    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), and the arm
+    whose cells they come from where that is another one, for they are tuned.
+    """
 
     number: int
     name: str
     masks: Path
     results: Results | None
+    trained: str | None = None
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -138,10 +141,11 @@ def read_study_data(folder: str | Path) -> list[StudyData]:
 
 
 def _study_data(study: "StudyFolder", label: str) -> StudyData:
-    words = _words([study.masks(name) for name in study.study.arms])
+    scored = {name: arm for name, arm in study.study.scored.items() if name == arm or name in study.arms}
+    words = _words([study.masks(name) for name in scored])
     arms = (
-        Arm(number, name, study.masks(name), _in_unit(study.arms.get(name), words))
-        for number, name in enumerate(study.study.arms)
+        Arm(number, name, study.masks(name), _in_unit(study.arms.get(name), words), None if name == arm else arm)
+        for number, (name, arm) in enumerate(scored.items())
     )
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
     compared = _compared_in_unit(study.comparison, words)

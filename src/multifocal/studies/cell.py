@@ -37,6 +37,7 @@ class Job(Config):
         recipe: what it trains, every default spelled out.
         fingerprint: what the cell's outcome is marked with.
         device: `auto`, `cpu` or `cuda`.
+        probabilities: whether it keeps those of its test cases.
     """
 
     study: Path
@@ -48,6 +49,7 @@ class Job(Config):
     recipe: dict[str, Any]
     fingerprint: str
     device: str
+    probabilities: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -87,12 +89,13 @@ def run(job: Job) -> CellResult:
         UserError: whatever training and prediction raise.
     """
     from multifocal.systems import build, load_model, predict_cohort, system_class
+    from multifocal.systems.loading import is_finished
 
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
     recipe = recipes.parse(job.recipe, where=f"{job.study / STUDY}: arm {job.arm}")
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
     kind = system_class(recipe)
-    if recipe.needs_training and not kind.is_fitted(recipe, job.folder):
+    if recipe.needs_training and not is_finished(recipe, job.folder):
         from multifocal.training import fit  # with packages that an arm without training can do without
 
         fit(
@@ -108,10 +111,11 @@ def run(job: Job) -> CellResult:
         )
     started = time.monotonic()
     model = load_model(job.folder, device=job.device) if recipe.needs_training else build(recipe, device=job.device)
-    predict_cohort(model, cohort.subset(fold.test), job.folder / MASKS, overwrite=True)
+    tested, kept = cohort.subset(fold.test), job.probabilities
+    predict_cohort(model, tested, job.folder / MASKS, probabilities=kept, overwrite=True)
     facts = dict(kind.facts(recipe, job.folder))
     facts["seconds"] += time.monotonic() - started
-    outcome = job.ended(state="done", peak_mib=peak_mib(), **facts)
+    outcome = job.ended(state="done", peak_mib=peak_mib(), probabilities=kept, **facts)
     write_outcome(job.folder, outcome)
     return outcome
 

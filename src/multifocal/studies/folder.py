@@ -35,6 +35,7 @@ class CellResult(Config):
         peak_mib: most memory that the process held (on a GPU: of the GPU).
         fingerprint: of all that decides its masks, but for the package.
         version: the version of multifocal that made them; None in files of before it was written down.
+        probabilities: whether it kept those of its cases, too.
         error: why it failed.
 
     Example:
@@ -54,6 +55,7 @@ class CellResult(Config):
     peak_mib: float | None = None
     fingerprint: str
     version: str | None = None
+    probabilities: bool = False
     error: str | None = None
 
 
@@ -83,7 +85,7 @@ class StudyFolder:
         about: `study.json`: cohort, fingerprint, versions, engine, when it was started.
         folds: how the cases were dealt.
         cells: every cell of the study by its folder's name, `<arm>/fold<k>-seed<s>`: how it ended, or None.
-        arms: the evaluation of each arm that has one.
+        arms: the evaluation of each arm that has one; of tuned arms, too, whose names end in "+tuned".
         comparison: `comparison/comparison.json`, or None; with several classes see `of_class`.
 
     Example:
@@ -197,7 +199,7 @@ def read_study(path: str | Path) -> StudyFolder:
         for fold in numbers
         for cell in (Cell(fold, seed, 0, arm) for seed in study.seeds)
     }
-    evaluated = [arm for arm in study.arms if (folder / ARMS / arm / "cases.csv").is_file()]
+    evaluated = [arm for arm in study.scored if (folder / ARMS / arm / "cases.csv").is_file()]
     return StudyFolder(
         path=folder,
         study=study,

@@ -29,13 +29,14 @@ from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 
 _CURE = f"{NAMED}; or set metrics.rules.label_maps where the values number the lesions"
 FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
+_MASK = {"min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False, "temperature": 1.0, "tune": None}
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
 # out of the fingerprint, so that a study that was begun without them goes on. What stands for a list is of each of its
 # members.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "network": {
         "labels": {"classes": {}, "overlap": False, "ignore": None, "border": None},
-        "inference": {"hysteresis": None, "min_size_ml": 0.0, "instances": None},
+        "inference": {"hysteresis": None, "min_size_ml": 0.0, "instances": None, **_MASK},
         "preprocessing": {
             "channels": [
                 {
@@ -68,7 +69,8 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
             "slices": None,
         },
     },
-    "threshold": {"min_size_ml": 0.0},
+    "threshold": {"min_size_ml": 0.0, "min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False},
+    "ensemble": {"combine": {"hysteresis": None, "min_size_ml": 0.0, **_MASK}},
 }
 
 
@@ -154,6 +156,17 @@ class Grid:
         """
         return self.recipes[cell.arm, cell.seed]
 
+    def is_tuned(self, arm: str) -> bool:
+        """Return whether an arm is tuned fold by fold, for which its cells keep probabilities.
+
+        Args:
+            arm: its name.
+
+        Returns:
+            Whether the study says so, and the arm has probabilities.
+        """
+        return self.study.tune is not None and self.recipes[arm, self.study.seeds[0]].postprocess is not None
+
     def fold(self, cell: Cell) -> Fold:
         """Return the cases of a cell.
 
@@ -216,6 +229,7 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
     _check_instances(study, arms)
     folds = _folds(study, cohort)
     grid = Grid(study, cohort, folds, fingerprint(cohort), resolved)
+    _check_tune(grid)
     for number in grid.chosen:
         fold = folds.fold(number, cohort)
         if not fold.train or not fold.test:
@@ -224,6 +238,11 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                 "test; a study needs both: choose scheme kfold or nested"
             )
         for (arm, _), recipe in resolved.items():
+            if recipe.tune is not None and not fold.validation:
+                raise UserError(
+                    f"study {study.name}: arm {arm} is tuned on validation cases, and fold {number} has none; choose "
+                    "folds.scheme: nested, or the study's own tune, which goes by the other folds"
+                )
             if recipe.monitor and not fold.validation:
                 raise UserError(
                     f"study {study.name}: arm {arm} keeps the best epoch by {recipe.monitor}, but fold "
@@ -274,6 +293,21 @@ def _check_instances(study: Study, arms: Mapping[str, Recipe]) -> None:
         raise UserError(
             f"study {study.name}: arm {found[0]} predicts label maps, of which several seeds do not vote; use one seed"
         )
+
+
+def _check_tune(grid: Grid) -> None:
+    study = grid.study
+    if study.tune is None:
+        return
+    if len(grid.chosen) < 2:
+        raise UserError(f"study {study.name}: tune goes by the test cases of other folds, and there is one; run more")
+    for (arm, _), recipe in grid.recipes.items():
+        if recipe.tune is not None:
+            raise UserError(f"study {study.name}: arm {arm} is tuned by its recipe and by the study; leave one out")
+        if recipe.postprocess is not None:
+            study.tune.points(recipe.postprocess)
+    if not any(map(grid.is_tuned, study.arms)):
+        raise UserError(f"study {study.name}: no arm has probabilities to tune; leave tune out")
 
 
 def _as_hashed(data: Any) -> Any:

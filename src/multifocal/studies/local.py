@@ -75,7 +75,8 @@ def run_here(jobs: Sequence[Job], *, resources: Resources, slots: Sequence[str])
 def execute(job: Job, *, cpus: int, gpu: str | None = None) -> CellResult:
     """Do one cell in a process of its own, and return how it ended; a cell that is done is left as it is."""
     before = read_outcome(job.folder)
-    if before is not None and (before.state, before.fingerprint) == ("done", job.fingerprint):
+    is_same = before is not None and (before.state, before.fingerprint) == ("done", job.fingerprint)
+    if before is not None and is_same and (before.probabilities or not job.probabilities):
         return before  # its machine was lost before it could tell
     try:
         process = CellProcess(job, cpus=cpus, gpu=gpu)

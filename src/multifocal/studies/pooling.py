@@ -1,7 +1,7 @@
 """What came of a study: each arm's masks pooled over folds, scored, compared, and in tables."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from multifocal.files import atomic, swapped
 from multifocal.studies.folder import ARMS, CELL, COMPARISON, MASKS, TABLES, folder_of, read_outcome
 from multifocal.studies.grid import Cell, Grid
 from multifocal.studies.run import Plan, survey
+from multifocal.studies.settings import TUNED
 from multifocal.studies.tables import Row, by_class, write_tables
-from multifocal.systems.ensemble import MASK, Vote, combine_files, predictions_by_case
+from multifocal.studies.tuning import Maps, tune_arm
+from multifocal.systems.ensemble import MASK, PROBABILITY, Vote, combine_files, predictions_by_case
 
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
 
@@ -55,8 +57,8 @@ def conclude(plan: Plan, *, workers: int = 1, progress: Callable[[str], None] | 
     done = survey(grid, plan.out, known=grid.fingerprint, before=None).done
     outcomes = {cell.name: read_outcome(folder_of(plan.out, cell)) for cell in grid.cells}
     with swapped(plan.out, [ARMS, COMPARISON, TABLES]) as new:
-        found = evaluate_arms(grid, plan.out, done, into=new, workers=workers, progress=progress)
-        return write_tables(grid.study, outcomes, found, new)
+        found, tuned = evaluate_arms(grid, plan.out, done, into=new, workers=workers, progress=progress)
+        return write_tables(grid.study, outcomes, found, new, tuned=tuned)
 
 
 def evaluate_arms(
@@ -67,11 +69,12 @@ def evaluate_arms(
     into: Path,
     workers: int,
     progress: Callable[[str], None] | None = None,
-) -> dict[str, Results]:
+) -> tuple[dict[str, Results], list[Row]]:
     """Write `arms/` and `comparison/` from the cells that are done, and return each arm's evaluation.
 
     A case of an arm counts when it has a mask from every seed: several are combined by majority vote. The comparison
-    is over the cases that all evaluated arms have.
+    is over the cases that all evaluated arms have. Where the study is tuned, so is each arm that has probabilities and
+    two folds, and is evaluated a second time.
 
     Args:
         grid: the study.
@@ -82,47 +85,81 @@ def evaluate_arms(
         progress: called with the name of each arm that is begun.
 
     Returns:
-        The evaluations, by arm; none of an arm without a case.
+        The evaluations, by arm, none of an arm without a case; and a row for each choice that was made.
 
     Raises:
         UserError: a mask is missing or cannot be read, or a file cannot be written.
     """
     masks = {arm: _masks(grid, out, arm, done) for arm in grid.study.arms}  # a lost one is missed before hours of work
-    found = {}
-    for arm, cases in masks.items():
-        if not cases:
-            continue
-        if progress:
-            progress(arm)
-        folder = into / ARMS / arm
+    maps = {arm: _maps(grid, out, arm, done) for arm in grid.study.arms if grid.is_tuned(arm)}
+    found: dict[str, Results] = {}
+    rows: list[Row] = []
+
+    def evaluate(name: str, cases: dict[str, list[Path]]) -> None:
+        folder = into / ARMS / name
         for case, files in cases.items():
-            _pool(files, folder / MASKS / files[0].name, grid.cohort.labels)
             # No cell trains on its test cases, but a run that is a member of an arm's ensemble may have.
             mark_seen(folder / MASKS, case, seen_by_any(read_seen(file.parent) for file in files).get(case))
         metrics = grid.study.metrics
         several = min(workers, 1 + len(cases) // WORTH_A_PROCESS)
         scores = evaluate_cohort(folder / MASKS, grid.cohort.subset(list(cases)), workers=several, **metrics.rules)
         write_results(scores, folder, undefined=metrics.undefined)
-        found[arm] = read_results(folder)
+        found[name] = read_results(folder)
+
+    for arm, cases in masks.items():
+        if not cases:
+            continue
+        if progress:
+            progress(arm)
+        targets = {case: into / ARMS / arm / MASKS / files[0].name for case, files in cases.items()}
+        for case, files in cases.items():
+            _pool(files, targets[case], grid.cohort.labels)
+        evaluate(arm, cases)
+        if len({fold for fold, _ in maps.get(arm, {})}) < 2:
+            continue  # nothing to choose by
+        if progress:
+            progress(f"{arm}{TUNED}")
+        home = into / ARMS / f"{arm}{TUNED}"
+        tuned = {case: home / MASKS / target.name for case, target in targets.items()}
+        rows += tune_arm(grid, arm, maps[arm], tuned, home, workers=workers)
+        evaluate(f"{arm}{TUNED}", cases)
     _compare(grid, found, into)
-    return found
+    return found, rows
+
+
+def _maps(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Maps:
+    """Return the files of an arm's probabilities by case, by fold and seed, of the folds that are complete."""
+    maps: dict[tuple[int, int], dict[str, Path]] = {}
+    for fold, seed, folder in _complete(grid, out, arm, done):
+        maps[fold, seed] = _by_case(grid, fold, folder, PROBABILITY)
+    return maps
 
 
 def _masks(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> dict[str, list[Path]]:
     """Return an arm's masks by case, one a seed, of the folds that are complete."""
-    ended, seeds = {(cell.arm, cell.fold, cell.seed) for cell in done}, grid.study.seeds
     masks: dict[str, list[Path]] = {}
-    for fold in grid.chosen:
-        if not all((arm, fold, seed) in ended for seed in seeds):
-            continue
-        for folder in (folder_of(out, Cell(fold, seed, 0, arm)) / MASKS for seed in seeds):
-            found = predictions_by_case(folder, MASK)
-            for case in grid.folds.folds[fold].test:
-                if case not in found:
-                    cure = f"remove {folder.parent / CELL} and run again"
-                    raise UserError(f"{folder}: holds no mask of case {case}; {cure}")
-                masks.setdefault(case, []).append(found[case])
+    for fold, _, folder in _complete(grid, out, arm, done):
+        for case, file in _by_case(grid, fold, folder, MASK).items():
+            masks.setdefault(case, []).append(file)
     return masks
+
+
+def _complete(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Iterator[tuple[int, int, Path]]:
+    """Yield fold, seed and folder of an arm's predictions, of the folds whose cells are all done."""
+    ended, seeds = {(cell.arm, cell.fold, cell.seed) for cell in done}, grid.study.seeds
+    for fold in grid.chosen:
+        if all((arm, fold, seed) in ended for seed in seeds):
+            for seed in seeds:
+                yield fold, seed, folder_of(out, Cell(fold, seed, 0, arm)) / MASKS
+
+
+def _by_case(grid: Grid, fold: int, folder: Path, ending: str) -> dict[str, Path]:
+    found = predictions_by_case(folder, ending)
+    for case in grid.folds.folds[fold].test:
+        if case not in found:
+            cure = f"remove {folder.parent / CELL} and run again"
+            raise UserError(f"{folder}: holds no {'mask' if ending == MASK else 'probability'} of case {case}; {cure}")
+    return {case: found[case] for case in grid.folds.folds[fold].test}
 
 
 def _pool(masks: Sequence[Path], target: Path, labels: Labels) -> None:

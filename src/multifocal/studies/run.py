@@ -164,6 +164,7 @@ def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = 
             recipe=plan.grid.recipe(cell).model_dump(mode="json"),
             fingerprint=plan.grid.fingerprint_of(cell),
             device=device,
+            probabilities=plan.grid.is_tuned(cell.arm),
         )
         for cell in plan.states.open
     ]
@@ -245,7 +246,9 @@ def survey(grid: Grid, out: Path, *, known: str | None, before: str | None) -> S
             state = "stale"
             cells["outdated"].append(cell)
         else:
-            state = "done" if outcome.state == "done" else "open"
+            # Cells of before the study was tuned have masks only: they predict again.
+            is_whole = outcome.probabilities or not grid.is_tuned(cell.arm)
+            state = "done" if outcome.state == "done" and is_whole else "open"
         cells[state].append(cell)
     present = {f"{path.parent.name}/{path.name}" for path in (out / CELLS).glob("*/*") if path.is_dir()}
     foreign = sorted(present - {cell.name for cell in grid.cells})

@@ -9,9 +9,11 @@ from pydantic import Field, field_validator, model_validator
 from multifocal.config import Config, Name, check_arguments
 from multifocal.metrics import ScoringOptions
 from multifocal.metrics.metric import Undefined
+from multifocal.systems import Tuning
 
 Seed = Annotated[int, Field(ge=0)]
 Chosen = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
+TUNED = "+tuned"  # how the names of tuned arms end
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
@@ -123,6 +125,8 @@ class Study(Config):
         seeds: of weights and training; every arm is trained with each.
         metrics: how masks are scored.
         resources: of one cell.
+        tune: what stands between probability and mask, chosen for each fold on the test cases of the others; None
+            leaves it as the recipes say.
         published: numbers of a paper, shown beside the study's own.
 
     Example:
@@ -143,7 +147,14 @@ class Study(Config):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     metrics: MetricSettings = MetricSettings()
     resources: Resources = Resources()
+    tune: Tuning | None = None
     published: Published | None = None
+
+    @property
+    def scored(self) -> dict[str, str]:
+        """The names under which arms may be scored, tuned ones beside untuned ones, and whose cells they are of."""
+        names = ("", *([TUNED] if self.tune else []))
+        return {f"{arm}{ending}": arm for arm in self.arms for ending in names}
 
     @field_validator("arms")
     @classmethod
@@ -167,6 +178,8 @@ class Study(Config):
         for where, changes in {"set": self.set, **{f"arms.{name}": arm for name, arm in self.arms.items()}}.items():
             if "seed" in ((changes or {}).get("training") or {}):
                 raise ValueError(f"{where}.training.seed: every arm is trained with each of `seeds`; name it there")
+        if len(self.scored) < len(self.arms) * (1 if self.tune is None else 2):
+            raise ValueError(f"arms: a name that ends in {TUNED} is that of a tuned arm; rename it, or leave tune out")
         for name in self.published.values if self.published else ():
             if name not in self.arms:
                 raise ValueError(f"published.values.{name}: there is no such arm")

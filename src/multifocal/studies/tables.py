@@ -17,7 +17,12 @@ Row = dict[str, Any]
 
 
 def write_tables(
-    study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results], out: Path
+    study: Study,
+    outcomes: Mapping[str, CellResult | None],
+    found: Mapping[str, Results],
+    out: Path,
+    *,
+    tuned: Sequence[Row] = (),
 ) -> list[Row]:
     """Write `tables/` (CSV, and all of it in `tables.md`), and return the rows of the arms.
 
@@ -28,6 +33,7 @@ def write_tables(
         outcomes: how each cell ended, by name.
         found: the evaluation of each arm that has one.
         out: where `tables/` goes.
+        tuned: a row for each choice that was made.
 
     Returns:
         The rows of the table of arms.
@@ -42,8 +48,9 @@ def write_tables(
     published = [] if len(classes) > 1 else published_table(study, arms)  # a paper's numbers are of one class
     words = next((results.words for results in found.values()), VOLUMES)
     shares = f"By share of the {words.whole}"
-    titles = {"arms": "Arms", "strata": shares, "sizes": "By size of lesion", "published": "Published"}
-    tables = dict(zip(titles, (arms, strata, sizes, published), strict=True))
+    titles = {"arms": "Arms", "strata": shares, "sizes": "By size of lesion"}
+    titles |= {"tuned": "Tuned, on the cases of the other folds", "published": "Published"}
+    tables = dict(zip(titles, (arms, strata, sizes, tuned, published), strict=True))
     text = [f"# {study.name}"]
     for name, rows in tables.items():
         if rows:
@@ -76,12 +83,15 @@ def _named(rows: Sequence[Row], label: str) -> list[Row]:
 def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results]) -> list[Row]:
     """Return a row an arm: cells, cases, mean metrics, epochs, the best epoch, time of a step, memory, time in all.
 
-    Epochs, steps and memory are medians over the cells that are done; epochs to converge are counted to the best one
-    (where the recipe keeps the last, there is none).
+    Tuned arms are told beside untuned ones, with the costs of the cells that they share. Epochs, steps and memory are
+    medians over the cells that are done; epochs to converge are counted to the best one (where the recipe keeps the
+    last, there is none).
     """
     rows = []
-    for arm in study.arms:
-        all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] == arm]
+    for arm, trained in study.scored.items():
+        if arm != trained and arm not in found:
+            continue
+        all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] == trained]
         done = [outcome for outcome in all_ if outcome is not None and outcome.state == "done"]
         metrics = found[arm].summary["overall"]["metrics"] if arm in found else {}
         medians = cell_medians(done)

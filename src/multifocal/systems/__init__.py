@@ -5,6 +5,7 @@ from multifocal.systems.loading import build, load_model, system_class
 from multifocal.systems.postprocess import Postprocess, postprocess
 from multifocal.systems.predict import predict_cohort
 from multifocal.systems.system import FitJob, Prediction, System
+from multifocal.systems.tuning import Tuned, Tuner, Tuning
 
 predict = predict_cohort
 """What `multifocal.predict` is."""
@@ -14,6 +15,9 @@ __all__ = [
     "Postprocess",
     "Prediction",
     "System",
+    "Tuned",
+    "Tuner",
+    "Tuning",
     "Watershed",
     "build",
     "label_map",

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from multifocal import recipes
-from multifocal.cohorts import Case, Labels
+from multifocal.cohorts import Case, Cohort, Labels
 from multifocal.cohorts.seen import Seen, mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
@@ -17,10 +17,11 @@ from multifocal.instances import Connectivity, components
 from multifocal.limits import at_least
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.classes import segment
-from multifocal.systems.loading import load_model, system_class
-from multifocal.systems.postprocess import Postprocess, check_finite
+from multifocal.systems.loading import is_finished, load_model, system_class, with_tuned
+from multifocal.systems.postprocess import MaskSettings, Postprocess, binarize, calibrated, check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
-from multifocal.volumes import Volume, extension_of, read, volumes_named, write
+from multifocal.systems.tuning import Tuning
+from multifocal.volumes import Geometry, Volume, extension_of, read, volumes_named, write
 
 MASK, PROBABILITY = "_lesion", "_probability"
 _MASK = Labels()
@@ -54,12 +55,13 @@ class Vote(Config):
         if self.at_least is not None and not 1 <= self.at_least <= systems:
             raise UserError(f"at least {self.at_least} of {systems} cannot agree; choose 1 to {systems}")
 
-    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float, axial: int = -1) -> np.ndarray:
         """Return the mask, uint8, or of the type of masks of several classes.
 
         Args:
             masks: of one shape, one a system; lesion is what is above 0.
             voxel_ml: volume of a voxel in ml; not looked at.
+            axial: not looked at either.
 
         Returns:
             The mask, of the same shape.
@@ -75,12 +77,23 @@ class Vote(Config):
         return np.where(agreed, named, 0).astype(np.uint8 if max(values) < 256 else np.uint16)
 
 
-class Mean(Config):
-    """Lesion where the mean probability reaches a threshold.
+class _MeanRule(Config):
+    rule: Literal["mean"] = "mean"
+
+
+class Mean(MaskSettings, _MeanRule):
+    """Lesion where the mean probability reaches a threshold, with all that may follow, see `MaskSettings`.
 
     Args:
         rule: "mean", which tells it from the other rules.
         threshold: of the mean.
+        hysteresis: see `MaskSettings`.
+        min_size_ml: see `MaskSettings`.
+        min_size_voxels: see `MaskSettings`.
+        min_size_dimensions: see `MaskSettings`.
+        largest_only: see `MaskSettings`.
+        temperature: see `MaskSettings`; of the mean.
+        tune: what of it is chosen on the validation cases once the members are fitted.
 
     Example:
         >>> Mean()([np.array([0.9, 0.4]), np.array([0.3, 0.4])], 1.0).tolist()
@@ -88,8 +101,8 @@ class Mean(Config):
     """
 
     reads: ClassVar[str] = PROBABILITY
-    rule: Literal["mean"] = "mean"
-    threshold: float = 0.5
+    threshold: float = 0.5  # 0 and 1 were always taken here
+    tune: Tuning | None = None
 
     def check(self, systems: int) -> None:
         """Take any number of systems.
@@ -98,12 +111,13 @@ class Mean(Config):
             systems: how many there are.
         """
 
-    def __call__(self, probabilities: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+    def __call__(self, probabilities: Sequence[np.ndarray], voxel_ml: float, axial: int = -1) -> np.ndarray:
         """Return the mask, uint8.
 
         Args:
             probabilities: from 0 to 1, of one shape, one a system.
-            voxel_ml: volume of a voxel in ml; not looked at.
+            voxel_ml: volume of a voxel in ml.
+            axial: the axis along which axial slices lie.
 
         Returns:
             The mask, of the same shape.
@@ -113,7 +127,7 @@ class Mean(Config):
         """
         total = np.sum(probabilities, axis=0, dtype=np.float64)
         check_finite(np.asarray(total), "a mean of probabilities")
-        return np.asarray(total / len(probabilities) >= self.threshold, np.uint8)
+        return binarize(np.asarray(total / len(probabilities)), self, voxel_ml=voxel_ml, axial=axial)
 
 
 class ByVolume(Config):
@@ -150,12 +164,13 @@ class ByVolume(Config):
         if systems != 2:
             raise UserError(f"lesions are shared out by volume between 2 systems, not {systems}")
 
-    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
+    def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float, axial: int = -1) -> np.ndarray:
         """Return the mask, uint8.
 
         Args:
             masks: two of one shape, that of the small lesions first; lesion is what is above 0.
             voxel_ml: volume of a voxel in ml.
+            axial: not looked at.
 
         Returns:
             The mask, of the same shape.
@@ -242,6 +257,12 @@ class EnsembleRecipe(Recipe):
             raise ValueError(
                 "combine.rule: volume shares out the lesions of one class; combine several by mean or vote"
             )
+        if self.tune is not None:
+            if not self.needs_training:
+                raise ValueError("combine.tune goes by validation cases, and no member is trained here: leave it out")
+            if labels and labels[0].several:
+                raise ValueError("combine.tune is for one class, and the members have several: leave it out")
+            self.tune.points(self.combine)  # type: ignore[arg-type]  # of a mean, which MaskSettings is
         return self
 
     @property
@@ -254,6 +275,21 @@ class EnsembleRecipe(Recipe):
         """The numbers and recipes of the members that are fitted with the ensemble."""
         found = ((number, member.resolved()) for number, member in enumerate(self.members))
         return tuple((number, recipe) for number, recipe in found if recipe is not None and recipe.needs_training)
+
+    @property
+    def mask_section(self) -> str | None:
+        """Where `postprocess` and `tune` are said: masks that are combined have no probability to go by."""
+        return "combine" if isinstance(self.combine, Mean) else None
+
+    @property
+    def postprocess(self) -> MaskSettings | None:
+        """What stands between the mean probability and the mask."""
+        return self.combine if isinstance(self.combine, Mean) else None
+
+    @property
+    def tune(self) -> Tuning | None:
+        """What of it is chosen on the validation cases."""
+        return self.combine.tune if isinstance(self.combine, Mean) else None
 
     @classmethod
     def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
@@ -339,14 +375,21 @@ class EnsembleSystem(System):
             return self._mean_of_classes(found)
         probabilities = [each.probability.array for each in found if each.probability is not None]
         read = probabilities if self.recipe.combine.reads == PROBABILITY else [each.mask.array for each in found]
-        mean = Volume(np.mean(probabilities, axis=0), grid) if self.has_probabilities else None
-        return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml), grid), mean)
+        mean = self._mean(probabilities, grid) if self.has_probabilities else None
+        return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml, grid.axial), grid), mean)
+
+    def _mean(self, probabilities: Sequence[np.ndarray], grid: Geometry) -> Volume:
+        """Return the mean probability as it counts."""
+        rule = self.recipe.combine
+        temperature = rule.temperature if isinstance(rule, MaskSettings) else 1.0
+        return Volume(calibrated(np.mean(probabilities, axis=0), temperature), grid)
 
     def _mean_of_classes(self, found: Sequence[Prediction]) -> Prediction:
         """Return what the mean probabilities of several classes make."""
         labels, grid = self.members[0].recipe.target_labels, found[0].mask.geometry
         means = [Volume(np.mean([each.classes[name].array for each in found], axis=0), grid) for name in labels.names]
-        return segment(means, labels, Postprocess(threshold=self.recipe.combine.threshold))  # type: ignore[union-attr]
+        shared = {name: getattr(self.recipe.combine, name) for name in MaskSettings.model_fields}
+        return segment(means, labels, Postprocess(**shared))
 
     @classmethod
     def load(cls, recipe: EnsembleRecipe, folder: str | Path | None, *, device: str) -> Self:
@@ -370,6 +413,7 @@ class EnsembleSystem(System):
                 members.append(load_model(str(member.run), device=device))
             else:
                 home = Path(folder) / MEMBERS / str(number) if folder is not None and own.needs_training else None
+                own = own if home is None else with_tuned(own, home)
                 members.append(system_class(own).load(own, home, device=device))
         return cls(recipe, members)
 
@@ -386,7 +430,8 @@ class EnsembleSystem(System):
         """
         for member in recipe.members:
             if member.run is not None:
-                load_model(member.run, device=job.device)  # one that is missing says so before hours of training
+                # One that is missing says so before hours of training.
+                _check_new(recipe, load_model(member.run, device=job.device), job.cohort.subset(job.split.validation))
         for number, own in recipe.fitted:
             job.fit_member(own, job.out / MEMBERS / str(number))
         job.validate(cls.load(recipe, job.out, device=job.device))
@@ -402,9 +447,7 @@ class EnsembleSystem(System):
         Returns:
             Whether they are.
         """
-        return all(
-            system_class(own).is_fitted(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted
-        )
+        return all(is_finished(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted)
 
     @classmethod
     def facts(cls, recipe: EnsembleRecipe, folder: str | Path) -> Mapping[str, Any]:
@@ -423,6 +466,16 @@ class EnsembleSystem(System):
             "epochs": sum(each.get("epochs") or 0 for each in found),
             "step_ms": max((each.get("step_ms") or 0.0 for each in found), default=0.0),
         }
+
+
+def _check_new(recipe: EnsembleRecipe, member: System, cases: Cohort) -> None:
+    """Raise `UserError` where an ensemble would be tuned on cases that a member was trained on."""
+    trained = [name for name, part in member.seen.among(cases).items() if part == "train"]
+    if recipe.tune is not None and trained:
+        raise UserError(
+            f"recipe {recipe.name}: member {member.recipe.name} was trained on {trained[0]}, which combine.tune would "
+            "go by; validate on cases that no member was trained on, or leave tune out"
+        )
 
 
 def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule, labels: Labels = _MASK) -> None:
@@ -447,7 +500,7 @@ def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule, l
                 f"{file}: lies on another grid than {paths[0]}: {'; '.join(differences)}; predict both again"
             )
     checked = [_checked(volume.array, file, rule, labels) for file, volume in zip(paths, volumes, strict=True)]
-    write(out, Volume(rule(checked, grid.voxel_ml), grid))
+    write(out, Volume(rule(checked, grid.voxel_ml, grid.axial), grid))
 
 
 def _checked(array: np.ndarray, file: Path, rule: Rule, labels: Labels) -> np.ndarray:

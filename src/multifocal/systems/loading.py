@@ -1,18 +1,21 @@
 """Systems ready to predict: from a finished run folder, or from a recipe that needs no training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from multifocal import recipes
-from multifocal.cohorts.seen import PARTS, Seen, SeenCase
+from multifocal.cohorts.seen import Seen, SeenCase
 from multifocal.config import is_yaml
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import read_json
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.system import System
+from multifocal.systems.tuning import TUNED, read_tuned
 
 RECIPE, ABOUT = "recipe.yaml", "run.json"
 IMAGES = "images"  # in `run.json`: a fingerprint of the images of each case
+_FITTED_ON = ("train", "validation")  # parts of run.json
 
 
 def system_class(recipe: Recipe) -> type[System]:
@@ -104,16 +107,68 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
         if not override.startswith(allowed):
             sections = " and ".join(f"{section}…" for section in allowed)
             raise UserError(f"--set {override}: only {sections} can change after training")
-    recipe: Any = recipes.load(file, overrides=overrides)
+        if override.startswith(tuple(f"{section}tune" for section in allowed)):
+            raise UserError(f"--set {override}: tuning ends training; `multifocal tune {folder} COHORT` does it after")
+    recipe: Any = with_tuned(recipes.load(file), folder, overrides=overrides)
     if not recipe.needs_training:
         raise UserError(f"{file}: is a recipe without training; predict with its name instead")
-    if not kind.is_fitted(recipe, folder):
+    if not is_finished(recipe, folder):
         raise UserError(
             f"{folder}: training is not finished; continue it with `multifocal train … --out {folder} --resume`"
         )
     system = kind.load(recipe, folder, device=device)
     system.seen = Seen.of_all([system.seen, seen_in(folder)])
+    system.tuned = read_tuned(folder)
     return system
+
+
+def is_finished(recipe: Recipe, folder: str | Path) -> bool:
+    """Return whether a run is fitted, and tuned where its recipe says so.
+
+    Args:
+        recipe: the run's.
+        folder: the run folder.
+
+    Returns:
+        Whether it is.
+
+    Example:
+        >>> is_finished(recipes.load("default"), "runs/none-yet")
+        False
+    """
+    is_tuned = recipe.tune is None or (Path(folder) / TUNED).is_file()
+    return is_tuned and system_class(recipe).is_fitted(recipe, folder)
+
+
+def with_tuned(recipe: Recipe, folder: str | Path, *, overrides: Sequence[str] = ()) -> Any:
+    """Return a run's recipe with what was chosen for it in the place of what it says itself.
+
+    Args:
+        recipe: the run's.
+        folder: the run folder; one without `tuned.json` changes nothing.
+        overrides: `key=value` pairs, which come after both.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: `tuned.json` is not what tuning writes, or the values do not go together.
+
+    Example:
+        >>> recipe = with_tuned(recipes.load("default"), "runs/none-yet", overrides=["inference.threshold=0.4"])
+        >>> recipe.inference.threshold
+        0.4
+    """
+    tuned, section = read_tuned(folder), recipe.mask_section
+    if not overrides and (tuned is None or section is None):
+        return recipe
+    data = recipe.model_dump(mode="json")
+    if tuned is not None and section is not None:
+        # What was tried then need not go with what is taken now.
+        data[section] = {**data[section], **tuned.choice, "tune": None}
+    for override in overrides:
+        recipes.replace(data, override)
+    return recipes.parse(data, where=str(Path(folder) / RECIPE))
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -130,7 +185,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     about = read_json(folder / ABOUT)
     parts = about.get("parts") if isinstance(about, dict) else None
-    known = isinstance(parts, dict) and all(_is_names(parts.get(part)) for part in (*PARTS, "test"))
+    known = isinstance(parts, dict) and all(_is_names(parts.get(part)) for part in (*_FITTED_ON, "test"))
     if not known or not isinstance(about.get("cohort"), dict):
         raise UserError(
             f"{folder / ABOUT}: is not what `multifocal train` writes; copy it again, or train into another folder"
@@ -139,7 +194,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def seen_in(folder: Path) -> Seen:
-    """Return the cases that what lies in a run folder was trained or validated on, there or before (`start_from`).
+    """Return the cases that what lies in a run folder was fitted or tuned on, there or before (`start_from`).
 
     Args:
         folder: the run folder; one without `run.json` tells of none.
@@ -155,7 +210,9 @@ def seen_in(folder: Path) -> Seen:
     about = read_about(folder)
     start, images, cohort = about.get("start_from"), about.get(IMAGES), about["cohort"].get("name")
     images = images if isinstance(images, dict) else {}  # runs of before there were any
-    own = [SeenCase(name, part, cohort, images.get(name)) for part in PARTS for name in about["parts"][part]]
+    own = [SeenCase(name, part, cohort, images.get(name)) for part in _FITTED_ON for name in about["parts"][part]]
+    if tuned := read_tuned(folder):
+        own += [SeenCase(name, "tuned", tuned.cohort) for name in tuned.cases]
     before = Seen.from_json(start.get("seen")) if isinstance(start, dict) else Seen()
     return Seen.of_all([before, Seen(tuple(own))])
 

@@ -15,6 +15,7 @@ from multifocal.pipeline.settings import Mirror, MirrorDifference, Preprocessing
 from multifocal.recipes import Recipe, merged
 from multifocal.systems.instances import Watershed
 from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
+from multifocal.systems.tuning import Tuning
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -208,7 +209,8 @@ class InferenceSettings(Config):
 
     `instances` makes label maps of instances that may touch; None makes masks.
 
-    `threshold`, `hysteresis`, `min_size_ml` and `within_brain` are those of `multifocal.systems.Postprocess`.
+    What stands between probability and mask is that of `multifocal.systems.Postprocess`; `tune` says what of it is
+    chosen on the validation cases once training is done.
     """
 
     threshold: Share = 0.5
@@ -219,23 +221,26 @@ class InferenceSettings(Config):
     batch_size: int = Field(default=8, gt=0)
     hysteresis: Share | None = None
     min_size_ml: float = Field(default=0.0, ge=0)
+    min_size_voxels: int = Field(default=0, ge=0)
+    min_size_dimensions: Literal[2, 3] = 3
+    largest_only: bool = False
+    temperature: Positive = 1.0
+    tune: Tuning | None = None
     instances: Watershed | None = None
 
     @property
     def postprocess(self) -> Postprocess:
         """What stands between probability and mask."""
-        return Postprocess(
-            threshold=self.threshold,
-            hysteresis=self.hysteresis,
-            min_size_ml=self.min_size_ml,
-            within_brain=self.within_brain,
-        )
+        return Postprocess(**{name: getattr(self, name) for name in Postprocess.model_fields})
 
     @model_validator(mode="after")
     def _check(self) -> "InferenceSettings":
         check_thresholds(self.threshold, self.hysteresis)
-        if self.instances is not None and (self.hysteresis is not None or self.min_size_ml):
-            raise ValueError("instances has its own threshold and min_size: leave hysteresis and min_size_ml out")
+        plain = Postprocess(within_brain=self.within_brain)
+        if self.instances is not None and (self.postprocess != plain or self.tune is not None):
+            raise ValueError("instances has its own threshold and min_size: leave those of masks, and tune, out")
+        if self.tune is not None:
+            self.tune.points(self.postprocess)
         if len(set(self.flips)) < len(self.flips):
             raise ValueError(f"flips={list(self.flips)} names an axis twice")
         return self
@@ -293,6 +298,21 @@ class NetworkRecipe(Recipe):
         """Itself."""
         return (self,)
 
+    @property
+    def mask_section(self) -> str:
+        """Where `postprocess` and `tune` are said."""
+        return "inference"
+
+    @property
+    def postprocess(self) -> Postprocess | None:
+        """What stands between probability and mask; None where that is not one probability and one mask."""
+        return None if self.labels.several or self.predicts_instances else self.inference.postprocess
+
+    @property
+    def tune(self) -> Tuning | None:
+        """What of it is chosen on the validation cases."""
+        return self.inference.tune
+
     @classmethod
     def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return the recipe's data; what they do not say is the brain's box, where the first channel's map is not 0.
@@ -339,6 +359,8 @@ class NetworkRecipe(Recipe):
                 "loss.options.include_background is about softmax's channel of the background, which a network of "
                 "classes apart has: name them in labels.classes, or leave it out"
             )
+        if self.inference.tune is not None and self.labels.several:
+            raise ValueError("inference.tune chooses for one class, and labels.classes has several; leave it out")
         divided = self.inference.instances
         if self.labels.border is not None and (divided is None or divided.border is None):
             raise ValueError(

@@ -1,9 +1,10 @@
 """From probability to mask, on the case's own grid: the one step that all systems share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
+from scipy import special
 
 from multifocal.config import Config
 from multifocal.errors import UserError
@@ -14,17 +15,55 @@ from multifocal.volumes import Volume
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Postprocess(Config):
-    """What stands between a probability and a mask.
+class MaskSettings(Config):
+    """What stands between the probability of a voxel and a mask, on one volume.
 
-    `M = {p >= threshold}`; with hysteresis the components of `{p >= hysteresis}` that hold a voxel of it; less the
-    components smaller than the least size.
+    Each step goes by what the one before it left: `temperature`, `threshold`, `hysteresis`, the least sizes, and
+    `largest_only`. Voxels that share a corner are one component.
 
     Args:
-        threshold: probability from which a voxel is lesion.
-        hysteresis: lower probability down to which a lesion grows once a voxel of it reaches the threshold; None leaves
-            it at those.
-        min_size_ml: volume in ml; smaller components are dropped. Voxels that share a corner are one component.
+        threshold: probability from which a voxel is lesion: `M = {p >= threshold}`.
+        hysteresis: lower probability down to which a lesion grows once a voxel of it reaches the threshold: the
+            components of `{p >= hysteresis}` that hold a voxel of `M`. None leaves it at those.
+        min_size_ml: volume in ml; smaller components are dropped.
+        min_size_voxels: number of voxels; smaller components are dropped.
+        min_size_dimensions: 3 takes the components of the volume, 2 those of each axial slice, a slice at a time.
+        largest_only: whether only the component of the volume with the most voxels is kept, the first of equal ones.
+        temperature: what the log-odds are divided by before all else, see `calibrated`.
+
+    Raises:
+        ValueError: hysteresis is above the threshold.
+
+    Example:
+        >>> MaskSettings(min_size_voxels=3).threshold
+        0.5
+    """
+
+    threshold: Share = 0.5
+    hysteresis: Share | None = None
+    min_size_ml: float = Field(default=0.0, ge=0)
+    min_size_voxels: int = Field(default=0, ge=0)
+    min_size_dimensions: Literal[2, 3] = 3
+    largest_only: bool = False
+    temperature: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> "MaskSettings":
+        check_thresholds(self.threshold, self.hysteresis)
+        return self
+
+
+class Postprocess(MaskSettings):
+    """What stands between a probability and a mask; the brain comes after the temperature, before the threshold.
+
+    Args:
+        threshold: see `MaskSettings`.
+        hysteresis: see `MaskSettings`.
+        min_size_ml: see `MaskSettings`.
+        min_size_voxels: see `MaskSettings`.
+        min_size_dimensions: see `MaskSettings`.
+        largest_only: see `MaskSettings`.
+        temperature: see `MaskSettings`.
         within_brain: whether the probability counts as 0 outside the brain.
 
     Raises:
@@ -35,15 +74,7 @@ class Postprocess(Config):
         0.5
     """
 
-    threshold: Share = 0.5
-    hysteresis: Share | None = None
-    min_size_ml: float = Field(default=0.0, ge=0)
     within_brain: bool = False
-
-    @model_validator(mode="after")
-    def _check(self) -> "Postprocess":
-        check_thresholds(self.threshold, self.hysteresis)
-        return self
 
 
 def check_thresholds(threshold: float, hysteresis: float | None) -> None:
@@ -90,7 +121,7 @@ def postprocess(
         brain: bool `(*spatial)`, where the brain is; only looked at with `within_brain`.
 
     Returns:
-        The mask, uint8, and the probability, 0 outside the brain with `within_brain`.
+        The mask, uint8, and the probability: calibrated, and 0 outside the brain with `within_brain`.
 
     Raises:
         ValueError: `within_brain` without a brain, or a probability that is NaN or infinite.
@@ -106,19 +137,80 @@ def postprocess(
         [0, 0, 0, 0, 0]
     """
     check_finite(probability.array, "the probability")
+    counts = calibrated(probability.array, settings.temperature)
     if settings.within_brain:
         if brain is None:
             raise ValueError("within_brain needs brain; expected a mask of the probability's grid")
-        probability = Volume(probability.array * brain, probability.geometry)
-    mask = probability.array >= settings.threshold
+        counts = counts * brain
+    grid = probability.geometry
+    uncalibrated = settings.model_copy(update={"temperature": 1.0})
+    mask = binarize(counts, uncalibrated, voxel_ml=grid.voxel_ml, axial=grid.axial)
+    return Volume(mask, grid), Volume(counts, grid)
+
+
+def binarize(probability: np.ndarray, settings: MaskSettings, *, voxel_ml: float, axial: int = -1) -> np.ndarray:
+    """Return the mask of one array of probabilities.
+
+    Args:
+        probability: `(*spatial)`, 2D or 3D, without NaN.
+        settings: how to get from one to the other.
+        voxel_ml: volume of a voxel in ml.
+        axial: the axis of a 3D array along which axial slices lie; only looked at with `min_size_dimensions` 2.
+
+    Returns:
+        The mask, uint8, of the same shape.
+
+    Example:
+        >>> flat = np.array([[0.9, 0.1, 0.4, 0.8, 0.8]])
+        >>> binarize(flat, MaskSettings(largest_only=True), voxel_ml=1.0).tolist()
+        [[0, 0, 0, 1, 1]]
+    """
+    probability = calibrated(probability, settings.temperature)
+    mask = probability >= settings.threshold
     if settings.hysteresis is not None:
-        labels, count = components(probability.array >= settings.hysteresis)
+        labels, count = components(probability >= settings.hysteresis)
         kept = np.zeros(count + 1, bool)
         kept[labels[mask]] = True
         mask = kept[labels]
-    if settings.min_size_ml:
-        mask = _without_small(mask, settings.min_size_ml / probability.geometry.voxel_ml)
-    return Volume(mask.astype(np.uint8), probability.geometry), probability
+    if settings.min_size_ml or settings.min_size_voxels:
+        least = max(settings.min_size_ml / voxel_ml, settings.min_size_voxels)
+        if settings.min_size_dimensions == 2 and mask.ndim == 3:
+            slices = np.moveaxis(mask, axial, 0)
+            mask = np.moveaxis(np.stack([_without_small(each, least) for each in slices]), 0, axial)
+        else:
+            mask = _without_small(mask, least)
+    if settings.largest_only:
+        labels, count = components(mask)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        mask = labels == 1 + int(np.argmax(sizes)) if count else mask
+    return np.ascontiguousarray(mask, np.uint8)
+
+
+def calibrated(probability: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities whose log-odds are divided by a temperature.
+
+    `p' = sigmoid(logit(p) / T)`: above 1 they come nearer to 0.5, which stays where it is, below 1 nearer to 0 and 1.
+
+    Args:
+        probability: from 0 to 1, any shape.
+        temperature: T, above 0; 1 returns the array itself.
+
+    Returns:
+        The probabilities, of the same shape.
+
+    Source:
+        Guo, Pleiss, Sun, Weinberger 2017, On calibration of modern neural networks, section 4.2.
+
+    Example:
+        >>> calibrated(np.array([0.0, 0.2, 0.5, 1.0]), 0.5).round(3).tolist()
+        [0.0, 0.059, 0.5, 1.0]
+    """
+    if temperature == 1.0:
+        return probability
+    wide = np.clip(probability, 0.0, 1.0, dtype=np.float64)  # interpolation may step over 1 by a rounding
+    with np.errstate(divide="ignore"):  # the log-odds of 0 and 1 are infinite, and stay so
+        odds = (np.log(wide) - np.log1p(-wide)) / temperature
+    return np.asarray(special.expit(odds), probability.dtype)
 
 
 def _without_small(mask: np.ndarray, least: float) -> np.ndarray:

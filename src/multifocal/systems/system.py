@@ -11,6 +11,7 @@ from multifocal.cohorts.seen import Seen
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
 from multifocal.systems.postprocess import check_finite
+from multifocal.systems.tuning import Tuned
 from multifocal.volumes import Volume
 
 WEIGHTS, MEMBERS = "weights.safetensors", "members"
@@ -83,7 +84,8 @@ class System(ABC):
         recipe_type: the class of its recipes: what a recipe of this kind may say.
         has_probabilities: whether its predictions have any.
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
-        seen: the cases that it was trained or validated on.
+        seen: the cases that it was trained, validated or tuned on.
+        tuned: what was chosen for it on such cases; None where nothing was.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -99,6 +101,7 @@ class System(ABC):
     def __init__(self, recipe: Any) -> None:
         self.recipe = recipe
         self.seen = Seen()
+        self.tuned: Tuned | None = None
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:

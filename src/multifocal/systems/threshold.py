@@ -24,6 +24,9 @@ class ThresholdRecipe(Recipe):
         below: the value, in the map's unit.
         brain: the map that is 0 outside the brain; None takes `map` itself.
         min_size_ml: volume in ml; smaller components are dropped.
+        min_size_voxels: number of voxels; smaller components are dropped.
+        min_size_dimensions: 3 takes the components of the volume, 2 those of each axial slice.
+        largest_only: whether only the largest component is kept.
 
     Example:
         >>> from multifocal import recipes
@@ -36,6 +39,9 @@ class ThresholdRecipe(Recipe):
     below: float
     brain: str | None = None
     min_size_ml: float = Field(default=0.0, ge=0)
+    min_size_voxels: int = Field(default=0, ge=0)
+    min_size_dimensions: Literal[2, 3] = 3
+    largest_only: bool = False
 
 
 @KINDS.register("threshold")
@@ -74,7 +80,9 @@ class ThresholdSystem(System):
         prepared = prepare(case, self._preprocessing, with_label=False)
         below = Volume(prepared.images[0].astype(np.uint8), prepared.geometry)
         found = restore(below, prepared.native, interpolation="nearest")
-        return Prediction(postprocess(found, Postprocess(min_size_ml=self.recipe.min_size_ml))[0], None)
+        shared = Postprocess.model_fields.keys() & ThresholdRecipe.model_fields.keys()
+        settings = Postprocess(**{name: getattr(self.recipe, name) for name in shared})
+        return Prediction(postprocess(found, settings)[0], None)
 
     @classmethod
     def load(cls, recipe: ThresholdRecipe, folder: str | Path | None, *, device: str) -> Self:

@@ -13,7 +13,8 @@ def choose_split(cohort: Cohort, recipe: Recipe, *, folds: str | Path | None = N
     """Return the cases to train on, validate on and leave alone.
 
     A fold file decides where there is one; then the cohort's own parts, in which a case without a part trains; else
-    every labelled case is trained on, or four fifths of the subjects when the recipe monitors a metric.
+    every labelled case is trained on, or four fifths of the subjects when the recipe monitors a metric or
+    tunes what becomes of a probability.
 
     Args:
         cohort: the cases; those without a label are left out.
@@ -44,10 +45,16 @@ def choose_split(cohort: Cohort, recipe: Recipe, *, folds: str | Path | None = N
     validation = tuple(case.name for case in labelled if case.split == "val")
     test = tuple(case.name for case in labelled if case.split == "test")
     usable = labelled.subset([case.name for case in labelled if case.split not in ("val", "test")])
-    if validation or recipe.monitor is None:
+    is_tuned = any(each.tune is not None for each in (recipe, *recipe.trainings))
+    if validation or (recipe.monitor is None and not is_tuned):
         return Fold(train=tuple(case.name for case in usable), validation=validation, test=test)
     subjects = len({case.subject for case in usable})
     if subjects < 2:
+        if recipe.monitor is None:
+            raise UserError(
+                f"cohort {cohort.name}: {subjects} subject to train on, and recipe {recipe.name} is tuned on another "
+                "one: add cases, or leave tune out"
+            )
         raise UserError(
             f"cohort {cohort.name}: {subjects} subject to train on, and recipe {recipe.name} keeps the best epoch by "
             f"{recipe.monitor}, which needs another one to validate: add cases, or --set training.monitor=null --set "

@@ -19,7 +19,7 @@ from multifocal.pipeline.dataset import TrainingSet
 from multifocal.recipes import Recipe
 from multifocal.systems import FitJob, System, system_class
 from multifocal.systems.forward import window_of
-from multifocal.systems.loading import ABOUT, read_about
+from multifocal.systems.loading import ABOUT, is_finished, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.packages import check_packages
 from multifocal.systems.system import WEIGHTS
@@ -28,6 +28,7 @@ from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, trai
 from multifocal.training.module import validation_scores
 from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
 from multifocal.training.run_folder import CACHE, begin_run, check_run, describe
+from multifocal.training.tune import tune_run
 from multifocal.training.warm_start import check_same_start, read_start, start_record
 from multifocal.weights import read_weights, write_weights
 
@@ -114,13 +115,15 @@ def fit(
 
         def fit_member(own: Recipe, folder: Path) -> None:
             begin()
-            if not system_class(own).is_fitted(own, folder):
+            if not is_finished(own, folder):
                 options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
                 fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
 
         job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
         with within_memory(LESS_MEMORY):
             system_class(recipe).fit(recipe, job)
+            if recipe.tune is not None:
+                tune_run(out, recipe, cohort.subset(split.validation), recipe.tune, device=device)
     return out / WEIGHTS if (out / WEIGHTS).is_file() else out
 
 
@@ -201,6 +204,11 @@ def _check_split(recipe: Recipe, cohort: Cohort, split: Fold) -> None:
     for name in (*split.train, *split.validation):
         if cohort.case(name).label is None:
             raise UserError(f"case {name}: has no label; leave it out of training and validation")
+    if not split.validation and any(each.tune is not None for each in (recipe, *recipe.trainings)):
+        raise UserError(
+            f"recipe {recipe.name} is tuned on validation cases, and there are none: use a nested fold file, or leave "
+            "tune out"
+        )
     if recipe.monitor and not split.validation:
         raise UserError(
             f"recipe {recipe.name} keeps the best epoch by {recipe.monitor}, which needs validation cases: "

@@ -11,8 +11,7 @@ from multifocal.cohorts.fingerprint import fingerprints
 from multifocal.errors import UserError
 from multifocal.files import WRITING, write_error, write_json, write_text
 from multifocal.recipes import Recipe
-from multifocal.systems import system_class
-from multifocal.systems.loading import ABOUT, IMAGES, RECIPE, read_about
+from multifocal.systems.loading import ABOUT, IMAGES, RECIPE, is_finished, read_about
 from multifocal.versions import versions
 
 CACHE = "cache"
@@ -70,7 +69,7 @@ def check_run(
         if not resume:
             raise UserError(f"{folder}: already holds a run; --resume continues it, or choose another folder")
         _check_same(folder, about, recipe, cohort)
-        return "finished" if system_class(recipe).is_fitted(recipe, folder) else "begun"
+        return "finished" if is_finished(recipe, folder) else "begun"
     # An attempt that fails before the run begins leaves prepared cases; one that is killed, a file half written; and
     # what it printed may be kept beside the run.
     if any(name != CACHE and not name.startswith(WRITING) and not name.endswith(".log") for name in held):

@@ -83,6 +83,11 @@ class Geometry:
         """Volume of a voxel in ml; a 2D pixel counts as 1 mm thick."""
         return float(np.prod(self.spacing)) / 1000.0
 
+    @property
+    def axial(self) -> int:
+        """The axis that runs from the feet to the head, or most nearly so; 0 in 2D means nothing."""
+        return int(np.argmax(np.abs(self.matrix[-1]))) if self.ndim == 3 else 0
+
     def differences(self, other: "Geometry", *, tolerance: float = 1e-3) -> list[str]:
         """Return what differs from `other`, readable, one entry a field; [] when both are the same grid.
 
