@@ -178,7 +178,7 @@ class LossInput:
             self._shares = self._target
         if self._ignored is not None:
             # Whatever stands there, NaN too, is gone before anything is computed from it.
-            self._logits = self._logits.masked_fill(self._ignored, 0)
+            self._logits = self._logits.masked_fill(self._ignored, 0 if options.activation == "none" else _NEVER)
         check_values(self._logits, options)
         for name, value in (("instances", instances), ("distances", distances), ("cells", cells)):
             check_precomputed(name, value, self._target)
@@ -212,7 +212,7 @@ class LossInput:
         ignored = None
         if self._ignored is not None:
             ignored = self._ignored.expand(self._logits.shape)[:, first:]
-            x = x.masked_fill(ignored, 0.0 if self.options.activation == "none" else _NEVER)
+            x = x.masked_fill(ignored, _NEVER) if self.softmax else x
             instances = None if instances is None else instances.masked_fill(ignored.to(instances.device), 0)
             ignored = ignored.reshape(len(x) * x.shape[1], -1).contiguous()
         activation = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
