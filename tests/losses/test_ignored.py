@@ -174,6 +174,21 @@ def test_a_distance_across_what_is_ignored_is_longer():
         loss(logits, target, distances=wrong)
 
 
+def test_instance_terms():
+    logits, target = scene((2, 2, 12, 10), "none")
+    wide, truth, outside = padded(logits, target)
+    expected = losses.instance_terms(logits, target)
+    marked = truth.masked_fill(outside, 255)
+    for found in (
+        losses.instance_terms(wide, truth, ignore=outside),
+        losses.instance_terms(
+            wide, marked, ignore=255, instances=torch.from_numpy(labels(truth.masked_fill(outside, 0)))
+        ),
+    ):
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-12, atol=0)
+
+
 def test_a_lesion_is_cut_in_two_by_what_is_ignored():
     target, logits = torch.zeros(1, 1, 9, 9), torch.full((1, 1, 9, 9), -9.0)
     target[..., 4, 1:8] = 1

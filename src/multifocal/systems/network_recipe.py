@@ -278,6 +278,11 @@ class NetworkRecipe(Recipe):
             raise ValueError(
                 f"loss.options.spacing={spacing} does not fit {self.network.name}, a {dimensions}D network"
             )
+        class_weights = self.loss.options.get("class_weights")
+        if class_weights is not None and len(class_weights) != 1:
+            raise ValueError(
+                f"loss.options.class_weights={class_weights} has not one number for the network's one channel"
+            )
         window, flips = self.inference.window, self.inference.flips
         if window is not None and len(window) != dimensions:
             raise ValueError(
