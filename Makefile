@@ -1,6 +1,7 @@
 # Each target does all of its own set-up: Python 3.11+ with pip is enough.
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-all lint bench bench-losses bench-metrics clean
@@ -8,11 +9,12 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.ready
 	$(BIN)/multifocal demo --out $(or $(OUT),demo)
 
+# Each of the JOBS processes takes tests from the other when it has none left, and computes with one thread.
 test: $(VENV)/.browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-all: $(VENV)/.browser
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m ""
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check src tests tools

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-from multifocal.volumes import Geometry, Volume, write
+from multifocal.cohorts import Cohort, open_cohort
+from multifocal.volumes import Geometry, Volume, read, write
 
 # Sums in one order, however many cores are free; before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,6 +47,21 @@ def small_cohort(tmp_path_factory) -> Path:
             size, directions = (20, 9, 22), directions[:, [0, 2, 1]] * (1, 1, -1)
         write_case(root, f"S_{number}-VISIT_01", size=size, directions=directions, lesion=number != 0, seed=number)
     return root
+
+
+@pytest.fixture(scope="session")
+def two_classes(small_cohort, tmp_path_factory) -> Cohort:
+    """The small cohort, each lesion in two halves, 4 in the lower slices, which are bright, and 2 in the upper ones."""
+    root = tmp_path_factory.mktemp("two") / "cohort"
+    shutil.copytree(small_cohort, root)
+    for case in open_cohort(root):
+        volume = read(case.label.path)
+        half = np.indices(volume.array.shape)[int(np.argmin(volume.array.shape))] < min(volume.array.shape) // 2
+        label = np.where(volume.array > 0, np.where(half, 4, 2), 0).astype(np.uint8)
+        write(case.label.path, Volume(label, volume.geometry))
+        adc = case.images["adc"]
+        write(adc.path, Volume(adc.read().array + np.float32(3000) * (label == 4), volume.geometry))
+    return open_cohort(root)
 
 
 def write_case(root: Path, name: str, *, size, directions, lesion: bool, seed: int) -> None:

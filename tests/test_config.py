@@ -125,11 +125,11 @@ def test_a_byte_order_mark_is_no_part_of_yaml(tmp_path):
 def test_yaml_that_would_take_long_or_for_ever_is_refused_unread(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "zero.yaml").symlink_to("/dev/zero")
-    (tmp_path / "long.yaml").write_text("".join(f"k{number}: {number}\n" for number in range(100_000)))
+    (tmp_path / "long.yaml").write_text("".join(f"k{number}: {number}\n" for number in range(30_000)))
     for name, message in (
         ("pipe", "is a pipe or a device"),
         ("zero", "is a pipe"),
-        ("long", "bytes where at most 1048"),
+        ("long", "bytes where at most 262144 "),
     ):
         with pytest.raises(UserError, match=message) as caught:
             read_yaml(tmp_path / f"{name}.yaml")
@@ -268,3 +268,13 @@ def test_an_argument_that_must_be_given_is_missed():
 def test_a_choice_lists_its_values():
     with pytest.raises(UserError, match="it: mode: Input should be 'fast' or 'slow', found 'fas'"):
         check_arguments(build, {"mode": "fas"}, where="it", given=["channels"])
+
+
+def test_a_yaml_file_is_read_up_to_a_size(tmp_path):
+    """A larger one may take many seconds, and is no recipe."""
+    file = tmp_path / "large.yaml"
+    file.write_text("a: " + "b" * (2**18 - 4) + "\n")
+    assert len(read_yaml(file)["a"]) == 2**18 - 4
+    file.write_text("a: " + "b" * (2**18 - 3) + "\n")
+    with pytest.raises(UserError, match="large.yaml: has 262145 bytes where at most 262144 are expected; is it the"):
+        read_yaml(file)

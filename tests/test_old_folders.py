@@ -22,10 +22,15 @@ import torch
 from safetensors.numpy import load_file
 
 from multifocal.cli import run
+from multifocal.weights import read_weights, write_weights
 
 WRITTEN = Path(__file__).parent / "fixtures" / "written_by_8a783c5"
 TOLD = json.loads((WRITTEN / "told.json").read_text(encoding="utf-8"))
-SAME_BITS = TOLD["written with"] == {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+CPUS = Path("/proc/cpuinfo")
+# Processors of other makers have as wide registers, and sum in another order.
+SAME_BITS = TOLD["written with"] == {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()} and (
+    CPUS.exists() and "GenuineIntel" in CPUS.read_text(encoding="utf-8")
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,6 +72,13 @@ def rows(path: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def as_then(weights: Path) -> str:
+    """Return the hash of a file of weights as it was written then, without a checksum in it."""
+    old = Path("as-then.safetensors")
+    write_weights(old, read_weights(weights))
+    return hashlib.sha256(old.read_bytes()).hexdigest()
+
+
 def check_voxels(folder: str, told: dict[str, str]) -> None:
     found = voxels(folder)
     assert found == told if SAME_BITS else found.keys() == told.keys()
@@ -98,7 +110,7 @@ def test_a_killed_run_resumes_to_the_weights_it_would_have_had():
     assert len(rows("unfinished/log.csv")) == 4
     weights = Path("unfinished/weights.safetensors")
     if SAME_BITS:
-        assert hashlib.sha256(weights.read_bytes()).hexdigest() == TOLD["weights"]
+        assert as_then(weights) == TOLD["weights"]
     found, told = load_file(weights), load_file("run/weights.safetensors")
     assert found.keys() == told.keys()
     for name in told:
@@ -143,8 +155,7 @@ def test_a_study_goes_on_with_its_missing_cell_alone():
     assert json.loads((cell / "cell.json").read_text(encoding="utf-8"))["state"] == "done"
     check_voxels(cell / "masks", TOLD["masks of the missing cell"])
     if SAME_BITS:
-        found = hashlib.sha256((cell / "weights.safetensors").read_bytes()).hexdigest()
-        assert found == TOLD["weights of the missing cell"]
+        assert as_then(cell / "weights.safetensors") == TOLD["weights of the missing cell"]
         assert rows("study/comparison/table.csv") == rows("table_of_the_study.csv")
     assert said("report study") == 0
     assert Path("study/report/index.html").is_file()

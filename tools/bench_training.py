@@ -3,7 +3,7 @@
     python tools/bench_training.py [COHORT] [--recipe NAME ...] [--steps N]
 
 COHORT defaults to a synthetic one. Each recipe runs as it trains: its batch size, all of its augmentations, its
-precision, in-line loading, all threads of the process.
+precision, in-line loading, all threads of the process. Without --recipe, `default` comes again with deep supervision.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from statistics import median
 
 import torch
 
-from multifocal import losses, networks, recipes
+from multifocal import networks, recipes
 from multifocal.cohorts import open_cohort
 from multifocal.cohorts.phantom import write_phantom
 from multifocal.device import autocast_type
@@ -23,12 +23,14 @@ from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import EpochBatches, TrainingSet, collate
 from multifocal.systems.forward import MEMORY_FORMATS
 from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.training.module import SegmentationModule
 
+ROWS = (("default", ()), ("default", ("training.deep_supervision=[1.0, 0.5, 0.25]",)), ("hie-unet3d-2025", ()))
 COLUMNS = ("recipe", "batch", "load + augment", "network", "loss", "step", "outside the network", "peak memory")
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
-def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int) -> str:
+def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int, note: str = "") -> str:
     """Return the table row of a recipe."""
     cases = [case for case in open_cohort(cohort_path) if case.label][:16]
     dimensions = networks.dimensions(recipe.network.name)
@@ -40,11 +42,8 @@ def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int
         seed=0,
         sampling=recipe.sampling,
     )
-    network = networks.build(
-        recipe.network.name, in_channels=len(recipe.preprocessing.channels), **recipe.network.options
-    ).to(memory_format=MEMORY_FORMATS[dimensions])
-    optimizer = torch.optim.AdamW(network.parameters())
-    loss = losses.build(recipe.loss.name, **recipe.loss.options)
+    module = SegmentationModule(recipe).train()
+    optimizer = module.configure_optimizers()
     dtype = autocast_type(recipe.training.precision, torch.device("cpu"))
     batches = EpochBatches(
         data.sizes, batch_size=recipe.training.batch_size, seed=0, weights=data.weights, together=data.together
@@ -57,12 +56,12 @@ def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int
         images, target = collate(data[items])
         loaded = time.perf_counter()
         with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            logits = network(images.contiguous(memory_format=MEMORY_FORMATS[dimensions]))
+            outputs = module.outputs(images.contiguous(memory_format=MEMORY_FORMATS[dimensions]))
         forward = time.perf_counter()
-        outside = logits.detach().float().requires_grad_()
-        loss(outside, target).backward()
+        outside = [logits.detach().float().requires_grad_() for logits in outputs]
+        module.combined(outside, target)[0].backward()
         lossed = time.perf_counter()
-        logits.backward(outside.grad.to(logits.dtype))
+        torch.autograd.backward(outputs, [x.grad.to(o.dtype) for x, o in zip(outside, outputs, strict=True)])
         optimizer.step()
         optimizer.zero_grad()
         done = time.perf_counter()
@@ -75,7 +74,7 @@ def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int
     total = load + net + loss_time
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     return (
-        f"| {recipe.name} | {'×'.join(map(str, shape))} | {load:.0f} ms | {net:.0f} ms | {loss_time:.0f} ms | "
+        f"| {recipe.name}{note} | {'×'.join(map(str, shape))} | {load:.0f} ms | {net:.0f} ms | {loss_time:.0f} ms | "
         f"{total:.0f} ms | {100 * (load + loss_time) / total:.0f} % | {peak:.1f} GiB |"
     )
 
@@ -99,9 +98,10 @@ def main() -> None:
             cohort = Path(folder) / "cohort"
             write_phantom(cohort, cases=16, seed=0)
         print(f"{torch.get_num_threads()} threads, median of {options.steps} steps\n\n{HEADER}")
-        for name in options.recipe or ["default", "hie-unet3d-2025"]:
-            recipe = recipes.load(name, overrides=options.set)
-            print(profile(recipe, cohort, Path(folder) / "cache", steps=options.steps), flush=True)
+        for name, changes in [(name, ()) for name in options.recipe] if options.recipe else ROWS:
+            recipe = recipes.load(name, overrides=[*changes, *options.set])
+            note = "".join(f", `{change}`" for change in changes)
+            print(profile(recipe, cohort, Path(folder) / "cache", steps=options.steps, note=note), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The one exception whose message is meant for the person at the keyboard."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -24,8 +25,11 @@ LESS_MEMORY = (
 )
 """What to do about want of memory where a network is at work."""
 
+SMALLER_IMAGE = "crop or resample the image, or run fewer processes at once (--workers, training.workers)"
+"""What to do about want of memory where an image is read."""
+
 _NO_MEMORY = re.compile(
-    "out of memory|not enough memory|can't allocate memory|failed to allocate memory|unable to allocate|bad_alloc"
+    "out of memory|not enough memory|can't allocate memory|failed to allocate|unable to allocate|bad_alloc"
     "|MemoryAllocationError|STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
@@ -54,6 +58,34 @@ def out_of_memory(error: BaseException, cure: str) -> UserError | None:
         return UserError(f"out of memory; {cure}")
     amount = f"{float(size[1]) / 2**30:.3g} GiB" if size[2] == "bytes" else f"{size[1].rstrip('.')} {size[2]}"
     return UserError(f"out of memory: {amount} more were asked for than there is; {cure}")
+
+
+@contextmanager
+def within_memory(cure: str, *, where: str = "") -> Iterator[None]:
+    """Raise want of memory inside the block as a `UserError`; every other error goes on as it is.
+
+    Args:
+        cure: what to do about it.
+        where: what was at work, for the message; "" names nothing.
+
+    Yields:
+        None: nothing.
+
+    Raises:
+        UserError: there was not enough memory.
+
+    Example:
+        >>> with within_memory("use fewer workers", where="scan.mha"):
+        ...     raise MemoryError
+        Traceback (most recent call last):
+        multifocal.errors.UserError: scan.mha: out of memory; use fewer workers
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if (short := out_of_memory(error, cure)) is None:
+            raise
+        raise UserError(f"{where}: {short}" if where else str(short)) from error
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:

@@ -12,11 +12,14 @@ EXTRAS = {
     "tensorboard": "train",
     "segmentation_models_pytorch": "smp",
     "timm": "smp",
+    "nnunetv2": "nnunet",
+    "dynamic_network_architectures": "nnunet-architectures",
     "ray": "ray",
     "jinja2": "reports",
     "matplotlib": "reports",
     "wandb": "wandb",
     "mlflow": "mlflow",
+    "skimage": "instances",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -32,6 +35,8 @@ PACKAGES = (
     "connected-components-3d",
     "segmentation-models-pytorch",
     "timm",
+    "scikit-image",
+    "dynamic-network-architectures",
 )
 
 
@@ -67,12 +72,22 @@ def missing(error: ModuleNotFoundError) -> UserError | None:
     return UserError(f"this needs {error.name}: pip install 'multifocal[{extra}]'") if extra else None
 
 
-def check_training() -> None:
-    """Raise `UserError` where the packages that training needs are not installed; none is imported.
+def check_installed(module: str, *, what: str) -> None:
+    """Raise `UserError` where a package is not installed; it is not imported.
+
+    Args:
+        module: its name.
+        what: what needs it, for the message.
 
     Raises:
-        UserError: the first that is missing.
+        UserError: it is missing.
+
+    Example:
+        >>> check_installed("multifocal_none", what="a test")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: a test needs multifocal_none: pip install multifocal_none
     """
-    for module in TRAINING:
-        if find_spec(module) is None:
-            raise UserError(f"training needs {module}: pip install 'multifocal[{EXTRAS[module]}]'")
+    if find_spec(module) is None:
+        extra = EXTRAS.get(module)
+        package = f"'multifocal[{extra}]'" if extra else module
+        raise UserError(f"{what} needs {module}: pip install {package}")

@@ -258,7 +258,8 @@ def test_want_of_memory(multifocal, arguments, monkeypatch, command):
     monkeypatch.setattr(f"multifocal.{name}", lambda *positions, **options: np.zeros((10**7, 10**7)))
     ended = multifocal(*arguments[command])
     assert ended.code == 2 and ended.err.count("\n") == 1
-    assert ended.err.startswith("error: out of memory: 728 TiB more were asked for than there is; ")
+    where = "case S_0-VISIT_01: " if command == "predict" else ""
+    assert ended.err.startswith(f"error: {where}out of memory: 728 TiB more were asked for than there is; ")
     assert ("--workers" if command == "evaluate" else "training.batch_size, or predict") in ended.err
 
 

@@ -174,3 +174,12 @@ def test_phantom_writes_a_cohort_that_check_accepts(tmp_path):
     assert result.exit_code == 0 and "usable: 0 errors" in result.stdout
     with pytest.raises(UserError, match="not empty"):
         run("phantom", tmp_path / "phantoms")
+
+
+def test_phantom_of_another_kind_is_a_cohort_of_it(tmp_path):
+    result = run("phantom", tmp_path / "nuclei", "--kind", "nuclei", "--cases", 2)
+    assert result.exit_code == 0 and "2 cases" in result.stdout
+    assert "usable: 0 errors, 0 warnings" in run("check", tmp_path / "nuclei").stdout
+    with pytest.raises(UserError, match="unknown kind of synthetic cohort 'nucleus'; did you mean 'nuclei'"):
+        run("phantom", tmp_path / "other", "--kind", "nucleus")
+    assert not (tmp_path / "other").exists()

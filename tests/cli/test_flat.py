@@ -1,5 +1,7 @@
 """What commands say of 2D images: pixels and images, no millilitres, brains and axes of the body."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,26 @@ def test_check_and_evaluate(multifocal, flat):
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in ended.out.splitlines()]
     assert ["<50", "2", "0", "0.000", "0.000", "0"] in rows and ["50-100", "2", "2", "1.000", "1.000", "0"] in rows
     assert any(row[:1] == ["all"] and "12.000" in row for row in rows)  # pixels that are missing
+
+
+def test_compare_and_the_table_of_a_check(multifocal, flat):
+    """Files of numbers stay in ml, whose columns say so; what is read speaks of pixels."""
+    assert multifocal("data", "check", flat / "flat", "--csv", flat / "check.csv").code == 0
+    with (flat / "check.csv").open(newline="") as file:
+        assert [row["lesion_voxels"] for row in csv.DictReader(file)] == ["72", "72"]
+    for name in ("first", "second"):
+        arguments = ("--label-maps", "target", "--out", flat / name)
+        assert multifocal("evaluate", flat / "out", flat / "flat", *arguments).code == 0
+    chosen = ("--metric", "dice", "--metric", "masd", "--metric", "volume_difference")
+    ended = multifocal("compare", flat / "first", flat / "second", *chosen, "--samples", 10, "--out", flat / "compared")
+    shown = ended.out + (flat / "compared/table.md").read_text() + (flat / "compared/table.tex").read_text()
+    assert ended.code == 0 and not any(word in shown for word in (*MEDICAL, "volume"))
+    assert "MASD (pixels)" in shown and "By the lesion's share of the image" in shown
+    row = next(line for line in (flat / "compared/table.md").read_text().splitlines() if line.startswith("| first"))
+    assert "12.0000" in row  # pixels that are missing
+    with (flat / "compared/table.csv").open(newline="") as file:
+        means = {row["metric"]: row["mean"] for row in csv.DictReader(file) if row["group"] == "all"}
+    assert float(means["volume_difference"]) == pytest.approx(0.012)
 
 
 def test_an_empty_image(multifocal, flat):

@@ -48,5 +48,5 @@ def test_some_cases_and_named_classes(tmp_path):
     cohort = cohort_of(tmp_path, 1, 2, 255)
     check_labels(cohort, names=["0"])
     check_labels(cohort, allowed=[0, 1, 2, 255])
-    with pytest.raises(UserError, match="case 2: .*mask holds 255 at .*; expected only 0, 1, 2; write masks"):
+    with pytest.raises(UserError, match="case 2: .*mask holds 255 at .*; expected only 0, 1, 2; name the values"):
         check_labels(cohort, allowed=[0, 1, 2])

@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multifocal.cohorts import STRATA, brain_mask, lesion_share, lesion_shares, open_cohort, stratum
+from multifocal.cohorts import (
+    STRATA,
+    Cohort,
+    brain_mask,
+    check_cohort,
+    lesion_share,
+    lesion_shares,
+    open_cohort,
+    stratum,
+)
 from multifocal.errors import UserError
+from multifocal.evaluation import evaluate_cohort
 from multifocal.metrics import burden
-from multifocal.volumes import Volume, write
+from multifocal.volumes import Geometry, Volume, write
 
 
 def test_brain_is_finite_and_not_zero():
@@ -68,3 +78,21 @@ def test_more_lesion_is_never_a_lower_stratum(a, b):
 def test_what_is_no_share(share):
     with pytest.raises(ValueError, match="share is"):
         stratum(share)
+
+
+def test_instances_have_a_share_of_the_whole_image_wherever_it_is_asked(tmp_path):
+    """Half of the image is black, which is no background there."""
+    grid = Geometry((8, 6), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    labels, image = np.zeros(grid.size, np.uint8), np.full(grid.size, 9, np.uint8)
+    labels[1:3, 1:4], labels[5, 2], image[2:], image[4:] = 1, 2, 7, 0
+    for name, array in (("images/a", image), ("masks/a", labels)):
+        write(tmp_path / f"flat/{name}.png", Volume(array, grid))
+    write(tmp_path / "out/a_lesion.png", Volume((labels > 0).astype(np.uint8), grid))
+    cohort = open_cohort(tmp_path / "flat")
+    assert cohort.label_kind == "instances"
+    scored = evaluate_cohort(tmp_path / "out", cohort).rows[0]["share_of_brain"]
+    [report] = check_cohort(cohort)
+    assert lesion_shares(cohort) == {"a": scored} and report.share == scored == 7 / 48
+    assert [problem.text for problem in report.problems] == []
+    as_masks = Cohort(cohort.name, cohort.root, cohort.layout, cohort.cases)  # the values are numbers all the same
+    assert lesion_shares(as_masks, kind="instances") == {"a": 7 / 24}

@@ -19,8 +19,9 @@ SMALL = {
     **{
         f"smp-{name}": {"encoder": "resnet18", "depth": 3}
         for name in ("unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "upernet", "segformer")
-        + ("deeplabv3", "deeplabv3plus")
+        + ("deeplabv3", "deeplabv3plus", "pan")
     },
+    "smp-dpt": {"encoder": "tu-vit_tiny_patch16_224", "decoder_fusion_channels": 16},
     "unetpp": {"encoder": "resnet18", "depth": 3},
 }
 

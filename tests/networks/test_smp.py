@@ -12,20 +12,28 @@ from multifocal.weights import write_weights
 pytest.importorskip("segmentation_models_pytorch", reason="the extra smp is not installed")
 
 SMALL = {"encoder": "resnet18", "depth": 3}
+VIT = {
+    "encoder": "tu-vit_tiny_patch16_224",
+    "decoder_intermediate_channels": [8, 8, 8],
+    "decoder_fusion_channels": 16,
+    "depth": 3,
+}
 NAMES = [name for name in networks.names() if name.startswith("smp-")]
 
 
 def test_the_names():
-    decoders = "deeplabv3 deeplabv3plus fpn linknet manet pspnet segformer unet unetplusplus upernet"
+    decoders = "deeplabv3 deeplabv3plus dpt fpn linknet manet pan pspnet segformer unet unetplusplus upernet"
     assert [f"smp-{name}" for name in decoders.split()] == NAMES
 
 
 @pytest.mark.parametrize("depth", [3, 4, 5])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "smp-dpt"])
 def test_odd_sizes_come_back_and_the_gradient_reaches_every_parameter(name, depth):
     torch.manual_seed(0)
     network = networks.build(name, in_channels=2, **SMALL | {"depth": depth})
-    assert networks.dimensions(name) == 2 and network.multiple == 2**depth
+    assert networks.dimensions(name) == 2 and network.multiple == (
+        8 * min(2**depth, 16) if name == "smp-pan" else 2**depth
+    )
     logits = network(torch.rand(1, 2, 39, 70))  # one image: nothing may ask for the variance of one value
     assert logits.shape == (1, 1, 39, 70)
     assert torch.isfinite(logits).all()
@@ -33,6 +41,36 @@ def test_odd_sizes_come_back_and_the_gradient_reaches_every_parameter(name, dept
     assert [key for key, one in network.named_parameters() if one.requires_grad and one.grad is None] == []
     with torch.no_grad():
         assert network.eval()(torch.rand(1, 2, 1, 1)).shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("depth", "multiple"), [(1, 16), (3, 16), (4, 32)])
+def test_dpt_looks_at_several_layers_of_a_transformer(depth, multiple):
+    options = VIT | {"depth": depth, "decoder_intermediate_channels": [8] * depth}
+    network = networks.build("smp-dpt", in_channels=2, out_channels=3, **options)
+    assert network.multiple == multiple
+    logits = network(torch.rand(2, 2, 39, 70))
+    assert logits.shape == (2, 3, 39, 70) and torch.isfinite(logits).all()
+    (logits**2).sum().backward()
+    assert [key for key, one in network.named_parameters() if one.requires_grad and one.grad is None] == []
+
+
+def test_dpt_takes_pretrained_weights_of_a_file(tmp_path):
+    build = networks.NETWORKS["smp-dpt"].builder
+    torch.manual_seed(1)
+    encoder = build(in_channels=3, out_channels=1, **VIT).encoder
+    write_weights(tmp_path / "vit.safetensors", encoder.state_dict())
+    network = networks.build("smp-dpt", in_channels=1, weights=str(tmp_path / "vit.safetensors"), **VIT).network
+    known, found = (one.model.patch_embed.proj.weight for one in (encoder, network.encoder))
+    assert torch.allclose(found, known.sum(1, keepdim=True), atol=1e-6)
+    assert torch.equal(network.encoder.model.pos_embed, encoder.model.pos_embed)
+
+
+@pytest.mark.parametrize(("depth", "stride"), [(5, 16), (5, 32), (4, 16)])
+def test_pan_takes_the_stride_of_its_encoder(depth, stride):
+    options = {"encoder": "resnet18", "depth": depth, "encoder_output_stride": stride}
+    network = networks.build("smp-pan", in_channels=1, **options)
+    assert network.multiple == 8 * stride
+    assert network(torch.rand(2, 1, 39, 40)).shape == (2, 1, 39, 40)
 
 
 @pytest.mark.parametrize("name", ["smp-segformer", "smp-unet", "smp-fpn"])
@@ -48,7 +86,7 @@ def test_an_encoder_of_timm():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_trains(name, train_two_steps):
-    losses = train_two_steps(name, SMALL)
+    losses = train_two_steps(name, VIT if name == "smp-dpt" else SMALL)
     assert len(losses) == 2 and all(map(math.isfinite, losses))
 
 
@@ -63,6 +101,9 @@ def test_a_recipe_trains(name, train_two_steps):
             "network smp-unet: unknown encoder 'tu-resnet10' of timm; did ",
         ),
         ("smp-unet", {"depth": 6}, "depth: Input should be less than or equal to 5"),
+        ("smp-dpt", {"depth": 5}, "depth: Input should be less than or equal to 4"),
+        ("smp-dpt", {"encoder": "resnet18"}, "network smp-dpt: encoder 'resnet18' is no vision transformer of timm; c"),
+        ("smp-dpt", {"encoder": "tu-vit_tini"}, "network smp-dpt: unknown encoder 'tu-vit_tini' of timm; did you mea"),
         ("smp-unet", {"classes": 2}, "unknown key 'classes'"),
         ("smp-unet", {"decoder_chanels": [8]}, "unknown key 'decoder_chanels'; did you mean 'decoder_channels'"),
         ("smp-fpn", {"upsampling": 2}, "unknown key 'upsampling'"),

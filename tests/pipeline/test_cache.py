@@ -304,10 +304,10 @@ def test_whoever_comes_second_takes_the_entry_of_the_first(case, tmp_path, monke
     """The race, step by step: the other one's entry appears after this one has looked for it."""
     folder = tmp_path / "cache"
 
-    def slow(case, settings):
+    def slow(case, settings, **options):
         monkeypatch.undo()
         Cache(folder, SETTINGS).get(replace(case, name="first"))
-        return prepare(case, settings)
+        return prepare(case, settings, **options)
 
     monkeypatch.setattr(module, "prepare", slow)
     found = Cache(folder, SETTINGS).get(case)

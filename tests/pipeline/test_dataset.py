@@ -341,11 +341,11 @@ def test_samples_are_stacked_with_zeros_at_the_far_end(sizes):
     images, target = collate(samples)
     largest = tuple(np.max(sizes, axis=0))
     assert images.shape == (len(sizes), 2, *largest) and target.shape == (len(sizes), 1, *largest)
-    assert images.dtype == target.dtype == torch.float32
+    assert images.dtype == torch.float32 and target.dtype == torch.uint8
     for sample, image, mask, size in zip(samples, images, target, sizes, strict=True):
         own = (..., *(slice(length) for length in size))
         assert torch.equal(image[own], sample.images)
-        assert torch.equal(mask[0][own[1:]], sample.target.float())
+        assert torch.equal(mask[0][own[1:]], sample.target)
         assert image.count_nonzero() == sample.images.numel()
         assert mask.sum() == sample.target.sum()
 

@@ -37,7 +37,7 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         (["loss={name: tlhf, options: {gamma: 1}}"], "options of loss tlhf: unknown key 'gamma'; choose from"),
         (["loss.options.name=1"], "options of loss dice-ce: unknown key 'name'"),
         (["loss.options.activation=none"], "activation is no option of a recipe's loss"),
-        (["loss.options.include_background=true"], "include_background is no option of a recipe's loss"),
+        (["loss.options.include_background=true"], "include_background is about softmax's channel"),
         (["loss.options.reduction=sum"], "reduction is no option of a recipe's loss: training needs one number"),
         (["loss.options.ignore=255"], "ignore is no option of a recipe's loss: which voxels are ignored"),
         (["loss.options.soft_labels=true"], "soft_labels is no option of a recipe's loss: its targets are masks"),

@@ -1,6 +1,8 @@
 import json
 import re
 import shutil
+import unicodedata
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -8,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from multifocal.cohorts import fingerprint, open_cohort
+from multifocal.cohorts import Cohort, fingerprint, open_cohort
 from multifocal.errors import UserError
 from multifocal.evaluation import read_results
 from multifocal.files import WRITING, write_csv
@@ -290,3 +292,27 @@ def test_a_damaged_mask_is_named(small_study, small_cohort):
     with pytest.raises(UserError, match=re.escape(file.name)):
         write_report(small_study, open_cohort(small_cohort))
     assert not (small_study / "report").exists()
+
+
+def test_masks_and_data_of_a_study_whose_names_are_decomposed_are_found(small_cohort, study_of, tmp_path):
+    """As studies of before there was one form have them, and as macOS may write files."""
+    name, old = "Zo\u00eb", "Zoe\u0308"
+    for file in small_cohort.rglob("*S_1-*"):
+        target = tmp_path / "cohort" / file.relative_to(small_cohort)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for number in (1, 2, 3):
+            shutil.copy(file, target.with_name(target.name.replace("S_1", f"{name}_{number}")))
+    cohort = open_cohort(tmp_path / "cohort")
+    study = study_of(tmp_path / "study", cohort, {"a": -1.5}, epochs=2, failed=False)
+    for mask in list((study / "arms/a/masks").iterdir()):
+        mask.rename(mask.with_name(unicodedata.normalize("NFD", mask.name)))
+    about = json.loads((study / "study.json").read_text())
+    decomposed = [replace(case, name=case.name) for case in cohort]
+    for case in decomposed:
+        object.__setattr__(case, "name", unicodedata.normalize("NFD", case.name))
+    about["cohort"]["fingerprint"] = fingerprint(Cohort(cohort.name, cohort.root, cohort.layout, tuple(decomposed)))
+    (study / "study.json").write_text(json.dumps(about))
+    assert old in next((study / "arms/a/masks").iterdir()).name
+    page = write_report(study, cohort)
+    pages = list((page.parent / "cases").glob("*.html"))
+    assert len(pages) == 3 and not any("no mask" in file.read_text(encoding="utf-8") for file in pages)

@@ -107,13 +107,12 @@ def test_systems_are_combined(multifocal, finished, tmp_path):
 @pytest.fixture
 def without_extras(small_study, small_cohort, tmp_path, monkeypatch):
     """Run `multifocal study` where the packages that training needs are not installed."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nsys.modules |= dict.fromkeys(('lightning', 'pytorch_lightning', 'monai', 'tensorboard'))\n"
-    )
+    missing = ("lightning", "pytorch_lightning", "monai", "tensorboard")
     paths = [str(tmp_path), str(Path(studies.__file__).parents[2])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
-    def run(*options):
+    def run(*options, missing=missing):
+        (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules |= dict.fromkeys({missing!r})\n")
         given = ["study", small_study, small_cohort, "--out", tmp_path / "study", "--workers", "1", *options]
         return subprocess.run([sys.executable, "-m", "multifocal", *given], capture_output=True, text=True)
 
@@ -125,6 +124,14 @@ def test_what_training_needs_is_missed_before_the_first_cell(without_extras, tmp
     ended = without_extras(*options)
     assert (ended.returncode, ended.stderr) == (2, "error: training needs lightning: pip install 'multifocal[train]'\n")
     assert not (tmp_path / "study" / "cells").exists()
+
+
+def test_so_is_what_any_arm_needs(without_extras, tmp_path):
+    arms = "arms={a: {loss: {name: dice}}, b: {training: {loggers: [mlflow]}}}"
+    ended = without_extras("--set", arms, missing=("mlflow",))
+    told = "error: training.loggers needs mlflow: pip install 'multifocal[mlflow]'\n"
+    assert (ended.returncode, ended.stderr) == (2, told)
+    assert not list((tmp_path / "study").glob("*.*"))
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])

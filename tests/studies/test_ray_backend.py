@@ -75,7 +75,10 @@ def test_more_cells_than_are_in_flight_all_end(cluster, study, cohort, small_coh
         address=cluster.address,
         task=lambda job, *, cpus, gpu: job.ended(state="failed" if job.arm == "dice" else "done"),
     )
-    ended = [event for event in events if event]
+    told = [event for event in events if event]
+    ended = [(job, outcome) for job, outcome in told if outcome]
+    begun = [job.cell for job, outcome in told if outcome is None]
+    assert begun == [job.cell for job, _ in ended]  # each before it ends, though none wrote a log
     assert sorted(job.cell for job, _ in ended) == sorted(job.cell for job in jobs)
     assert all(outcome.state == ("failed" if job.arm == "dice" else "done") for job, outcome in ended)
 
@@ -95,9 +98,10 @@ def test_a_lost_cell_that_cannot_be_written_down_stops_no_other(study, cohort, s
 
 
 def test_a_machine_is_lost_and_nothing_else(cluster, finished, small_study, cohort, small_cohort, tmp_path):
-    out, study, lost = tmp_path / "study", studies.load(small_study), []
+    out, study, lost, events = tmp_path / "study", studies.load(small_study), [], []
 
     def lose_one(event):
+        events.extend([event] if event else [])
         begun = [arm for arm in ("dice", "false") if " started, process " in log_of(out, arm, 0)]
         if len(begun) == 2 and not lost:
             lost.extend(int(re.search(r"process (\d+)", log_of(out, arm, 0))[1]) for arm in begun)
@@ -113,6 +117,10 @@ def test_a_machine_is_lost_and_nothing_else(cluster, finished, small_study, coho
         studies.conclude(plan)
 
     assert len(lost) == 2 and [outcome.state for outcome in outcomes] == ["done"] * 4
+    begun = [job.cell for job, outcome in events if outcome is None]
+    assert len(begun) == len(set(begun)) == 4  # one that is begun again is told once
+    first_end = next(place for place, (_, outcome) in enumerate(events) if outcome)
+    assert first_end >= 2  # both machines were told to be at work before anything ended
     logs = [log_of(out, arm, fold) for arm in ("dice", "false") for fold in (0, 2)]
     assert [text.count(" done after ") for text in logs] == [1] * 4  # nothing is run twice to the end
     assert sum(text.count(" started, ") for text in logs) == 5  # and one cell was begun again

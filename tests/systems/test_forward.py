@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from multifocal.cohorts import Labels
 from multifocal.errors import UserError
 from multifocal.networks import Padded, build
 from multifocal.pipeline.prepare import Prepared
@@ -25,13 +26,15 @@ def prepared(images, inside=None):
 
 
 def run(network, images, *, inside=None, dimensions=3, autocast=None, **options):
-    return probabilities(
+    (lesion,) = probabilities(
         network,
         prepared(images, inside),
         dimensions=dimensions,
+        labels=Labels(),
         settings=InferenceSettings(**options),
         autocast=autocast,
     )
+    return lesion
 
 
 def noise(*shape, seed=0):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from multifocal.cohorts import open_cohort
 from multifocal.errors import UserError
@@ -140,3 +141,9 @@ def test_what_is_finished_stays_when_a_case_fails(model, cohort, tmp_path, monke
 def test_evaluation_finds_the_predictions(model, cohort, tmp_path):
     predict_cohort(model(), cohort, tmp_path)
     assert [row["case"] for row in evaluate_cohort(tmp_path, cohort).rows] == [case.name for case in cohort]
+
+
+def test_want_of_memory_is_one_line_for_callers_in_python_too(model, cohort, tmp_path):
+    predictor = model(answer=lambda images: torch.zeros(10**14))
+    with pytest.raises(UserError, match=r"case \S+: out of memory: 3.73e.05 GiB more .*; lower training"):
+        predict_cohort(predictor, cohort, tmp_path)

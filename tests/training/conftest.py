@@ -19,6 +19,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def forked(monkeypatch):
+    """Data-parallel processes that need not import the package again."""
+    monkeypatch.setattr("multifocal.training.ddp.START", "fork")
+
+
 @pytest.fixture(scope="session")
 def cohort(small_cohort):
     return open_cohort(small_cohort)

@@ -103,12 +103,6 @@ def test_ctrl_c_ends_all_processes_of_a_training(start, tmp_path):
     assert len([line for line in told if not line.startswith("epoch ")]) == 1
 
 
-@pytest.fixture
-def forked(monkeypatch):
-    """Processes that need not import the package again."""
-    monkeypatch.setattr("multifocal.training.ddp.START", "fork")
-
-
 def test_an_error_of_a_process_comes_home(forked, tmp_path):
     with pytest.raises(UserError, match="^scan.mha: too dark; light it up$"):
         run_in_processes(children.fail, tmp_path, "user", processes=2)

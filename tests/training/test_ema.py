@@ -72,7 +72,7 @@ def test_an_average_changes_no_step(train):
     assert all(torch.equal(plain[name], averaged[name]) for name in plain)
 
 
-def test_processes_average_alike(train):
+def test_processes_average_alike(train, forked):
     run = train("training.monitor=null", f"training.ema={DECAY}", processes=2, device="cpu")
     state = read_tree(run / "resume.safetensors")["state_dict"]
     assert int(state["averaged.n_averaged"]) == 3

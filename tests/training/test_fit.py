@@ -406,3 +406,9 @@ def test_cases_that_cannot_be_trained_on(cohort, small_recipe, tmp_path):
     with pytest.raises(UserError, match=f"case {names[0]}: has no label"):
         fit(recipe, bare, split=Fold(train=names[:4], validation=names[4:], test=()), **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_want_of_memory_is_one_line_for_callers_in_python_too(train, monkeypatch):
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: torch.zeros(10**14))
+    with pytest.raises(UserError, match="out of memory: 3.73e.05 GiB more .*; lower training.batch_size, or predict"):
+        train("training.epochs=1")

@@ -5,7 +5,7 @@ import json
 import pytest
 from lightning.pytorch.loggers import Logger
 
-from multifocal import recipes
+from multifocal import recipes, versions
 from multifocal.errors import UserError
 from multifocal.training import loggers
 
@@ -38,7 +38,7 @@ class StandIn(Logger):
 @pytest.fixture
 def stand_in(monkeypatch):
     StandIn.made = []
-    monkeypatch.setattr(loggers, "find_spec", lambda name: name)
+    monkeypatch.setattr(versions, "find_spec", lambda name: name)
     monkeypatch.setattr(loggers, "_wandb", StandIn)
     monkeypatch.setattr(loggers, "_mlflow", StandIn)
     return StandIn.made
@@ -75,16 +75,15 @@ def test_logging_changes_no_weight(train, stand_in):
     assert one == other and not (runs[0] / "loggers.json").exists()
 
 
-def test_only_the_first_process_logs(train, stand_in, monkeypatch):
-    monkeypatch.setattr("multifocal.training.ddp.START", "fork")
+def test_only_the_first_process_logs(train, stand_in, forked):
     run = train("training.loggers=[mlflow]", processes=2, device="cpu")
     assert json.loads((run / "loggers.json").read_text()) == {"mlflow": "id-1"}
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_package_that_is_not_there_is_named_before_anything_is_written(train, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(loggers, "find_spec", lambda asked: None if asked == name else asked)
-    message = rf"training.loggers: {name} is not installed: pip install 'multifocal\[{name}\]', or leave it out"
+    monkeypatch.setattr(versions, "find_spec", lambda asked: None if asked == name else asked)
+    message = rf"training.loggers needs {name}: pip install 'multifocal\[{name}\]'"
     with pytest.raises(UserError, match=message):
         train(BOTH)
     assert not (tmp_path / "run").exists()

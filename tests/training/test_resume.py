@@ -26,6 +26,12 @@ EVERYTHING = (
 MOMENTUM = ("optimizer={name: sgd, lr: 0.01, momentum: 0.9, nesterov: true}", "training.accumulate=2")
 ONE_CYCLE = ("schedule={name: one-cycle, max_factor: 5}",)
 EMA = ("training.ema=0.8", "training.monitor=null", "optimizer.name=adam")
+SUPERVISED = (
+    "network.options={features: [2, 4, 4], dropout: [0.1, 0.2, 0.3]}",
+    "training.deep_supervision=[1, 0.5]",
+    *EMA,
+)
+DENOISED = ("training.denoise={}", "training.monitor=null")
 CROPS = (
     "training.monitor=null",
     "training.epochs=3",
@@ -132,8 +138,10 @@ def test_killed_in_the_middle_of_things(run, whole, tmp_path, name, count):
         (ONE_CYCLE, "torch.optim.adamw:AdamW.step", 9),
         (EMA, "torch.optim.adam:Adam.step", 9),
         (EMA[:1], STEP, 9),
+        (SUPERVISED, STEP, 9),
+        (DENOISED, STEP, 9),
     ],
-    ids=["momentum", "one-cycle", "ema-last", "ema-best"],
+    ids=["momentum", "one-cycle", "ema-last", "ema-best", "deep-supervision", "denoising"],
 )
 def test_every_kind_of_state_is_gone_on_with(run, whole, tmp_path, settings, name, count):
     settings = ("training.epochs=4", "training.batch_size=1", *settings)
@@ -149,6 +157,7 @@ def test_crops_are_drawn_again_as_they_were(run, whole, tmp_path):
     assert_same(tmp_path / "run", whole(*CROPS))
 
 
+@pytest.mark.slow  # at chosen moments, above, it is killed in the fast tests, too
 def test_killed_again_and_again_at_any_time(start, run, whole, tmp_path):
     settings = (*EVERYTHING, "training.seed=0", "training.epochs=12", "training.patience=12")
     whole(*settings)

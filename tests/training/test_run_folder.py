@@ -11,7 +11,7 @@ from multifocal.errors import UserError
 from multifocal.files import locked
 from multifocal.pipeline.prepare import prepare
 from multifocal.systems import load_model
-from multifocal.weights import read_tree, write_tree
+from multifocal.weights import read_tree, read_weights, write_tree, write_weights
 
 fit_module = sys.modules["multifocal.training.fit"]
 
@@ -136,6 +136,19 @@ def test_a_bit_that_flips_in_the_state_or_the_best_weights_is_noticed(train):
         (run / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: is damaged .its contents do not fit its checksum"):
             train("training.epochs=1", out=name, resume=True)
+
+
+def test_a_bit_that_flips_in_the_outcome_is_noticed_and_older_outcomes_are_read(train):
+    file = train("training.epochs=1") / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="weights.safetensors: is damaged .its contents do not fit its checksum"):
+        load_model(file.parent, device="cpu")
+    content[-3] ^= 4
+    file.write_bytes(content)
+    write_weights(file, read_weights(file))  # as before there were checksums
+    assert load_model(file.parent, device="cpu").recipe.name == "small"
 
 
 def forge(*keys, value=None):

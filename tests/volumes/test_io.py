@@ -2,6 +2,8 @@ import os
 import resource
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -422,3 +424,37 @@ def test_masks_are_written_small(tmp_path):
     for extension in (".mha", ".nii.gz", ".nrrd"):
         write(tmp_path / f"mask{extension}", Volume(np.zeros(grid.size, np.uint8), grid))
         assert (tmp_path / f"mask{extension}").stat().st_size < 5000
+
+
+_READ_IN_A_LITTLE = """
+import resource, sys
+from multifocal.errors import UserError
+from multifocal.volumes import Geometry, Volume, read, write
+import numpy as np
+grid = Geometry((2, 2), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+write(sys.argv[2], Volume(np.zeros(grid.size, np.uint8), grid))
+read(sys.argv[2])  # all that is needed is loaded
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + (32 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    read(sys.argv[1])
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux limits the memory of a process")
+@pytest.mark.parametrize("ending", [".mha", ".nrrd", ".nii.gz", ".png"])
+def test_an_image_for_which_there_is_not_enough_memory_is_not_called_damaged(tmp_path, ending):
+    """32 MiB are left, and the voxels are 64."""
+    size = (8192, 8192) if ending == ".png" else (512, 512, 256)
+    grid = Geometry(size, (1.0,) * len(size), (0.0,) * len(size), tuple(np.eye(len(size)).ravel()))
+    write(tmp_path / f"large{ending}", Volume(np.zeros(size, np.uint8), grid))
+    files = (tmp_path / f"large{ending}", tmp_path / f"small{'.png' if ending == '.png' else '.mha'}")
+    ended = subprocess.run(
+        [sys.executable, "-c", _READ_IN_A_LITTLE, *files], capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.startswith(f"{files[0]}: out of memory"), ended
+    assert ended.stdout.endswith("; crop or resample the image, or run fewer processes at once (--workers, "
+                                 "training.workers)\n") and ended.stdout.count("\n") == 1  # fmt: skip

@@ -1,6 +1,7 @@
 """`multifocal data`: look at a cohort, deal its folds, fetch the public one, make a synthetic one."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from multifocal.cli.options import CohortPath, Layout
+from multifocal.cli.options import ClassValues, CohortPath, Ignore, Layout, meaning
 from multifocal.cli.screen import progress, screen
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import write_csv
@@ -32,6 +33,8 @@ def check(
     layout: Layout = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Threads that read.")] = 2,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table to this file.")] = None,
+    label: ClassValues = None,
+    ignore: Ignore = None,
 ) -> None:
     """Read and measure every case and name every problem; exit code 2 if the cohort is unusable.
 
@@ -40,6 +43,7 @@ def check(
     from multifocal import cohorts
 
     found = cohorts.survey(cohort, layout=layout)
+    found = replace(found, labels=meaning(label, ignore) or found.labels)
     with progress() as bar:
         task = bar.add_task("Reading", total=len(found.cases))
         reports = cohorts.check_cohort(found, workers=workers, done=lambda _: bar.advance(task))
@@ -71,6 +75,8 @@ def folds(
     seed: Annotated[int | None, typer.Option(help="What they are drawn with (default 0).")] = None,
     layout: Layout = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file with other folds.")] = False,
+    label: ClassValues = None,
+    ignore: Ignore = None,
 ) -> None:
     """Deal the subjects into folds balanced by lesion share, and write them down for every run to share.
 
@@ -84,6 +90,7 @@ def folds(
     if scheme not in _SCHEMES:
         raise unknown_name("scheme", scheme, _SCHEMES)
     opened = cohorts.open_cohort(cohort, layout=layout)
+    opened = replace(opened, labels=meaning(label, ignore) or opened.labels)
     shares: dict[str, float] = {}
     if scheme == "dataset":
         if k is not None or seed is not None:
@@ -110,18 +117,27 @@ def folds(
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
-    cases: Annotated[int, typer.Option(min=1, help="How many scans.")] = 40,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    kind: Annotated[
+        str,
+        typer.Option(help="hie (neonates: ADC, Z-ADC), wmh (adults: FLAIR) or nuclei (microscopy, instances)."),
+    ] = "hie",
 ) -> None:
-    """Write a synthetic neonatal cohort in the layout of BONBID-HIE: ADC, Z-ADC, lesion labels.
+    """Write a synthetic cohort: images, and labels of lesions (or nuclei).
+
+    hie: neonates in the layout of BONBID-HIE. wmh: white-matter hyperintensities, an nnU-Net dataset. nuclei: 2D images
+    with label maps.
 
     Example: multifocal data phantom phantoms --cases 40 --seed 0
+
+    Example: multifocal data phantom flair --kind wmh --cases 20
     """
     from multifocal.cohorts.phantom import write_phantom
 
     with progress() as bar:
         task = bar.add_task("Writing", total=cases)
-        write_phantom(out, cases=cases, seed=seed, progress=lambda done, _: bar.update(task, completed=done))
+        write_phantom(out, kind=kind, cases=cases, seed=seed, progress=lambda done, _: bar.update(task, completed=done))
     screen().print(f"written: {cases} cases in {out}", soft_wrap=True)
 
 
@@ -217,7 +233,10 @@ def _flat_row(report: "CaseReport", problems: int) -> dict[str, str]:
     return {"Image": report.name, "Size": row["Size"], **spacing, "Lesion pixels": lesion, **rest}
 
 
-_RECORD = ("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "share", "components", "stratum", "problems")
+_RECORD = (
+    *("case", "size", "spacing", "orientation", "tilt", "lesion_ml", "lesion_voxels", "share", "components"),
+    *("stratum", "problems"),
+)
 
 
 def _record(report: "CaseReport", problems: list["Problem"]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def demo(
     shorter = [*SETTINGS, f"training.seed={seed}", *([f"training.epochs={epochs}"] if epochs else [])]
     recipe = recipes.load("default", overrides=shorter)
     console.print(f"2/6 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
-    fit(recipe, cohort, split=fold, out=out / "run", progress=console.is_terminal)
+    fit(recipe, cohort, split=fold, out=out / "run")
 
     test = cohort.subset(fold.test)
     for step, (name, model) in enumerate(
@@ -57,7 +57,7 @@ def demo(
         console.print(f"{step}/6 predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")
         scores = evaluate_cohort(out / f"masks-{name}", test, workers=1)
-        console.print(summary_table(write_results(scores, out / f"scores-{name}")))
+        console.print(summary_table(write_results(scores, out / f"scores-{name}"), words=scores.words))
 
     changes = [f"seeds=[{seed}]", f"folds.seed={seed}", *([f"set.training.epochs={epochs}"] if epochs else [])]
     study = studies.load("demo", overrides=changes)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from multifocal.cli.options import Connectivity
+from multifocal.cli.options import ClassValues, Connectivity, meaning
 from multifocal.cli.screen import progress, screen
 
 
@@ -29,6 +29,7 @@ def ensemble(
     connectivity: Annotated[
         Connectivity | None, typer.Option(help="volume: voxels that share a corner, or a face (default: full).")
     ] = None,
+    label: ClassValues = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
 ) -> None:
     """Combine the predictions of several systems, case by case, on the scans' own grids.
@@ -37,6 +38,7 @@ def ensemble(
 
     Example: `multifocal ensemble masks/blob-gdf masks/false --out masks/both --how volume --below 0.05`
     """
+    from multifocal.cohorts import Labels
     from multifocal.errors import UserError
     from multifocal.systems import ensemble as floor
 
@@ -58,6 +60,7 @@ def ensemble(
             predictions,
             out,
             rule=rule,
+            labels=meaning(label, None) or Labels(),
             overwrite=overwrite,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from multifocal.cli.options import CohortPath, Connectivity, Fold, FoldFile, Layout, Undefined
+from multifocal.cli.options import (
+    ClassValues,
+    CohortPath,
+    Connectivity,
+    Fold,
+    FoldFile,
+    Ignore,
+    Layout,
+    Undefined,
+    class_values,
+)
 from multifocal.cli.screen import notice, progress, screen
 
 LESIONS, OTHERS = "What a lesion is", "Other evaluations and masks"
@@ -49,14 +59,8 @@ def evaluate(
         Literal["dice", "iou"] | None,
         typer.Option(help="What SQ and PQ average; else as matched.", rich_help_panel=LESIONS),
     ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUES",
-            help="A class of several, such as `core=1,4`; may be given again.",
-            rich_help_panel=OTHERS,
-        ),
-    ] = None,
+    label: ClassValues = None,
+    ignore: Ignore = None,
     label_maps: Annotated[
         Literal["neither", "target", "both"],
         typer.Option(help="Masks in which every value but 0 is one lesion.", rich_help_panel=OTHERS),
@@ -81,13 +85,12 @@ def evaluate(
     from multifocal.errors import UserError
     from multifocal.evaluation import Results, evaluate_cohort, summary_tables, write_results
     from multifocal.evaluation.tables import shown_metrics
-    from multifocal.evaluation.wording import VOLUMES, wording
 
     if (out / "summary.json").exists() and not overwrite:
         raise UserError(f"{out}: already holds an evaluation; choose another folder, or --overwrite to replace it")
     if protocol and undefined != "skip":
         raise UserError(f"--protocol {protocol} leaves undefined distances out; leave --undefined out, too")
-    labels = _labels(label)
+    labels = class_values(label)
     cases = whole = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
@@ -105,6 +108,7 @@ def evaluate(
             allow_missing=allow_missing,
             others=[case.name for case in whole],
             labels=labels,
+            ignore=ignore,
             workers=workers,
             journal=journal,
             resumed=tell,
@@ -129,24 +133,8 @@ def evaluate(
         name: mean_intervals(results, metrics=shown, label=name or None, undefined=undefined)
         for name in summary.get("labels", [""])
     }
-    words = next((wording(case.label.geometry()) for case in cases if case.label), VOLUMES)
-    for table in summary_tables(summary, intervals=intervals, words=words):
+    for table in summary_tables(summary, intervals=intervals, words=scores.words):
         console.print(table)
     if scores.seen:
         console.print(seen_line(scores.seen, len(cases)), soft_wrap=True)
     console.print(f"written: {out / 'cases.csv'}, {out / 'lesions.csv'}, {out / 'summary.json'}", soft_wrap=True)
-
-
-def _labels(given: list[str] | None) -> dict[str, list[int]] | None:
-    """Return the label values by class name, from `NAME=VALUE,VALUE`."""
-    from multifocal.errors import UserError
-
-    labels = {}
-    for text in given or ():
-        name, _, values = text.partition("=")
-        if not name or not all(value.isdecimal() for value in values.split(",")):
-            raise UserError(f"--label {text}: expected NAME=VALUES, such as core=1,4")
-        if name in labels:
-            raise UserError(f"--label {text}: {name} is there twice; name each class once")
-        labels[name] = [int(value) for value in values.split(",")]
-    return labels or None

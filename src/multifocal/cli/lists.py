@@ -70,6 +70,8 @@ def networks(
     total = sum(count for _, count in parts) or 1
     screen().print(f"\n{total:,} weights with one input channel and the options as above, by part:")
     _bars((key, f"{count:,}", count / total, "") for key, count in parts if count)
+    if (outputs := floor.outputs(name, {})) > 1:
+        screen().print(f"\n{outputs} outputs, for training.deep_supervision.")
     if lengths is not None:
         import torch
 
@@ -129,10 +131,7 @@ def _listed(where: str, *, group: str) -> dict[str, str]:
     if entry_points(group=group):
         floor = import_module(group)
         return {name: floor.describe(name) for name in floor.names()}
-    return {
-        name: (ast.get_docstring(node) or "").partition("\n")[0]  # type: ignore[arg-type]
-        for name, node, _ in _registered(where)
-    }
+    return {name: description for name, description, _ in _registered(where)}
 
 
 def _dimensions(where: str, *, group: str) -> dict[str, int]:
@@ -148,18 +147,28 @@ def _dimensions(where: str, *, group: str) -> dict[str, int]:
     }
 
 
-def _registered(where: str) -> Iterator[tuple[str, ast.AST, ast.Call]]:
-    """Yield what is registered under a path of ours: its name, its definition, the decorator that registers it."""
+def _registered(where: str) -> Iterator[tuple[str, str, ast.Call]]:
+    """Yield what is registered under a path of ours: its name, its description, the call that registers it.
+
+    That is a decorator, or in a table a row such as `register("smp-fpn", dimensions=2)(decoder(FPN, "..."))`.
+    """
     path = Path(multifocal.__file__).parent / where
     for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            for call in getattr(node, "decorator_list", ()):
+            match node:
+                case ast.FunctionDef() | ast.ClassDef():
+                    calls, description = node.decorator_list, (ast.get_docstring(node) or "").partition("\n")[0]
+                case ast.Expr(value=ast.Call(func=call, args=[ast.Call(args=[_, ast.Constant(value=str(said))])])):
+                    calls, description = [call], said
+                case _:
+                    continue
+            for call in calls:
                 match call:
                     case ast.Call(
                         func=ast.Name(id="register") | ast.Attribute(attr="register"),
                         args=[ast.Constant(value=str(name))],
                     ):
-                        yield name, node, call
+                        yield name, description, call
 
 
 def _size(text: str, name: str, dimensions: int) -> tuple[int, ...]:

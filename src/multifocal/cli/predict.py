@@ -40,7 +40,7 @@ def predict(
     cases = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
-    if seen := {case.name: model.seen[case.name] for case in cases if case.name in model.seen}:
+    if seen := model.seen.among(cases):
         notice(seen_line(seen, len(cases)))
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))

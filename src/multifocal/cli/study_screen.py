@@ -101,10 +101,11 @@ def run_on_screen(
 def show_arms(console: Console, rows: list[Row]) -> None:
     """Print a row an arm."""
     table = Table(box=None, pad_edge=False)
-    for name in ARMS:
-        table.add_column(name, justify="left" if name == "arm" else "right", no_wrap=True)
+    names = [*ARMS[:1], *(["class"] if any("class" in row for row in rows) else []), *ARMS[1:]]
+    for name in names:
+        table.add_column(name, justify="left" if name in ("arm", "class") else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(f"{row['done']}/{row['cells']}" if name == "done" else shown(row[name]) for name in ARMS))
+        table.add_row(*(f"{row['done']}/{row['cells']}" if name == "done" else shown(row[name]) for name in names))
     console.print(table)
 
 

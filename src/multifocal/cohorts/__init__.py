@@ -5,7 +5,8 @@ from multifocal.cohorts.check import CaseReport, check_case, check_cohort
 from multifocal.cohorts.fetch import fetch_bonbid
 from multifocal.cohorts.fingerprint import case_fingerprint, fingerprint
 from multifocal.cohorts.folds import Fold, Folds, dataset_folds, make_folds, read_fold
-from multifocal.cohorts.label_values import check_labels
+from multifocal.cohorts.label_values import check_labels, with_labels
+from multifocal.cohorts.labels import Labels
 from multifocal.cohorts.layouts import LAYOUTS, Problem, layout_names
 from multifocal.cohorts.lesion_burden import (
     STRATA,
@@ -26,6 +27,7 @@ __all__ = [
     "Fold",
     "Folds",
     "ImageFile",
+    "Labels",
     "Problem",
     "Stratum",
     "Survey",
@@ -45,4 +47,5 @@ __all__ = [
     "read_fold",
     "stratum",
     "survey",
+    "with_labels",
 ]

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
 
+from multifocal.cohorts.labels import Labels
 from multifocal.errors import UserError
 from multifocal.files import one_form
 from multifocal.volumes import Geometry, Volume, read, read_geometry
@@ -106,6 +107,7 @@ class Cohort:
         layout: name of the layout it was read in.
         cases: the cases.
         label_kind: what the labels hold.
+        labels: what the values of a mask mean; those of instances only number them.
 
     Raises:
         UserError: two cases have one name, or a case lacks a map that another one has.
@@ -122,6 +124,7 @@ class Cohort:
     layout: str
     cases: tuple[Case, ...]
     label_kind: LabelKind = "binary"
+    labels: Labels = Labels()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))

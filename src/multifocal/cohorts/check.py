@@ -14,8 +14,9 @@ import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort, ImageFile, LabelKind
 from multifocal.cohorts.label_values import allowed_values, is_strange
+from multifocal.cohorts.labels import Labels
 from multifocal.cohorts.layouts.layout_result import Problem, Severity
-from multifocal.cohorts.lesion_burden import Stratum, brain_mask, stratum
+from multifocal.cohorts.lesion_burden import Stratum, brain_mask, counted, has_brain, stratum
 from multifocal.cohorts.opening import Survey
 from multifocal.errors import UserError
 from multifocal.instances import components
@@ -29,6 +30,7 @@ _ADC_UNITS = {"1e-3 mm²/s": 1e3, "mm²/s": 1e6}
 ZADC_LIMIT = 10.5
 
 Complaint = tuple[Severity, str]
+_ONE = Labels()
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class CaseReport:
         orientation: where increasing indices go, such as "LPS".
         tilt: largest angle between an axis and the body axis nearest to it, in degrees.
         lesion_ml: volume of the label; a 2D image has none.
-        share: lesion voxels / brain voxels, where the brain is the first map where it is not 0.
+        share: lesion voxels / brain voxels, where the brain is the first map where it is not 0; of instances, which are
+            not of a brain, lesion voxels / all voxels.
         components: connected components of a binary label (full connectivity), or instances of a label map.
         stratum: the stratum of the share.
         problems: everything wrong with the case's files.
@@ -66,12 +69,13 @@ class CaseReport:
     lesion_voxels: int | None = None
 
 
-def check_case(case: Case, *, label_kind: LabelKind = "binary") -> CaseReport:
+def check_case(case: Case, *, label_kind: LabelKind = "binary", labels: Labels = _ONE) -> CaseReport:
     """Read and measure one case; whatever is wrong with it is in the report, not raised.
 
     Args:
         case: the case.
         label_kind: what its label holds: "binary" masks, or "instances" that are numbered.
+        labels: what the values of a mask mean.
 
     Returns:
         The report.
@@ -82,7 +86,7 @@ def check_case(case: Case, *, label_kind: LabelKind = "binary") -> CaseReport:
         >>> [str(problem) for problem in report.problems]
         ['case S1: none.mha: no such file; check the path']
     """
-    return _examine(case, label_kind=label_kind)[0]
+    return _examine(case, label_kind=label_kind, labels=labels)[0]
 
 
 def check_cohort(
@@ -111,7 +115,7 @@ def check_cohort(
         raise UserError(f"workers is {workers}; expected 1 or more")
     # A file that the layout missed already is told once.
     told = {problem.missing for problem in cohort.problems if problem.missing} if isinstance(cohort, Survey) else set()
-    examine = partial(_examine, label_kind=cohort.label_kind, told=told)
+    examine = partial(_examine, label_kind=cohort.label_kind, labels=cohort.labels, told=told)
     reports: list[CaseReport] = []
     owners: dict[str, dict[str, str]] = defaultdict(dict)
     # Threads: unpacking, hashing, copying and waiting for the disk, nearly all of the work, do without the interpreter.
@@ -155,12 +159,13 @@ def image_complaints(name: str, array: np.ndarray, *, is_flat: bool = False) -> 
         yield from _zadc_complaints(brain)
 
 
-def label_complaints(array: np.ndarray, *, instances: bool) -> Iterator[Complaint]:
+def label_complaints(array: np.ndarray, *, instances: bool, labels: Labels = _ONE) -> Iterator[Complaint]:
     """Find what is wrong with the values of a label.
 
     Args:
         array: `(*spatial)`.
-        instances: whether it numbers its lesions 0, 1, 2, ...; a binary mask holds 0 and 1.
+        instances: whether it numbers its lesions 0, 1, 2, ...; a mask holds 0 and 1, or what is named.
+        labels: what the values of a mask mean.
 
     Yields:
         Complaint: severity and text.
@@ -172,14 +177,18 @@ def label_complaints(array: np.ndarray, *, instances: bool) -> Iterator[Complain
     if not np.isfinite(array).all():
         yield "error", "the label holds NaN or infinite values; replace it"
         return
-    wrong = np.unique(array[is_strange(array, allowed=allowed_values("instances" if instances else "binary"))])
+    allowed = allowed_values("instances" if instances else "binary", labels)
+    wrong = np.unique(array[is_strange(array, allowed=allowed)])
     if wrong.size:
         listed = ", ".join(f"{value:g}" for value in wrong[:5]) + (", ..." if wrong.size > 5 else "")
-        expected = "whole numbers from 0" if instances else "only 0 and 1 (a binary label)"
+        binary = "only 0 and 1 (a binary label)" if labels == _ONE else f"only {', '.join(map(str, labels.allowed))}"
+        expected = "whole numbers from 0" if instances else binary
         yield "error", f"the label holds {listed}; expected {expected}"
 
 
-def _examine(case: Case, *, label_kind: LabelKind, told: Collection[Path] = ()) -> tuple[CaseReport, dict[str, str]]:
+def _examine(
+    case: Case, *, label_kind: LabelKind, labels: Labels, told: Collection[Path] = ()
+) -> tuple[CaseReport, dict[str, str]]:
     """Return the report and a digest of each map's voxels; files that are told to be missing are passed over."""
     problems: list[Problem] = []
 
@@ -214,11 +223,11 @@ def _examine(case: Case, *, label_kind: LabelKind, told: Collection[Path] = ()) 
             for difference in grid.differences(geometry):
                 note("error", f"{name} is not on the grid of {reference}: {difference}; resample it onto that grid")
     if label:
-        complaints = list(label_complaints(label.array, instances=label_kind == "instances"))
+        complaints = list(label_complaints(label.array, instances=label_kind == "instances", labels=labels))
         for severity, text in complaints:
             note(severity, text)
         if not complaints:
-            report = _measure(report, volumes.get(next(iter(case.images))), label, label_kind, note)
+            report = _measure(report, volumes.get(next(iter(case.images))), label, label_kind, labels, note)
     return replace(report, problems=tuple(problems)), digests
 
 
@@ -231,15 +240,25 @@ def _read(image: ImageFile, note: Callable[[Severity, str], None]) -> Volume | N
 
 
 def _measure(
-    report: CaseReport, image: Volume | None, label: Volume, kind: LabelKind, note: Callable[[Severity, str], None]
+    report: CaseReport,
+    image: Volume | None,
+    label: Volume,
+    kind: LabelKind,
+    labels: Labels,
+    note: Callable[[Severity, str], None],
 ) -> CaseReport:
-    lesion = label.array != 0
+    brain = brain_mask(image.array) if image else np.zeros(label.array.shape, bool)
+    if brain.shape != label.array.shape:
+        brain = np.zeros(label.array.shape, bool)
+    lesion, brain = counted(label.array, brain, labels=labels)
     voxels = int(np.count_nonzero(lesion))
     count = components(lesion)[1] if kind == "binary" else int(np.count_nonzero(np.unique(label.array)))
     volume = voxels * label.geometry.voxel_ml if label.geometry.ndim == 3 else None
     report = replace(report, lesion_ml=volume, lesion_voxels=voxels, components=count)
-    brain = brain_mask(image.array) if image else None
-    if brain is None or brain.shape != lesion.shape or not brain.any():
+    if not has_brain(kind):
+        share = burden(lesion, counted(label.array, np.ones(lesion.shape, bool), labels=labels)[1])
+        return replace(report, share=share, stratum=stratum(share))
+    if not brain.any():
         return report
     outside = int(np.count_nonzero(lesion & ~brain))
     if outside:

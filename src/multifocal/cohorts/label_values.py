@@ -1,25 +1,32 @@
 """What values a label may hold: one rule for every command that reads labels, looked at before any work is done."""
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort, LabelKind
+from multifocal.cohorts.labels import Labels
 from multifocal.errors import UserError
 
 MASK = (0, 1)
 CURE = "write masks with 0 outside and 1 inside"
+_NAME = "name the values: labels.classes and labels.ignore in a recipe, --label and --ignore elsewhere"
+NAMED = f"{CURE}, or {_NAME}"
+_ONE = Labels()
 _LISTED = 5
 _THREADS = 8
 
 
-def allowed_values(kind: LabelKind) -> Sequence[int] | None:
+def allowed_values(kind: LabelKind, labels: Labels = _ONE) -> Sequence[int] | None:
     """Return what a label of a kind may hold.
 
     Args:
         kind: "binary" masks, or "instances" that are numbered.
+        labels: what the values of a mask mean.
 
     Returns:
         The values; None for any whole number from 0.
@@ -28,7 +35,41 @@ def allowed_values(kind: LabelKind) -> Sequence[int] | None:
         >>> allowed_values("binary"), allowed_values("instances")
         ((0, 1), None)
     """
-    return MASK if kind == "binary" else None
+    return labels.allowed if kind == "binary" else None
+
+
+def with_labels(cohort: Cohort, labels: Labels) -> Cohort:
+    """Return a cohort whose labels mean what a recipe says they do.
+
+    Args:
+        cohort: the cases.
+        labels: the recipe's.
+
+    Returns:
+        The same cases.
+
+    Raises:
+        UserError: the recipe names no classes, and the cohort has several, or other values than 0 and 1; or the recipe
+            names classes, and the labels are of instances.
+
+    Example:
+        >>> from pathlib import Path
+        >>> with_labels(Cohort("none", Path("."), "manifest", ()), Labels(ignore=255)).labels.allowed
+        (0, 1, 255)
+    """
+    if cohort.label_kind == "instances":
+        if labels.classes:
+            raise UserError(
+                f"cohort {cohort.name}: its labels number instances, and are of one class; leave labels.classes out"
+            )
+        return replace(cohort, labels=labels)
+    if labels == _ONE != cohort.labels:
+        said = cohort.labels.model_dump(mode="json", exclude_defaults=True)
+        raise UserError(
+            f"cohort {cohort.name}: its labels are not masks of 0 and 1; say in the recipe what they are: "
+            f"labels: {json.dumps(said)}"
+        )
+    return replace(cohort, labels=labels)
 
 
 def is_strange(array: np.ndarray, *, allowed: Sequence[int] | None) -> np.ndarray:
@@ -84,7 +125,7 @@ def check_label(case: Case, array: np.ndarray, *, allowed: Sequence[int] | None,
     more = "".join(f", and {value:g}" for value in others[:_LISTED]) + (", ..." if len(others) > _LISTED else "")
     raise UserError(
         f"case {case.name}: {case.label.path}: mask holds {array[place]} at {place}{more}; expected "
-        f"{_listed(allowed)}; {cure}"
+        f"{_listed(allowed)}; {_NAME if cure == NAMED and allowed != MASK else cure}"
     )
 
 
@@ -94,7 +135,7 @@ def check_labels(
     names: Iterable[str] | None = None,
     kind: LabelKind | None = None,
     allowed: Sequence[int] | None = None,
-    cure: str = CURE,
+    cure: str = NAMED,
 ) -> None:
     """Read the labels of a cohort, and nothing else; raise `UserError` where one holds a value that nobody named.
 
@@ -102,7 +143,7 @@ def check_labels(
         cohort: the cases; those without a label are passed over.
         names: of the cases to look at; None for all.
         kind: what the labels are taken for, "binary" or "instances"; None for the cohort's own kind.
-        allowed: the values of several classes, in place of those of the kind.
+        allowed: the values that they may hold; None for those of the kind, or of the cohort's classes.
         cure: what to do about it.
 
     Raises:
@@ -112,7 +153,7 @@ def check_labels(
         >>> from pathlib import Path
         >>> check_labels(Cohort("none", Path("."), "manifest", ()))
     """
-    expected = allowed_values(kind or cohort.label_kind) if allowed is None else allowed
+    expected = allowed_values(kind or cohort.label_kind, cohort.labels) if allowed is None else allowed
     chosen = cohort.cases if names is None else [cohort.case(name) for name in names]
 
     def check(case: Case) -> None:

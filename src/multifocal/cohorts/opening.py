@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multifocal.cohorts.case import Case, Cohort, LabelKind
+from multifocal.cohorts.labels import Labels
 from multifocal.cohorts.layouts import LAYOUTS, Layout, LayoutResult, Problem, layout_names
 from multifocal.errors import UserError
 
@@ -19,6 +20,7 @@ class Survey:
         cases: all that were found; some may lack a file.
         problems: everything wrong.
         label_kind: "binary" masks, or "instances" that are numbered.
+        labels: what the values of a mask mean.
 
     Example:
         >>> Survey("demo", Path("."), "manifest", (), (Problem("error", "S1.mha: no such file"),), "binary").cohort()
@@ -32,6 +34,7 @@ class Survey:
     cases: tuple[Case, ...]
     problems: tuple[Problem, ...]
     label_kind: LabelKind
+    labels: Labels = Labels()
 
     def cohort(self) -> Cohort:
         """Return the cohort, if nothing is wrong with it.
@@ -45,7 +48,7 @@ class Survey:
         if self.problems:
             count = f"{len(self.problems)} problems: " if len(self.problems) > 1 else ""
             raise UserError(f"{self.root}: {count}{'; '.join(map(str, self.problems))}")
-        return Cohort(self.name, self.root, self.layout, self.cases, self.label_kind)
+        return Cohort(self.name, self.root, self.layout, self.cases, self.label_kind, self.labels)
 
 
 def survey(path: str | Path, *, layout: str = "auto") -> Survey:
@@ -87,7 +90,8 @@ def survey(path: str | Path, *, layout: str = "auto") -> Survey:
         found.problem(f"no case found; {chosen.name} needs {chosen.needs}")
     folder = root if root.is_dir() else root.parent
     name = root.name if root.is_dir() else root.stem
-    return Survey(name, folder, chosen.name, tuple(found.cases.values()), tuple(found.problems), found.label_kind)
+    cases, problems = tuple(found.cases.values()), tuple(found.problems)
+    return Survey(name, folder, chosen.name, cases, problems, found.label_kind, found.label_values)
 
 
 def open_cohort(path: str | Path, *, layout: str = "auto") -> Cohort:

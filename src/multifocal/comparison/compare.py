@@ -24,6 +24,7 @@ from multifocal.comparison.statistics import (
     signed_rank,
 )
 from multifocal.evaluation import Results
+from multifocal.evaluation.wording import VOLUMES
 from multifocal.metrics import Metric
 from multifocal.metrics.metric import Undefined, check_undefined
 
@@ -81,12 +82,15 @@ def compare(
     for place, stratum in enumerate(STRATA, start=1):
         if (values.strata == stratum).any():
             strata[stratum] = _compare_group(values.within(stratum), samples=samples, seed=(seed, place))
+    # An evaluation that is older than the key says nothing of its unit.
+    words = next((found.words for found in methods.values() if found.words is not VOLUMES), VOLUMES)
+    units = {} if words is VOLUMES else {"size_unit": words.unit}
     return Comparison(
         methods=values.methods,
         metrics=tuple(metric.name for metric in values.metrics),
         overall=_compare_group(values, samples=samples, seed=(seed, 0)),
         strata=strata,
-        settings=_settings(values, label=label, samples=samples, seed=seed),
+        settings=_settings(values, label=label, samples=samples, seed=seed) | units,
     )
 
 

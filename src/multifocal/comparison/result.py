@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from multifocal.evaluation.wording import Wording, recorded_wording
+
 
 @dataclass(frozen=True)
 class Score:
@@ -147,7 +149,7 @@ class Comparison:
         metrics: names of the metrics.
         overall: over all cases.
         strata: by stratum, those that have cases.
-        settings: how they were compared.
+        settings: how they were compared, and the `size_unit` that tables are to show where it is not ml.
 
     Example:
         >>> nothing = Group(cases=0, methods={}, pairs=(), tests=0)
@@ -165,6 +167,11 @@ class Comparison:
     def groups(self) -> dict[str, Group]:
         """The strata, and last `all`."""
         return {**self.strata, "all": self.overall}
+
+    @property
+    def words(self) -> Wording:
+        """What sizes and lengths of the cases are called."""
+        return recorded_wording(self.settings)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `comparison.json`.

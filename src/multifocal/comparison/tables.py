@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from multifocal.comparison.result import Comparison, Difference, Group, Score
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.files import write_csv, write_json, write_text
 from multifocal.metrics import METRICS
 
@@ -78,8 +79,9 @@ def write_comparison(comparison: Comparison, out: str | Path) -> None:
     """Write `comparison.json`, `table.csv`, `table.md` and `table.tex` into a folder, each whole or not at all.
 
     The JSON holds the fields of `Comparison` (what no case defines is null). The CSV has one row a group (a stratum, or
-    `all`), method and metric, and one a mean rank. The Markdown and LaTeX tables have the form of the published ones:
-    best bold, second underlined; Markdown has the paired differences, too.
+    `all`), method and metric, and one a mean rank. Sizes are in ml in both, and in the words' unit in the tables. The
+    Markdown and LaTeX tables have the form of the published ones: best bold, second underlined; Markdown has the paired
+    differences, too.
 
     Args:
         comparison: what `compare` returns.
@@ -121,7 +123,7 @@ def ranking_table(comparison: Comparison, *, with_ranks: bool) -> ResultTable:
     Returns:
         The table.
     """
-    group = comparison.overall
+    group, words = comparison.overall, comparison.words
     columns: list[_Column] = [("method", [TableCell(name) for name in group.methods])]
     shown = []
     for over in comparison.settings["mean_ranks"]:
@@ -132,7 +134,8 @@ def ranking_table(comparison: Comparison, *, with_ranks: bool) -> ResultTable:
     for metric in comparison.metrics:
         scores = _scores(group, metric)
         ranks = _ranks_of_means(scores)
-        columns.append((heading(metric), marked(_means(scores, digits=4), ranks)))
+        texts = _means(scores, digits=4, factor=_factor(metric, words))
+        columns.append((heading(metric, words), marked(texts, ranks)))
         if with_ranks:
             places = [NOTHING if score.rank is None else f"{score.rank:g}" for score in scores]
             columns.append(("r", marked(places, ranks)))
@@ -151,18 +154,19 @@ def strata_table(comparison: Comparison, *, with_intervals: bool) -> ResultTable
         The table.
     """
     rows: list[tuple[TableCell, ...]] = []
+    words = comparison.words
     for stratum, group in comparison.groups.items():
         place = [[TableCell(stratum), TableCell(str(group.cases)), TableCell(name)] for name in group.methods]
         columns = []
         for metric in comparison.metrics:
             scores = _scores(group, metric)
-            texts = _means(scores, digits=3, with_intervals=with_intervals)
+            texts = _means(scores, digits=3, factor=_factor(metric, words), with_intervals=with_intervals)
             columns.append(marked(texts, _ranks_of_means(scores)))
         rows.extend((*start, *cells) for start, *cells in zip(place, *columns, strict=True))
-    titles = ("lesion / brain", "cases", "method", *map(heading, comparison.metrics))
+    titles = (f"lesion / {words.whole}", "cases", "method", *(heading(name, words) for name in comparison.metrics))
     intervals = "In square brackets 95 % intervals (bootstrap over cases)." if with_intervals else ""
     note = f"{intervals} {_gaps_note(comparison)}".strip()
-    return ResultTable("By the lesion's share of the brain", titles, tuple(rows), note=note, texts=3)
+    return ResultTable(f"By the lesion's share of the {words.whole}", titles, tuple(rows), note=note, texts=3)
 
 
 def pairs_table(comparison: Comparison) -> ResultTable:
@@ -174,11 +178,17 @@ def pairs_table(comparison: Comparison) -> ResultTable:
     Returns:
         The table.
     """
-    group = comparison.overall
+    group, words = comparison.overall, comparison.words
     titles = ("metric", "first", "second", "first - second", "95 % interval", "cases", "p", "p (Holm)")
     rows = tuple(
         tuple(
-            TableCell(text) for text in (heading(metric), pair.first, pair.second, *_difference(pair.metrics[metric]))
+            TableCell(text)
+            for text in (
+                heading(metric, words),
+                pair.first,
+                pair.second,
+                *_difference(pair.metrics[metric], factor=_factor(metric, words)),
+            )
         )
         for metric in comparison.metrics
         for pair in group.pairs
@@ -206,7 +216,8 @@ def stability_table(comparison: Comparison) -> ResultTable:
         for over in comparison.settings["mean_ranks"]
     }
     firsts |= {
-        METRICS[metric].heading: [score.first for score in _scores(group, metric)] for metric in comparison.metrics
+        comparison.words.name(METRICS[metric]): [score.first for score in _scores(group, metric)]
+        for metric in comparison.metrics
     }
     for title, shares in firsts.items():
         found = [share for share in shares if share is not None]
@@ -319,11 +330,12 @@ def marked(texts: Sequence[str], ranks: Sequence[float | None]) -> list[TableCel
     ]
 
 
-def heading(metric: str) -> str:
+def heading(metric: str, words: Wording = VOLUMES) -> str:
     """Return a metric's heading with its unit and the direction in which it is better.
 
     Args:
         metric: its name.
+        words: what sizes and lengths are called.
 
     Returns:
         The heading of a column.
@@ -333,9 +345,7 @@ def heading(metric: str) -> str:
         ('MASD (mm) ↓', '|volume difference| (ml) ↓')
     """
     found = METRICS[metric]
-    text = f"|{found.heading}|" if found.best == "zero" else found.heading
-    unit = "" if found.unit == "1" else f" ({found.unit})"
-    return f"{text}{unit} {'↑' if found.best == 'highest' else '↓'}"
+    return f"{words.heading(found)} {'↑' if found.best == 'highest' else '↓'}"
 
 
 def number(value: float | None, *, digits: int) -> str:
@@ -371,22 +381,30 @@ def _ranks_of_means(scores: Sequence[Score]) -> list[float | None]:
     return [score.rank if score.n else None for score in scores]
 
 
-def _means(scores: Sequence[Score], *, digits: int, with_intervals: bool = False) -> list[str]:
-    texts = [number(score.mean, digits=digits) for score in scores]
+def _factor(metric: str, words: Wording) -> int:
+    return words.factor(METRICS[metric].unit)
+
+
+def _means(scores: Sequence[Score], *, digits: int, factor: int, with_intervals: bool = False) -> list[str]:
+    texts = [number(None if score.mean is None else score.mean * factor, digits=digits) for score in scores]
     if with_intervals:
-        texts = [text + _interval(score) for text, score in zip(texts, scores, strict=True)]
+        texts = [text + _interval(score, factor=factor) for text, score in zip(texts, scores, strict=True)]
     if any(score.undefined for score in scores):
         texts = [f"{text} ({score.undefined})" for text, score in zip(texts, scores, strict=True)]
     return texts
 
 
-def _interval(score: Score) -> str:
-    return "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
+def _interval(score: Score, *, factor: int) -> str:
+    if score.low is None or score.high is None:
+        return ""
+    return f" [{score.low * factor:.3f}, {score.high * factor:.3f}]"
 
 
-def _difference(found: Difference) -> tuple[str, ...]:
-    mean = NOTHING if found.mean is None else f"{found.mean:+.3f}"
-    interval = NOTHING if found.low is None else f"[{found.low:+.3f}, {found.high:+.3f}]"
+def _difference(found: Difference, *, factor: int) -> tuple[str, ...]:
+    mean = NOTHING if found.mean is None else f"{found.mean * factor:+.3f}"
+    interval = NOTHING
+    if found.low is not None and found.high is not None:
+        interval = f"[{found.low * factor:+.3f}, {found.high * factor:+.3f}]"
     return mean, interval, str(found.n), p_value(found.p), p_value(found.p_holm)
 
 
@@ -398,7 +416,7 @@ def _transpose(columns: Iterable[_Column]) -> tuple[tuple[str, ...], tuple[tuple
 def _ranks_note(comparison: Comparison, shown: Iterable[str]) -> str:
     parts = []
     for name in shown:
-        over = ", ".join(METRICS[metric].heading for metric in comparison.settings["mean_ranks"][name])
+        over = ", ".join(comparison.words.name(METRICS[metric]) for metric in comparison.settings["mean_ranks"][name])
         parts.append(f"{name} over {'all metrics' if name == 'RA' else over}")
     return f"Means of the ranks r: {'; '.join(parts)}."
 

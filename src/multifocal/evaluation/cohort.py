@@ -11,21 +11,25 @@ from typing import Unpack
 import numpy as np
 
 from multifocal.cohorts.case import Case, Cohort
-from multifocal.cohorts.label_values import CURE, check_labels
-from multifocal.cohorts.lesion_burden import brain_mask, stratum
+from multifocal.cohorts.label_values import CURE, MASK, check_labels
+from multifocal.cohorts.lesion_burden import brain_mask, has_brain, stratum
 from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
 from multifocal.evaluation.match_files import match_files
 from multifocal.evaluation.results import ScoreRow, Scores
 from multifocal.evaluation.resume import CaseRows, append_journal, fingerprint, read_journal
 from multifocal.evaluation.summary import volume_bin
+from multifocal.evaluation.wording import VOLUMES, wording
 from multifocal.metrics import Lesion, ScoringKwargs, ScoringOptions, burden, score_case
 from multifocal.metrics.classes import Classes, Labels, chosen_classes, class_masks, known_values
 from multifocal.metrics.validation import as_labels, as_mask
 from multifocal.parallel import parallel_map
 from multifocal.volumes import Geometry, Volume, read
 
-_CURE = f"{CURE}, or say what the values are: classes (--label NAME=VALUES) or instances (--label-maps both)"
+_CURE = (
+    f"{CURE}, or say what the values are: classes (--label NAME=VALUES), what to --ignore, or instances "
+    "(--label-maps both)"
+)
 _ONE_CLASS = "lesion"  # what the only class of a binary mask is called
 _ToMasks = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -37,6 +41,7 @@ def evaluate_cohort(
     allow_missing: bool = False,
     others: Collection[str] = (),
     labels: Labels | None = None,
+    ignore: int | None = None,
     workers: int = 1,
     journal: str | Path | None = None,
     resumed: Callable[[int, int], None] | None = None,
@@ -55,7 +60,8 @@ def evaluate_cohort(
         allow_missing: score a case without prediction as an empty mask.
         others: cases whose predictions may be in the folder, too, and are passed over: those of other folds, say.
         labels: for masks of several classes: label values by class name, see `multifocal.metrics.as_classes`; with
-            several there is one row a case and class.
+            several there is one row a case and class. None takes those of the cohort.
+        ignore: the value of true voxels that are not scored; None takes that of the cohort, if it has one.
         workers: processes, each with one thread and one case at a time in memory. More than one needs the caller's
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
         journal: a file that keeps each case as it is finished. A later call takes from it the cases whose files and
@@ -92,17 +98,23 @@ def evaluate_cohort(
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected 1 or more")
     scoring = ScoringOptions(**options)
-    classes = chosen_classes(labels, options=scoring)
+    own = None if scoring.has_label_maps else cohort.labels.classes or None
+    classes = chosen_classes(labels or own, options=scoring)
+    ignore = cohort.labels.ignore if ignore is None else ignore
     if cohort.label_kind == "instances":
         if classes:
             raise UserError(f"cohort {cohort.name} has instance labels, which are of one class; leave out labels")
         scoring = scoring if scoring.has_label_maps else replace(scoring, label_maps="target")
     files = match_files(predictions, cohort, allow_missing=allow_missing, others=others)
     # Before the first case is scored, which may be hours before the last.
-    known = None if classes is None else known_values(classes)
+    known = None if scoring.has_label_maps else [*(MASK if classes is None else known_values(classes))]
+    if known is not None and ignore is not None:
+        if ignore in known:
+            raise UserError(f"ignore is {ignore}, which is a class's value, too; leave it out of one of the two")
+        known.append(ignore)
     check_labels(cohort, kind="instances" if scoring.has_label_maps else "binary", allowed=known, cure=_CURE)
     tasks = [
-        _CaseTask(case, files[case.name], scoring, classes, is_of_brain=cohort.label_kind == "binary")
+        _CaseTask(case, files[case.name], scoring, classes, ignore, is_of_brain=has_brain(cohort.label_kind))
         for case in cohort
     ]
     rows, lesions = [], []
@@ -115,7 +127,9 @@ def evaluate_cohort(
     if doubt := _doubtful_maps(rows, scoring):
         warnings.warn(f"{predictions}: {doubt}", stacklevel=2)
     seen = {name: part for name, part in read_seen(predictions).items() if name in files}
-    return Scores(rows, lesions, {**scoring.settings, "labels": classes, "allow_missing": allow_missing}, seen)
+    settings = {**scoring.settings, "labels": classes, "allow_missing": allow_missing}
+    words = next((wording(case.label.geometry()) for case in cohort if case.label), VOLUMES)
+    return Scores(rows, lesions, settings | ({} if ignore is None else {"ignore": ignore}), seen, words)
 
 
 def _doubtful_maps(rows: Sequence[ScoreRow], options: ScoringOptions) -> str:
@@ -141,12 +155,18 @@ class _CaseTask:
     prediction: Path | None
     options: ScoringOptions
     classes: Classes | None
+    ignore: int | None
     is_of_brain: bool  # whether the share of the lesion is of the brain, or of the whole image
 
     @property
     def fingerprint(self) -> str:
         return fingerprint(
-            self.case, self.prediction, options=self.options, classes=self.classes, is_of_brain=self.is_of_brain
+            self.case,
+            self.prediction,
+            options=self.options,
+            classes=self.classes,
+            ignore=self.ignore,
+            is_of_brain=self.is_of_brain,
         )
 
 
@@ -179,23 +199,34 @@ def _score(task: _CaseTask) -> CaseRows:
     if case.label is None:
         raise UserError(f"case {case.name}: no label; add it or leave the case out")
     label = case.label.read()
-    target = _opened(label, case, case.label.path, _reader(task, is_map=task.options.has_label_maps))
+    ignored = None if task.ignore is None else label.array == task.ignore
+    is_map = task.options.has_label_maps
+    target = _opened(_without(ignored, label), case, case.label.path, _reader(task, is_map=is_map))
     if task.prediction is None:
         prediction = {name: np.zeros_like(mask) for name, mask in target.items()}
     else:
         to_masks = _reader(task, is_map=task.options.predicts_label_maps)
-        prediction = _opened(read(task.prediction), case, task.prediction, to_masks)
+        prediction = _opened(_without(ignored, read(task.prediction)), case, task.prediction, to_masks)
     brain = _brain(case, label.geometry) if task.is_of_brain else np.ones(label.array.shape, bool)
+    if ignored is not None:
+        brain = brain & ~ignored
     diagonal = float(np.linalg.norm(np.multiply(label.geometry.size, label.geometry.spacing)))
     rows, lesions = [], []
     several = len(target) > 1
     for name in target:
-        found = score_case(prediction[name], target[name], spacing=label.geometry.spacing, options=task.options)
+        found = score_case(
+            prediction[name], target[name], spacing=label.geometry.spacing, options=task.options, ignore=ignored
+        )
         share = burden(target[name], brain)
         about = {"stratum": stratum(share), "share_of_brain": share, "diagonal_mm": diagonal}
         rows.append({"case": case.name, **({"label": name} if several else {}), **found.metrics, **about})
         lesions += [_lesion_row(lesion, case.name, name, label.geometry) for lesion in found.lesions]
     return rows, lesions
+
+
+def _without(ignored: np.ndarray | None, volume: Volume) -> Volume:
+    """Return a mask with nothing where it is ignored, whatever value stands there."""
+    return volume if ignored is None else Volume(np.where(ignored, 0, volume.array), volume.geometry)
 
 
 def _reader(task: _CaseTask, *, is_map: bool) -> _ToMasks:

@@ -10,6 +10,7 @@ from typing import Any
 from multifocal.cohorts.lesion_burden import STRATA
 from multifocal.errors import UserError
 from multifocal.evaluation.summary import VOLUME_BINS, summarize
+from multifocal.evaluation.wording import VOLUMES, Wording, recorded_wording
 from multifocal.files import clear_up, one_form, plain_file, read_json, swapped, write_csv, write_json
 from multifocal.metrics import METRICS
 from multifocal.metrics.metric import Undefined
@@ -34,6 +35,7 @@ class Scores:
             `bin` one of `VOLUME_BINS`.
         settings: how they were scored.
         seen: cases that are known from the training of the system: "train" or "validation" by name.
+        words: what sizes and lengths of these cases are called.
 
     Example:
         >>> Scores([{"case": "a", "dice": 0.5}], []).rows[0]["dice"]
@@ -44,6 +46,7 @@ class Scores:
     lesions: list[dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
+    words: Wording = VOLUMES
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,30 @@ class Results:
     rows: list[dict[str, Any]]
     lesions: list[dict[str, Any]]
     summary: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that are told apart; none where there is one."""
+        return tuple(self.summary.get("labels", ()))
+
+    def of_class(self, name: str) -> "Results":
+        """Return the evaluation of one class, as if there were no other.
+
+        Args:
+            name: one of `classes`.
+
+        Returns:
+            Its rows, lesions and summary.
+        """
+        rows, lesions = ([row for row in part if row["label"] == name] for part in (self.rows, self.lesions))
+        rows = [{key: value for key, value in row.items() if key != "label"} for row in rows]
+        rest = {key: value for key, value in self.summary.items() if key != "labels"}
+        return Results(rows, lesions, {**rest, **self.summary["labels"][name]})
+
+    @property
+    def words(self) -> Wording:
+        """What sizes and lengths of these cases are called."""
+        return recorded_wording(self.summary)
 
 
 def case_columns(*, labelled: bool = False) -> tuple[str, ...]:
@@ -96,7 +123,8 @@ def write_results(
         settings: more to be kept with the settings of the scores.
 
     Returns:
-        What `summarize` returns, the settings, and what is `seen` of the cases where any is.
+        What `summarize` returns, the settings, what is `seen` of the cases where any is, and the `size_unit` that
+        tables are to show where it is not ml (the numbers of all files are in ml).
 
     Raises:
         UserError: a file cannot be written.
@@ -113,6 +141,7 @@ def write_results(
     found = summarize(scores.rows, scores.lesions, undefined=undefined)
     summary = {**found, "settings": {**scores.settings, **(settings or {})}}
     summary |= {"seen": scores.seen} if scores.seen else {}
+    summary |= {} if scores.words is VOLUMES else {"size_unit": scores.words.unit}
     facts = {name: {"unit": m.unit, "level": m.level, "best": m.best} for name, m in METRICS.items()}
     columns = case_columns(labelled="label" in scores.rows[0])
     clear_up(out)

@@ -21,7 +21,13 @@ CaseRows = tuple[list[ScoreRow], list[ScoreRow]]
 
 
 def fingerprint(
-    case: Case, prediction: Path | None, *, options: ScoringOptions, classes: Classes | None, is_of_brain: bool
+    case: Case,
+    prediction: Path | None,
+    *,
+    options: ScoringOptions,
+    classes: Classes | None,
+    is_of_brain: bool,
+    ignore: int | None = None,
 ) -> str:
     """Return a hash that changes with the case's files (by size and time), the settings or the version.
 
@@ -31,6 +37,7 @@ def fingerprint(
         options: how the case is scored.
         classes: label values by class name; None for a binary mask.
         is_of_brain: whether the share of the lesion is of the brain, for which the first image is read.
+        ignore: the value of what is not scored, or None.
 
     Returns:
         64 hexadecimal digits.
@@ -43,6 +50,7 @@ def fingerprint(
     first = next(iter(case.images.values()))
     files = [prediction, case.label.path if case.label else None, first.path if is_of_brain else None]
     facts = [multifocal.__version__, settings, *([_facts(path) for path in files if path])]
+    facts += [] if ignore is None else [f"ignore={ignore}"]
     facts += [name for name, metric in METRICS.items() if not metric.is_own]  # whose columns the rows have
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

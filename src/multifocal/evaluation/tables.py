@@ -117,7 +117,7 @@ def summary_table(
         >>> table.row_count, [column.header for column in table.columns]
         (5, ['share of brain', 'cases', 'Dice'])
     """
-    caption = _caption(summary, metrics, with_intervals=any((intervals or {}).values()))
+    caption = _caption(summary, metrics, words, with_intervals=any((intervals or {}).values()))
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column(f"share of {words.whole}")
     table.add_column("cases", justify="right")
@@ -151,12 +151,12 @@ def _cell(group: Mapping[str, Any], name: str, words: Wording, interval: tuple[f
     return text if interval is None else f"{text}\n{interval[0] * factor:.3f} to {interval[1] * factor:.3f}"
 
 
-def _caption(summary: Mapping[str, Any], metrics: Sequence[str], *, with_intervals: bool) -> str:
+def _caption(summary: Mapping[str, Any], metrics: Sequence[str], words: Wording, *, with_intervals: bool) -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for name in metrics:
         if reason := METRICS[name].undefined_when:
             rule = _GAPS[summary["overall"]["metrics"][name]["rule"]]
-            reasons.setdefault((reason, rule), []).append(METRICS[name].heading)
+            reasons.setdefault((reason, rule), []).append(words.name(METRICS[name]))
     below = "; below them 95 % intervals (bootstrap over cases)" if with_intervals else ""
     lines = [f"Means over cases{below}."]
     for (reason, rule), headings in reasons.items():

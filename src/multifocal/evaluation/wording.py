@@ -1,6 +1,8 @@
 """What sizes and lengths are called: a 2D image has pixels and an area where a scan has millilitres of a brain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from multifocal.metrics.metric import Metric
 from multifocal.volumes import Geometry
@@ -43,6 +45,17 @@ class Wording:
         ends = "-".join(f"{float(end) * self.per_ml:g}" for end in digits.split("-"))
         return f"{name[: len(name) - len(digits)]}{ends}"
 
+    def name(self, metric: Metric) -> str:
+        """Return a metric's heading without its unit.
+
+        Args:
+            metric: the metric.
+
+        Returns:
+            The text.
+        """
+        return metric.heading.replace("volume", self.size)
+
     def heading(self, metric: Metric) -> str:
         """Return a metric's heading with its unit; bars stand for absolute values, where zero is best.
 
@@ -52,8 +65,7 @@ class Wording:
         Returns:
             The text.
         """
-        text = metric.heading.replace("volume", self.size)
-        text = f"|{text}|" if metric.best == "zero" else text
+        text = f"|{self.name(metric)}|" if metric.best == "zero" else self.name(metric)
         unit = {"mm": self.length, "ml": self.unit}.get(metric.unit, metric.unit)
         return text if unit == "1" else f"{text} ({unit})"
 
@@ -90,3 +102,19 @@ def wording(grid: Geometry) -> Wording:
     if grid.ndim == 3:
         return VOLUMES
     return IMAGES if set(grid.spacing) == {1.0} else SPACED
+
+
+def recorded_wording(summary: Mapping[str, Any]) -> Wording:
+    """Return the words that a summary was written with.
+
+    Args:
+        summary: of an evaluation; it has `size_unit` where that is not ml.
+
+    Returns:
+        One of the three; `VOLUMES` for a summary that is older than the key.
+
+    Example:
+        >>> recorded_wording({"size_unit": "pixels"}).whole, recorded_wording({}).whole
+        ('image', 'brain')
+    """
+    return next((words for words in (IMAGES, SPACED) if words.unit == summary.get("size_unit")), VOLUMES)

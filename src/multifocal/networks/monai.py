@@ -13,6 +13,7 @@ from torch import nn
 
 from multifocal.networks.foreign import Foreign
 from multifocal.networks.registry import register
+from multifocal.networks.supervision import Level
 
 Count = Annotated[int, Field(gt=0)]
 Counts = Sequence[Count]
@@ -87,6 +88,27 @@ def check_strides(*, strides: Axes = DYNAMIC_STRIDES, kernel_size: Axes | None =
             f"kernel_size={_lists(kernel_size)} and strides={_lists(strides)}: expected two lists of one length"
         )
     _check_odd("kernel_size", kernel_size or 3)
+
+
+def dynunet_outputs(*, strides: Axes = DYNAMIC_STRIDES, **_: Any) -> int:
+    """Return how many outputs deep supervision of a DynUNet can have.
+
+    Args:
+        strides: of each level.
+
+    Returns:
+        One for each level of the decoder.
+    """
+    return len(strides) - 1
+
+
+def unetpp_outputs(**_: Any) -> int:
+    """Return how many outputs deep supervision of a UNet++ can have.
+
+    Returns:
+        One for each of the nested U-Nets.
+    """
+    return 4
 
 
 def check_image(*, img_size: Count | Counts = 96, **_: Any) -> None:
@@ -205,8 +227,8 @@ def monai_unet(
     return _build(UNET, spatial_dims, in_channels, out_channels, options, multiple=math.prod(strides))
 
 
-@register("dynunet", dimensions=3, foreign=DYNUNET, check=check_strides)
-@register("dynunet-2d", dimensions=2, foreign=DYNUNET, check=check_strides)
+@register("dynunet", dimensions=3, foreign=DYNUNET, check=check_strides, outputs=dynunet_outputs)
+@register("dynunet-2d", dimensions=2, foreign=DYNUNET, check=check_strides, outputs=dynunet_outputs)
 def dynunet(
     *,
     in_channels: int,
@@ -239,7 +261,13 @@ def dynunet(
     options |= {"kernel_size": kernels, "strides": strides, "upsample_kernel_size": strides[1:]}
     whole = [(*_axes(one), *_axes(one) * (spatial_dims - len(_axes(one)))) for one in strides]
     multiple = math.lcm(*(math.prod(axis) for axis in zip(*whole, strict=True)))
-    return _build(DYNUNET, spatial_dims, in_channels, out_channels, options, multiple=multiple)
+    network: Any = _build(DYNUNET, spatial_dims, in_channels, out_channels, options, multiple=multiple)
+    finest_first = list(network.upsamples)[::-1]
+    network.levels = [
+        Level(finest_first[i], network.filters[i], tuple(math.prod(axis) for axis in zip(*whole[: i + 1], strict=True)))
+        for i in range(1, len(finest_first))
+    ]
+    return network
 
 
 @register("vnet", dimensions=3, foreign=VNET)
@@ -270,7 +298,7 @@ def vnet(*, in_channels: int, out_channels: int, spatial_dims: int, **options: A
 def unetr(
     *, in_channels: int, out_channels: int, spatial_dims: int, img_size: Count | Counts = 96, **options: Any
 ) -> nn.Module:
-    """UNETR: a vision transformer of 12 blocks as encoder (Hatamizadeh et al. 2021); images up to `img_size`.
+    """UNETR: vision transformer of 12 blocks as encoder (Hatamizadeh et al. 2021); images up to `img_size`.
 
     It learns what each patch's position means, so it takes one size only: smaller images are padded, larger refused.
 
@@ -298,8 +326,8 @@ def unetr(
     return network
 
 
-@register("basicunetplusplus", dimensions=3, foreign=BASIC_UNETPP)
-@register("basicunetplusplus-2d", dimensions=2, foreign=BASIC_UNETPP)
+@register("basicunetplusplus", dimensions=3, foreign=BASIC_UNETPP, outputs=unetpp_outputs)
+@register("basicunetplusplus-2d", dimensions=2, foreign=BASIC_UNETPP, outputs=unetpp_outputs)
 def basicunetplusplus(
     *,
     in_channels: int,
@@ -308,7 +336,7 @@ def basicunetplusplus(
     features: Annotated[Counts, Field(min_length=6, max_length=6)] = (32, 32, 64, 128, 256, 32),
     **options: Any,
 ) -> nn.Module:
-    """UNet++: nested U-Nets of five levels (Zhou et al. 2018), without deep supervision.
+    """UNet++: nested U-Nets of five levels (Zhou et al. 2018).
 
     Args:
         in_channels: channels of the input.
@@ -321,9 +349,12 @@ def basicunetplusplus(
         The network.
     """
     options["features"] = features
-    network = _build(BASIC_UNETPP, spatial_dims, in_channels, out_channels, options, multiple=2**4)
+    network: Any = _build(BASIC_UNETPP, spatial_dims, in_channels, out_channels, options, multiple=2**4)
     _unused(network, "final_conv_0_1", "final_conv_0_2", "final_conv_0_3")  # heads of deep supervision
     network.register_forward_hook(_first)
+    # The shallower of its nested U-Nets answer at full size, too.
+    nested = (network.upcat_0_3, network.upcat_0_2, network.upcat_0_1)
+    network.levels = [Level(one, features[0], (1,) * spatial_dims) for one in nested]
     return network
 
 

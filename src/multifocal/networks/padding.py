@@ -18,6 +18,7 @@ class Padded(nn.Module):
     Args:
         network: a module with an attribute `multiple`. One that takes images of a single size (learnt positions) has
             an attribute `fixed_size`, too: smaller images are padded to it, larger ones refused.
+        out_channels: of its logits.
 
     Example:
         >>> network = nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2))
@@ -26,9 +27,10 @@ class Padded(nn.Module):
         torch.Size([1, 1, 3, 5])
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, out_channels: int = 1) -> None:
         super().__init__()
         self.network = network
+        self.out_channels = out_channels
         self.multiple: int = int(network.multiple)  # type: ignore[arg-type]
         self.fixed_size: tuple[int, ...] | None = getattr(network, "fixed_size", None)
 

@@ -30,6 +30,8 @@ class Network:
         check: called with the options; raises ValueError for options that do not fit together. None checks nothing.
         foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
         starts: options that only say from which weights training starts.
+        package: of another's, which the builder imports; None where it is that of the foreign class, or none.
+        outputs: called with the options; how many outputs deep supervision can have. None is one.
 
     Example:
         >>> NETWORKS["unet3d"].dimensions
@@ -41,6 +43,8 @@ class Network:
     check: Callable[..., None] | None = None
     foreign: Foreign | None = None
     starts: tuple[str, ...] = ()
+    package: str | None = None
+    outputs: Callable[..., int] | None = None
 
 
 NETWORKS: Registry[Network] = Registry(
@@ -58,6 +62,8 @@ def register(
     check: Callable[..., None] | None = None,
     foreign: Foreign | None = None,
     starts: tuple[str, ...] = (),
+    package: str | None = None,
+    outputs: Callable[..., int] | None = None,
 ) -> Callable[[Builder], Builder]:
     """Return a decorator that makes a builder known by name.
 
@@ -68,6 +74,10 @@ def register(
             refused without a network being built.
         foreign: the class of another package whose arguments are options, too. The builder takes them as `**options`.
         starts: options that only say from which weights training starts.
+        package: of another's, which the builder imports; None where it is that of the foreign class, or none.
+        outputs: called with the options; returns how many outputs deep supervision can have. What the builder makes
+            then has an attribute `levels`, a `multifocal.networks.Level` for each but the full one, finest first. None
+            is one output.
 
     Returns:
         The decorator, which gives back the builder: a function or class with the keyword arguments `in_channels`,
@@ -88,7 +98,7 @@ def register(
     """
 
     def add(builder: Builder) -> Builder:
-        NETWORKS.register(name, Network(builder, dimensions, check, foreign, starts))
+        NETWORKS.register(name, Network(builder, dimensions, check, foreign, starts, package, outputs))
         return builder
 
     return add
@@ -143,6 +153,47 @@ def dimensions(name: str) -> int:
         2
     """
     return NETWORKS.get(name).dimensions
+
+
+def package(name: str) -> str | None:
+    """Return the package of others that a network is built with.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        What is imported; None where there is no such package.
+
+    Raises:
+        UserError: there is no such network.
+
+    Example:
+        >>> package("unet3d"), package("unetpp")
+        (None, 'segmentation_models_pytorch')
+    """
+    network = NETWORKS.get(name)
+    return network.package or (network.foreign.module.partition(".")[0] if network.foreign else None)
+
+
+def outputs(name: str, options: Mapping[str, Any]) -> int:
+    """Return how many outputs deep supervision can have of a network, its own one included.
+
+    Args:
+        name: one of `names()`.
+        options: by name, which are checked.
+
+    Returns:
+        The number; 1 where there is nothing to supervise but the output.
+
+    Raises:
+        UserError: there is no such network.
+
+    Example:
+        >>> outputs("unet3d", {}), outputs("segresnet", {})
+        (3, 1)
+    """
+    counted = NETWORKS.get(name).outputs
+    return 1 if counted is None else counted(**options)
 
 
 def options(name: str) -> dict[str, Any]:
@@ -259,7 +310,7 @@ def build(name: str, *, in_channels: int, out_channels: int = 1, **options: Any)
     built = _told(name, network.builder, {**shape, **options})
     if prior is not None:
         _told(name, start_from_prior, {"network": built, "prior": prior, "out_channels": out_channels})
-    return Padded(built)
+    return Padded(built, out_channels=out_channels)
 
 
 def _has_prior(name: str) -> bool:

@@ -1,9 +1,11 @@
 """Networks of segmentation_models_pytorch: a decoder by name, with any encoder as its option; 2D.
 
-A function here says what the package does not: the sizes that fit, and what follows from the depth. All other options
-are arguments of its classes.
+A row here says what the package does not: the sizes that fit, and what follows from the depth. All other options are
+arguments of its classes.
 """
 
+import math
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -17,9 +19,9 @@ from multifocal.networks.foreign import Foreign
 from multifocal.networks.registry import register
 from multifocal.weights import read_weights
 
-PACKAGE, ENCODER = "segmentation_models_pytorch", "resnet34"
+PACKAGE, ENCODER, VIT = "segmentation_models_pytorch", "resnet34", "tu-vit_base_patch16_224"
 Depth = Annotated[int, Field(ge=3, le=5)]
-STARTS = ("weights",)
+VitDepth = Annotated[int, Field(ge=1, le=4)]
 
 
 def _foreign(name: str) -> Foreign:
@@ -29,7 +31,7 @@ def _foreign(name: str) -> Foreign:
 
 UNET, UNETPP, MANET, LINKNET = _foreign("Unet"), _foreign("UnetPlusPlus"), _foreign("MAnet"), _foreign("Linknet")
 FPN, PSPNET, UPERNET, SEGFORMER = _foreign("FPN"), _foreign("PSPNet"), _foreign("UPerNet"), _foreign("Segformer")
-DEEPLAB, DEEPLABPLUS = _foreign("DeepLabV3"), _foreign("DeepLabV3Plus")
+DEEPLAB, DEEPLABPLUS, PAN, DPT = _foreign("DeepLabV3"), _foreign("DeepLabV3Plus"), _foreign("PAN"), _foreign("DPT")
 
 
 def check_encoder(*, encoder: str = ENCODER, weights: str | None = None, **_: Any) -> None:
@@ -62,269 +64,157 @@ def check_encoder(*, encoder: str = ENCODER, weights: str | None = None, **_: An
         raise unknown_name(f"weights of encoder {encoder}", weights, known[encoder]["pretrained_settings"])
 
 
-@register("smp-unet", dimensions=2, foreign=UNET, check=check_encoder, starts=STARTS)
-def unet(
+def check_transformer(*, encoder: str = VIT, **others: Any) -> None:
+    """Refuse an encoder that is no vision transformer of timm, and what `check_encoder` refuses.
+
+    Args:
+        encoder: `tu-` and a name of timm.
+        **others: of `check_encoder`.
+
+    Raises:
+        ValueError: what is refused, or the package is not installed.
+    """
+    if not encoder.startswith("tu-"):
+        raise ValueError(f"encoder {encoder!r} is no vision transformer of timm; choose one such as {VIT!r}")
+    check_encoder(encoder=encoder, **others)
+
+
+def decoder(
+    of: Foreign,
+    description: str,
     *,
-    in_channels: int,
-    out_channels: int,
     encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """U-Net with any encoder (Ronneberger et al. 2015).
+    depth: int = 5,
+    depths: Any = Depth,
+    follows: Callable[[int], Mapping[str, Any]] = lambda depth: {},
+    settled: Callable[[int], Mapping[str, Any]] = lambda depth: {},
+) -> Callable[..., nn.Module]:
+    """Return the builder of a class of the package.
+
+    Args:
+        of: the class.
+        description: a line for lists.
+        encoder: the default.
+        depth: the default.
+        depths: the type of the option.
+        follows: from the depth to defaults of the class's arguments.
+        settled: from the depth to arguments that are not the user's.
+
+    Returns:
+        The builder.
+    """
+
+    def build(
+        *,
+        in_channels: int,
+        out_channels: int,
+        encoder: str = encoder,
+        depth: int = depth,
+        weights: str | None = None,
+        **options: Any,
+    ) -> nn.Module:
+        arguments = {**follows(depth), **options, **settled(depth)}
+        return _build(of, in_channels, out_channels, encoder, depth, weights, arguments)
+
+    build.__annotations__["depth"] = depths
+    build.__qualname__ = f"decoder({of.name})"
+    build.__doc__ = f"""{description}
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the logits.
         encoder: a name of segmentation_models_pytorch, or `tu-` and a name of timm.
-        depth: how often the encoder halves the image.
+        depth: how often the encoder halves the image; of smp-dpt, how many of its layers are looked at.
         weights: of the encoder: a safetensors file, or the hub's name ("imagenet"), which is fetched; None is random.
-        **options: arguments of smp.Unet.
+        **options: arguments of smp.{of.name}.
 
     Returns:
         The network.
     """
-    options.setdefault("decoder_channels", (256, 128, 64, 32, 16)[:depth])
-    return _build(UNET, in_channels, out_channels, encoder, depth, weights, options)
+    return build
 
 
-@register("smp-unetplusplus", dimensions=2, foreign=UNETPP, check=check_encoder, starts=STARTS)
-def unetplusplus(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """UNet++ with any convolutional encoder: nested skip connections (Zhou et al. 2018).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.UnetPlusPlus.
-
-    Returns:
-        The network.
-    """
-    options.setdefault("decoder_channels", (256, 128, 64, 32, 16)[:depth])
-    return _build(UNETPP, in_channels, out_channels, encoder, depth, weights, options)
+def _halving(depth: int) -> dict[str, Any]:
+    return {"decoder_channels": (256, 128, 64, 32, 16)[:depth]}
 
 
-@register("smp-manet", dimensions=2, foreign=MANET, check=check_encoder, starts=STARTS)
-def manet(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """MA-Net with any encoder: attention over positions and channels (Fan et al. 2020).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.MAnet.
-
-    Returns:
-        The network.
-    """
-    options.setdefault("decoder_channels", (256, 128, 64, 32, 16)[:depth])
-    return _build(MANET, in_channels, out_channels, encoder, depth, weights, options)
-
-
-@register("smp-linknet", dimensions=2, foreign=LINKNET, check=check_encoder, starts=STARTS)
-def linknet(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """LinkNet with any convolutional encoder: skip connections are added (Chaurasia & Culurciello 2017).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.Linknet.
-
-    Returns:
-        The network.
-    """
-    return _build(LINKNET, in_channels, out_channels, encoder, depth, weights, options)
-
-
-@register("smp-fpn", dimensions=2, foreign=FPN, check=check_encoder, starts=STARTS)
-def fpn(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """Feature pyramid network with any encoder (Kirillov et al. 2017).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.FPN.
-
-    Returns:
-        The network.
-    """
-    options["upsampling"] = 2 ** (depth - 3)  # the pyramid has the four deepest levels
-    return _build(FPN, in_channels, out_channels, encoder, depth, weights, options)
-
-
-@register("smp-pspnet", dimensions=2, foreign=PSPNET, check=check_encoder, starts=STARTS)
-def pspnet(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 3,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """PSPNet with any encoder: pools over regions of several sizes (Zhao et al. 2017); coarse outlines.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.PSPNet.
-
-    Returns:
-        The network.
-    """
-    options["upsampling"] = 2**depth
-    return _build(PSPNET, in_channels, out_channels, encoder, depth, weights, options)
-
-
-@register("smp-upernet", dimensions=2, foreign=UPERNET, check=check_encoder, starts=STARTS)
-def upernet(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """UPerNet with any encoder: pooling and a feature pyramid in one (Xiao et al. 2018).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.UPerNet.
-
-    Returns:
-        The network.
-    """
-    return _build(UPERNET, in_channels, out_channels, encoder, depth, weights, options)
-
-
-@register("smp-segformer", dimensions=2, foreign=SEGFORMER, check=check_encoder, starts=STARTS)
-def segformer(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = "mit_b0",
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """SegFormer: a decoder of linear layers (Xie et al. 2021), with any encoder (its own: mit_b0 to mit_b5).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.Segformer.
-
-    Returns:
-        The network.
-    """
-    return _build(SEGFORMER, in_channels, out_channels, encoder, depth, weights, options)
-
-
-@register("smp-deeplabv3", dimensions=2, foreign=DEEPLAB, check=check_encoder, starts=STARTS)
-def deeplabv3(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """DeepLabv3 with any encoder that dilates: dilated convolutions (Chen et al. 2017); coarse outlines.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.DeepLabV3.
-
-    Returns:
-        The network.
-    """
-    return _build(DEEPLAB, in_channels, out_channels, encoder, depth, weights, options)
-
-
-@register("smp-deeplabv3plus", dimensions=2, foreign=DEEPLABPLUS, check=check_encoder, starts=STARTS)
-def deeplabv3plus(
-    *,
-    in_channels: int,
-    out_channels: int,
-    encoder: str = ENCODER,
-    depth: Depth = 5,
-    weights: str | None = None,
-    **options: Any,
-) -> nn.Module:
-    """DeepLabv3+ with any encoder that dilates: DeepLabv3 and one skip connection (Chen et al. 2018).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the logits.
-        encoder: as of smp-unet.
-        depth: how often the encoder halves the image.
-        weights: as of smp-unet.
-        **options: arguments of smp.DeepLabV3Plus.
-
-    Returns:
-        The network.
-    """
-    return _build(DEEPLABPLUS, in_channels, out_channels, encoder, depth, weights, options)
+ANY: dict[str, Any] = {"check": check_encoder, "starts": ("weights",)}
+register("smp-unet", foreign=UNET, dimensions=2, **ANY)(
+    decoder(UNET, "U-Net with any encoder (Ronneberger et al. 2015).", follows=_halving)
+)
+register("smp-unetplusplus", foreign=UNETPP, dimensions=2, **ANY)(
+    decoder(
+        UNETPP,
+        "UNet++ with any convolutional encoder: nested skip connections (Zhou et al. 2018).",
+        follows=_halving,
+    )
+)
+register("smp-manet", foreign=MANET, dimensions=2, **ANY)(
+    decoder(
+        MANET, "MA-Net with any encoder: attention over positions and channels (Fan et al. 2020).", follows=_halving
+    )
+)
+register("smp-linknet", foreign=LINKNET, dimensions=2, **ANY)(
+    decoder(
+        LINKNET,
+        "LinkNet with any convolutional encoder: skip connections are added (Chaurasia & Culurciello 2017).",
+    )
+)
+register("smp-fpn", foreign=FPN, dimensions=2, **ANY)(
+    decoder(
+        FPN,
+        "Feature pyramid network with any encoder (Kirillov et al. 2017).",
+        settled=lambda depth: {"upsampling": 2 ** (depth - 3)},  # the pyramid has the four deepest levels
+    )
+)
+register("smp-pspnet", foreign=PSPNET, dimensions=2, **ANY)(
+    decoder(
+        PSPNET,
+        "PSPNet with any encoder: pools over regions of several sizes (Zhao et al. 2017); coarse outlines.",
+        depth=3,
+        settled=lambda depth: {"upsampling": 2**depth},
+    )
+)
+register("smp-pan", foreign=PAN, dimensions=2, **ANY)(
+    decoder(
+        PAN,
+        "PAN with any encoder that dilates: attention over a feature pyramid (Li et al. 2018).",
+        settled=lambda depth: {"upsampling": 4},
+    )
+)
+register("smp-upernet", foreign=UPERNET, dimensions=2, **ANY)(
+    decoder(UPERNET, "UPerNet with any encoder: pooling and a feature pyramid in one (Xiao et al. 2018).")
+)
+register("smp-segformer", foreign=SEGFORMER, dimensions=2, **ANY)(
+    decoder(
+        SEGFORMER,
+        "SegFormer: a decoder of linear layers (Xie et al. 2021), with any encoder (its own: mit_b0 to mit_b5).",
+        encoder="mit_b0",
+    )
+)
+register("smp-deeplabv3", foreign=DEEPLAB, dimensions=2, **ANY)(
+    decoder(
+        DEEPLAB,
+        "DeepLabv3 with any encoder that dilates: dilated convolutions (Chen et al. 2017); coarse outlines.",
+    )
+)
+register("smp-deeplabv3plus", foreign=DEEPLABPLUS, dimensions=2, **ANY)(
+    decoder(
+        DEEPLABPLUS,
+        "DeepLabv3+ with any encoder that dilates: DeepLabv3 and one skip connection (Chen et al. 2018).",
+    )
+)
+register("smp-dpt", foreign=DPT, dimensions=2, check=check_transformer, starts=("weights",))(
+    decoder(
+        DPT,
+        "DPT: convolutions on what several layers of a vision transformer of timm see (Ranftl et al. 2021).",
+        encoder=VIT,
+        depth=4,
+        depths=VitDepth,
+        follows=lambda depth: {"decoder_intermediate_channels": (256, 512, 1024, 1024)[:depth]},
+        settled=lambda depth: {"dynamic_img_size": True},  # learnt positions are interpolated: any size fits
+    )
+)
 
 
 class BatchNormOfOne(nn.BatchNorm2d):
@@ -363,8 +253,7 @@ def _build(
     network = foreign.build({**given, "in_channels": in_channels, "classes": out_channels, **options})
     if weights is not None:
         _start(network.encoder, encoder, depth, in_channels, weights)  # type: ignore[arg-type]
-    # Encoders of patches, and timm's, halve as often as they do, whatever the depth.
-    network.multiple = 32 if encoder.startswith(("mit_", "tu-")) else 2**depth  # type: ignore[assignment]
+    network.multiple = _multiple(network, encoder, depth)  # type: ignore[assignment]
     for module in network.decoder.modules():  # type: ignore[union-attr]
         if type(module) is nn.BatchNorm2d:
             module.__class__ = BatchNormOfOne
@@ -373,11 +262,24 @@ def _build(
     return network
 
 
+def _multiple(network: Any, encoder: str, depth: int) -> int:
+    if type(network).__name__ == "DPT":  # patches, which the decoder takes for levels of a half, a quarter, ...
+        return math.lcm(*network.encoder.output_strides, 2 ** (depth + 1))
+    # Encoders of patches, and timm's, halve as often as they do, whatever the depth.
+    halved = 32 if encoder.startswith(("mit_", "tu-")) else 2**depth
+    if type(network).__name__ == "PAN":  # its attention halves the deepest level three times more
+        return 8 * network.encoder.output_stride
+    return halved
+
+
 def _start(encoder: nn.Module, name: str, depth: int, in_channels: int, weights: str) -> None:
     """Give an encoder pretrained weights; their first layer, for three channels, becomes one for the image's."""
     package = _encoders()
     if _is_file(weights):
-        pretrained = package.get_encoder(name, in_channels=3, depth=depth, weights=None)
+        if type(encoder).__name__ == "TimmViTEncoder":
+            pretrained = type(encoder)(name.removeprefix("tu-"), pretrained=False, depth=depth, dynamic_img_size=True)
+        else:
+            pretrained = package.get_encoder(name, in_channels=3, depth=depth, weights=None)
         try:
             pretrained.load_state_dict(read_weights(weights))
         except (RuntimeError, KeyError) as error:
@@ -385,7 +287,7 @@ def _start(encoder: nn.Module, name: str, depth: int, in_channels: int, weights:
                 f"weights={weights}: do not fit encoder {name}; a file of that encoder is needed"
             ) from error
         if in_channels != 3:
-            pretrained.set_in_channels(in_channels, pretrained=True)
+            package._utils.patch_first_conv(pretrained, new_in_channels=in_channels)
     else:
         try:
             pretrained = package.get_encoder(name, in_channels=in_channels, depth=depth, weights=weights)
@@ -397,11 +299,11 @@ def _start(encoder: nn.Module, name: str, depth: int, in_channels: int, weights:
     encoder.load_state_dict(pretrained.state_dict())
 
 
-def _freeze_unused(network: nn.Module, in_channels: int) -> None:
+def _freeze_unused(network: Any, in_channels: int) -> None:
     """Freeze layers that an encoder has beyond the depth: without a gradient, they make several processes fail."""
     network.eval()
     with torch.enable_grad():
-        network(torch.zeros(1, in_channels, 64, 64)).sum().backward()
+        network(torch.zeros(1, in_channels, *[max(64, network.multiple)] * 2)).sum().backward()
     for parameter in network.parameters():
         parameter.requires_grad_(parameter.grad is not None)
         parameter.grad = None

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from multifocal.networks.registry import register
+from multifocal.networks.supervision import Level
 
 Norm = Literal["batch", "instance"]
 NORMS: dict[Norm, Callable[[int], nn.Module]] = {
@@ -38,7 +39,19 @@ def check_levels(*, features: Features = FEATURES, dropout: Rates = DROPOUT, **_
         )
 
 
-@register("unet3d", dimensions=3, check=check_levels)
+def outputs(*, features: Features = FEATURES, **_: object) -> int:
+    """Return how many outputs deep supervision can have.
+
+    Args:
+        features: features of each level.
+
+    Returns:
+        One for each level of the decoder.
+    """
+    return len(features) - 1
+
+
+@register("unet3d", dimensions=3, check=check_levels, outputs=outputs)
 class UNet3d(nn.Module):
     """3D U-Net: double convolutions, LeakyReLU, dropout rising with depth, max-pool, transposed convolution.
 
@@ -75,18 +88,19 @@ class UNet3d(nn.Module):
         self.multiple = 2**levels
         widths = [in_channels, *features]
         self.encoder = nn.ModuleList(
-            _double_convolution(widths[i], widths[i + 1], rate=dropout[i], norm=norm) for i in range(levels + 1)
+            double_convolution(widths[i], widths[i + 1], rate=dropout[i], norm=norm) for i in range(levels + 1)
         )
         self.pool = nn.MaxPool3d(2)
         self.up = nn.ModuleList(
             nn.ConvTranspose3d(features[i + 1], features[i], kernel_size=2, stride=2) for i in range(levels)
         )
         self.decoder = nn.ModuleList(
-            _double_convolution(2 * features[i], features[i], rate=dropout[i], norm=norm) for i in range(levels)
+            double_convolution(2 * features[i], features[i], rate=dropout[i], norm=norm) for i in range(levels)
         )
         self.head = nn.Conv3d(features[0], out_channels, kernel_size=1)
         if prior is not None:
             nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))  # type: ignore[arg-type]
+        self.levels = [Level(self.decoder[i], features[i], (2**i,) * 3) for i in range(1, levels)]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images to logits.
@@ -107,7 +121,22 @@ class UNet3d(nn.Module):
         return self.head(hidden)
 
 
-def _double_convolution(inputs: int, outputs: int, *, rate: float, norm: Norm) -> nn.Sequential:
+def double_convolution(inputs: int, outputs: int, *, rate: float, norm: Norm) -> nn.Sequential:
+    """Return two convolutions 3³, each with normalisation and LeakyReLU, and dropout after them.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        rate: of dropout, channel-wise; 0 is no layer.
+        norm: batch or instance normalisation.
+
+    Returns:
+        The layers.
+
+    Example:
+        >>> double_convolution(2, 4, rate=0.0, norm="batch")(torch.zeros(1, 2, 3, 3, 3)).shape
+        torch.Size([1, 4, 3, 3, 3])
+    """
     layers: list[nn.Module] = []
     for width in (inputs, outputs):
         # The normalisation that follows removes any constant, so the convolution needs no bias.

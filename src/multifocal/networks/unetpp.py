@@ -10,7 +10,7 @@ from multifocal.errors import UserError, unknown_name
 from multifocal.networks.registry import register
 
 
-@register("unetpp", dimensions=2)
+@register("unetpp", dimensions=2, package="segmentation_models_pytorch")
 def unetpp(
     *,
     in_channels: int,

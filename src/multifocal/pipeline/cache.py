@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import multifocal
-from multifocal.cohorts import Case, case_fingerprint
+from multifocal.cohorts import Case, Labels, case_fingerprint
 from multifocal.errors import UserError
 from multifocal.files import atomic
 from multifocal.pipeline.prepare import Prepared, prepare
@@ -20,6 +20,7 @@ from multifocal.pipeline.settings import Preprocessing
 from multifocal.volumes import Geometry
 
 FORMAT = 3  # raise it when `prepare` changes what it makes, or the cache how it is kept
+_MASK = Labels()
 ARRAYS = ("images", "target", "inside", "native_brain", "label")
 
 
@@ -32,6 +33,7 @@ class Cache:
     Args:
         folder: where entries live; made when needed, shared freely between runs and processes.
         settings: the preprocessing.
+        labels: what the values of labels mean.
 
     Example:
         >>> cache = Cache(folder, recipe.preprocessing)  # doctest: +SKIP
@@ -39,9 +41,9 @@ class Cache:
         (3, 67, 83, 16)
     """
 
-    def __init__(self, folder: str | Path, settings: Preprocessing) -> None:
+    def __init__(self, folder: str | Path, settings: Preprocessing, *, labels: Labels = _MASK) -> None:
         self.folder = Path(folder)
-        self.settings = settings
+        self.settings, self.labels = settings, labels
         self._entries: dict[Case, Path] = {}
 
     def get(self, case: Case) -> Prepared:
@@ -66,10 +68,12 @@ class Cache:
 
     def _key(self, case: Case) -> str:
         parts = [FORMAT, multifocal.__version__, case_fingerprint(case), self.settings.model_dump(mode="json")]
+        if self.labels != _MASK:
+            parts.append(self.labels.model_dump(mode="json"))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _make(self, case: Case, entry: Path) -> None:
-        prepared = prepare(case, self.settings)
+        prepared = prepare(case, self.settings, labels=self.labels)
         arrays = {name: getattr(prepared, name) for name in ARRAYS if getattr(prepared, name) is not None}
         about = {"geometry": asdict(prepared.geometry), "native": asdict(prepared.native), "arrays": list(arrays)}
         try:

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
-from multifocal.cohorts import Case
+from multifocal.cohorts import Case, Labels
+from multifocal.cohorts.labels import IGNORED
 from multifocal.errors import UserError
 from multifocal.metrics import burden
 from multifocal.pipeline.augment import Augmentation, apply_crop, augment, draw, new_place
@@ -36,7 +37,7 @@ class Sample:
 
     Attributes:
         images: float32 `(C, *spatial)`.
-        target: uint8 0/1 `(*spatial)`.
+        target: uint8 `(*spatial)`, the codes of `Labels`: of a mask 0 and 1.
     """
 
     images: torch.Tensor
@@ -83,7 +84,7 @@ class TrainingSet(Dataset[list[Sample]]):
             size = prepared.target.shape
             if len(size) < dimensions:
                 raise UserError(f"case {case.name}: is {len(size)}D, but the network is {dimensions}D")
-            share = 1.0 if sampling.is_blind else burden(prepared.target, prepared.inside)
+            share = 1.0 if sampling.is_blind else burden(lesion_in(prepared.target), prepared.inside)
             if sampling.empty == "drop" and not share:
                 continue
             slices: list[int | None] = [None]
@@ -92,7 +93,7 @@ class TrainingSet(Dataset[list[Sample]]):
                 if sampling.slices is None:
                     slices = [int(z) for z in held]
                 else:
-                    self._slices[position] = held, np.asarray(prepared.target[..., held].any(axis=(0, 1)))
+                    self._slices[position] = held, np.asarray(lesion_in(prepared.target[..., held]).any(axis=(0, 1)))
             elif sampling.slices is not None:
                 raise UserError(f"case {case.name}: is 2D and has no slices to draw; leave sampling.slices out")
             self.index += [(position, z) for z in slices for _ in range(sampling.per_case)]
@@ -146,7 +147,7 @@ class TrainingSet(Dataset[list[Sample]]):
             self.augmentation, channels=len(scans) - len(self.prior), size=mask.shape, generator=generator
         )
         if (position, z) not in self._lesions:
-            self._lesions[position, z] = LesionVoxels.of(mask)
+            self._lesions[position, z] = LesionVoxels.of(lesion_in(mask))
         chance = np.random.default_rng(mix("crop", self.seed, epoch, index))
         centre = draw_centre(self._lesions[position, z], centred=centred, by=self.sampling.by, chance=chance)
         if centre is not None:  # where augmentation moves it
@@ -154,6 +155,22 @@ class TrainingSet(Dataset[list[Sample]]):
         crop = self.sampling.crop_size(mask.shape)
         corner = draw_corner(mask.shape, crop, centre, chance)
         return Sample(*apply_crop(scans, mask, parameters=parameters, corner=corner, crop=crop, **options))
+
+
+def lesion_in(target: np.ndarray) -> np.ndarray:
+    """Return where a target has a lesion, of whatever class.
+
+    Args:
+        target: uint8, the codes of `multifocal.cohorts.Labels`.
+
+    Returns:
+        Boolean, of the same shape.
+
+    Example:
+        >>> lesion_in(np.array([0, 1, 2, 255], np.uint8)).tolist()
+        [False, True, True, False]
+    """
+    return (target != 0) & (target != IGNORED)
 
 
 class EpochBatches(Sampler[list[Item]]):
@@ -228,7 +245,7 @@ def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
         samples: of any sizes.
 
     Returns:
-        Images `(B, C, *spatial)` and float targets `(B, 1, *spatial)`.
+        Images `(B, C, *spatial)` and uint8 targets `(B, 1, *spatial)`.
 
     Example:
         >>> sizes = [(2, 5), (4, 3)]
@@ -247,7 +264,34 @@ def collate(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
 
     images = torch.stack([padded(sample.images) for sample in samples])
     target = torch.stack([padded(sample.target) for sample in samples])
-    return images, target[:, None].float()
+    return images, target[:, None]
+
+
+def as_target(codes: torch.Tensor, labels: Labels) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return what a loss compares a network's logits with.
+
+    Args:
+        codes: uint8 `(B, 1, *spatial)`, the codes of `labels`.
+        labels: which classes there are.
+
+    Returns:
+        Float targets: `(B, classes, *spatial)` of zeros and ones, or under softmax `(B, 1, *spatial)` of the numbers of
+        classes. And what is ignored, bool `(B, 1, *spatial)`; None where nothing can be.
+
+    Example:
+        >>> nested = Labels(classes={"whole": (1, 2), "core": (2,)}, overlap=True, ignore=9)
+        >>> target, ignored = as_target(torch.tensor([[[[0, 1, 2, 255]]]], dtype=torch.uint8), nested)
+        >>> target.tolist(), ignored.tolist()
+        ([[[[0.0, 1.0, 1.0, 0.0]], [[0.0, 0.0, 1.0, 0.0]]]], [[[[False, False, False, True]]]])
+    """
+    ignored = None if labels.ignore is None else codes == IGNORED
+    if not labels.classes and ignored is None:
+        return codes.float(), None
+    members = torch.from_numpy(labels.members).to(codes.device)
+    if labels.activation == "softmax":  # a code is of one class at most, whose number is its place after background
+        numbers = (members * torch.arange(1, len(labels.names) + 1, device=codes.device)).sum(1).float()
+        return numbers[codes.int()], ignored
+    return torch.cat([column.float()[codes.int()] for column in members.T], dim=1), ignored
 
 
 def mix(purpose: str, *numbers: int) -> int:

@@ -7,11 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from multifocal.cohorts import Case, ImageFile
+from multifocal.cohorts import Case, ImageFile, Labels
 from multifocal.errors import UserError
 from multifocal.pipeline.settings import BrainBox, Channel, Preprocessing
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, resized, respaced, restore
 
+_MASK = Labels()
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -22,12 +23,12 @@ class Prepared:
     Args:
         name: the case's name.
         images: float32 `(C, *spatial)`.
-        target: uint8 0/1 `(*spatial)`, or None without a label.
+        target: uint8 `(*spatial)`, the codes of `Labels`: of a mask 0 and 1; or None without a label.
         inside: bool `(*spatial)`: the brain (everything, when the recipe names none).
         geometry: where these voxels lie; `volumes.restore` finds the way home from it.
         native_brain: bool, the brain on the source's own grid.
         native: the source's own grid.
-        label: uint8 0/1 on the source's own grid, or None.
+        label: the same on the source's own grid, or None.
     """
 
     name: str
@@ -40,12 +41,13 @@ class Prepared:
     label: np.ndarray | None
 
 
-def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> Prepared:
+def prepare(case: Case, settings: Preprocessing, *, labels: Labels = _MASK, with_label: bool = True) -> Prepared:
     """Read a case and put it on the network's grid.
 
     Args:
         case: the case.
         settings: the preprocessing.
+        labels: what the values of its label mean.
         with_label: whether its label, if it has one, is read too.
 
     Returns:
@@ -53,11 +55,11 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
 
     Raises:
         UserError: a map is missing, lies on another grid, is constant or not finite, the brain is empty (or is on the
-            network's grid), or the label is not a mask.
+            network's grid), or the label is not a mask, or holds a value that nobody named.
     """
     maps = _read_maps(case, settings)
     first = next(iter(maps.values()))
-    label = _read_label(case.label, first.geometry) if with_label and case.label is not None else None
+    label = _read_label(case.label, first.geometry, labels) if with_label and case.label is not None else None
     brain = _brain(case, maps, settings)
     oriented = {name: orient(volume, axes=settings.axes) for name, volume in maps.items()}
     inside = orient(Volume(brain.view(np.uint8), first.geometry), axes=settings.axes)
@@ -79,11 +81,10 @@ def prepare(case: Case, settings: Preprocessing, *, with_label: bool = True) -> 
         make_channel(place(oriented[c.map], "linear"), masked, c, where=str(case.images[c.map].path))
         for c in settings.channels
     ]
-    target = mask = None
+    target = None
     if label is not None:
-        placed = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
-        target, mask = (placed > 0).astype(np.uint8), (label > 0).astype(np.uint8)
-    return Prepared(case.name, np.stack(channels), target, inside_array, grid, brain, first.geometry, mask)
+        target = place(orient(Volume(label, first.geometry), axes=settings.axes), "nearest")
+    return Prepared(case.name, np.stack(channels), target, inside_array, grid, brain, first.geometry, label)
 
 
 def make_channel(values: np.ndarray, inside: np.ndarray | None, settings: Channel, *, where: str) -> np.ndarray:
@@ -168,7 +169,7 @@ def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
     return maps
 
 
-def _read_label(file: ImageFile, native: Geometry) -> np.ndarray:
+def _read_label(file: ImageFile, native: Geometry, labels: Labels) -> np.ndarray:
     label = file.read()
     different = label.geometry.differences(native)
     if different:
@@ -178,7 +179,10 @@ def _read_label(file: ImageFile, native: Geometry) -> np.ndarray:
     whole = label.array.astype(np.int32) if (np.abs(label.array) < 2**31).all() else None
     if whole is None or (whole < 0).any() or (whole != label.array).any():
         raise UserError(f"{file.path}: is not a mask; write whole numbers, 0 for background")
-    return whole
+    try:
+        return labels.encode(whole)
+    except ValueError as error:
+        raise UserError(f"{file.path}: {error}; name it in labels.classes, or in labels.ignore") from error
 
 
 def _brain(case: Case, maps: Mapping[str, Volume], settings: Preprocessing) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from multifocal.cohorts import Labels
 from multifocal.config import Config
 from multifocal.registry import Registry
 
@@ -37,6 +38,11 @@ class Recipe(Config):
         return ()
 
     @property
+    def target_labels(self) -> Labels:
+        """What the values of label images mean to it, and of the masks that it predicts."""
+        return next((recipe.labels for recipe in self.trainings), Labels())
+
+    @property
     def needs_training(self) -> bool:
         """Whether `fit` comes before `predict`."""
         return bool(self.trainings)
@@ -45,6 +51,11 @@ class Recipe(Config):
     def monitor(self) -> str | None:
         """The metric of validation cases by which an epoch is chosen; None where no validation case is needed."""
         return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether what it trains is for others to start from, and finds no lesions."""
+        return any(recipe.training.denoise is not None for recipe in self.trainings)
 
     @classmethod
     def completed(cls, data: Mapping[str, Any]) -> dict[str, Any]:

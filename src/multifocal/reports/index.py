@@ -42,10 +42,10 @@ def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]]
     files = file_names(chart.name for chart in figures)
     for chart in figures:
         (out / "figures" / f"{files[chart.name]}.svg").write_text(chart.file, encoding="utf-8")
-    tables = [name for name in TABLES if (data.study.path / "comparison" / name).exists()]
+    tables = [name for name in TABLES if (data.comparison_folder / name).exists()]
     (out / "data").mkdir()
     for name in tables:
-        shutil.copyfile(data.study.path / "comparison" / name, out / "data" / name)
+        shutil.copyfile(data.comparison_folder / name, out / "data" / name)
     page = render(
         "index.html.j2",
         root="",
@@ -70,6 +70,26 @@ def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]]
         failed=[cell for cell in data.cells if cell.state != "done"],
         facts=[line for line in facts(data.study.about) if not line[0].startswith("published")],
         published=published(data),
+    )
+    (out / "index.html").write_text(page, encoding="utf-8")
+
+
+def write_classes(parts: Sequence[StudyData], out: Path) -> None:
+    """Write the `index.html` that leads to the report of each class.
+
+    Args:
+        parts: the study, class by class.
+        out: the report's folder, where each class has a folder of its name.
+    """
+    study = parts[0].study.study
+    shown = [METRICS[name] for name in SHOWN if name in METRICS]
+    page = render(
+        "classes.html.j2",
+        root=f"{parts[0].label}/",
+        name=study.name,
+        description=study.description,
+        parts=parts,
+        shown=shown,
     )
     (out / "index.html").write_text(page, encoding="utf-8")
 

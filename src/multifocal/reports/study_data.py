@@ -79,7 +79,8 @@ class StudyData:
     """A study as its folder tells it: arms in the study's order, and every cell of the grid.
 
     `text` is study.yaml as it is, `words` say what sizes are called, and `compared` is `comparison.json`. Sizes are in
-    the unit of the words here and in the results of the arms, where the study's files have millilitres.
+    the unit of the words here and in the results of the arms, where the study's files have millilitres. `label` is the
+    class, where there are several.
     """
 
     study: "StudyFolder"
@@ -88,11 +89,18 @@ class StudyData:
     cells: tuple[CellRecord, ...]
     words: Wording = VOLUMES
     compared: Mapping[str, Any] | None = None
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """The study's name."""
-        return self.study.study.name
+        """The study's name, and where it has several classes the one that is shown."""
+        name = self.study.study.name
+        return f"{name}: {self.label}" if self.label else name
+
+    @property
+    def comparison_folder(self) -> Path:
+        """The folder of the comparison."""
+        return self.study.comparison_folder(self.label)
 
     @property
     def comparison(self) -> Mapping[str, Any] | None:
@@ -110,21 +118,26 @@ class StudyData:
         return tuple(dict.fromkeys(str(row["case"]) for arm in self.scored for row in arm.rows))
 
 
-def read_study_data(folder: str | Path) -> StudyData:
+def read_study_data(folder: str | Path) -> list[StudyData]:
     """Read a study's folder.
 
     Args:
         folder: of the study.
 
     Returns:
-        What its pages show.
+        What its pages show; where it has several classes, of each of them.
 
     Raises:
         UserError: it is not a study's, or a file in it cannot be read.
     """
     from multifocal.studies import read_study  # with all of PyTorch, which the processes that draw cases do not need
 
-    study = read_study(folder)
+    whole = read_study(folder)
+    classes = {name: whole.of_class(name) for name in whole.classes}
+    return [_study_data(study, name) for name, study in (classes or {"": whole}).items()]
+
+
+def _study_data(study: "StudyFolder", label: str) -> StudyData:
     words = _words([study.masks(name) for name in study.study.arms])
     arms = (
         Arm(number, name, study.masks(name), _in_unit(study.arms.get(name), words))
@@ -132,7 +145,7 @@ def read_study_data(folder: str | Path) -> StudyData:
     )
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
     compared = _compared_in_unit(study.comparison, words)
-    return StudyData(study, text, tuple(arms), tuple(_cells(study)), words, compared)
+    return StudyData(study, text, tuple(arms), tuple(_cells(study)), words, compared, label)
 
 
 def _words(folders: Sequence[Path]) -> Wording:

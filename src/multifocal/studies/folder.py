@@ -1,17 +1,17 @@
 """A study's folder: what its files are called, how a cell of it ended, and all of it read back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from multifocal.cohorts import Folds
+from multifocal.cohorts import Folds, Labels
 from multifocal.config import Config, validate
 from multifocal.errors import UserError
 from multifocal.evaluation import Results, read_results
 from multifocal.files import read_json, write_json
 from multifocal.studies import loading
-from multifocal.studies.grid import Cell
+from multifocal.studies.grid import Cell, common_labels
 from multifocal.studies.settings import Study
 
 STUDY, FOLDS, ABOUT = "study.yaml", "folds.json", "study.json"
@@ -84,7 +84,7 @@ class StudyFolder:
         folds: how the cases were dealt.
         cells: every cell of the study by its folder's name, `<arm>/fold<k>-seed<s>`: how it ended, or None.
         arms: the evaluation of each arm that has one.
-        comparison: `comparison/comparison.json`, or None.
+        comparison: `comparison/comparison.json`, or None; with several classes see `of_class`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -107,6 +107,43 @@ class StudyFolder:
     cells: Mapping[str, CellResult | None]
     arms: Mapping[str, Results]
     comparison: Mapping[str, Any] | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that are told apart; none where there is one."""
+        return next((results.classes for results in self.arms.values()), ())
+
+    @property
+    def labels(self) -> Labels:
+        """What the values of label images mean to all arms."""
+        seed = self.study.seeds[0]
+        return common_labels({arm: loading.resolve(self.study, arm, seed=seed) for arm in self.study.arms})
+
+    def comparison_folder(self, label: str = "") -> Path:
+        """Return the folder of a comparison.
+
+        Args:
+            label: the class, where there are several.
+
+        Returns:
+            The path, whether it exists or not.
+        """
+        return self.path / COMPARISON / label
+
+    def of_class(self, label: str) -> "StudyFolder":
+        """Return the study as if there were no other class.
+
+        Args:
+            label: one of `classes`.
+
+        Returns:
+            The same study, with the evaluations and the comparison of the class.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        arms = {arm: results.of_class(label) for arm, results in self.arms.items()}
+        return replace(self, arms=arms, comparison=_comparison(self.comparison_folder(label)))
 
     def cell(self, name: str) -> Path:
         """Return the run folder of a cell.
@@ -161,7 +198,6 @@ def read_study(path: str | Path) -> StudyFolder:
         for cell in (Cell(fold, seed, 0, arm) for seed in study.seeds)
     }
     evaluated = [arm for arm in study.arms if (folder / ARMS / arm / "cases.csv").is_file()]
-    comparison = folder / COMPARISON / "comparison.json"
     return StudyFolder(
         path=folder,
         study=study,
@@ -169,5 +205,10 @@ def read_study(path: str | Path) -> StudyFolder:
         folds=folds,
         cells=cells,
         arms={arm: read_results(folder / ARMS / arm) for arm in evaluated},
-        comparison=read_json(comparison) if comparison.is_file() else None,
+        comparison=_comparison(folder / COMPARISON),
     )
+
+
+def _comparison(folder: Path) -> Mapping[str, Any] | None:
+    file = folder / "comparison.json"
+    return read_json(file) if file.is_file() else None

@@ -8,24 +8,42 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from multifocal.cohorts import Cohort, Fold, Folds, dataset_folds, fingerprint, lesion_shares, make_folds
+from multifocal.cohorts import (
+    Cohort,
+    Fold,
+    Folds,
+    Labels,
+    dataset_folds,
+    fingerprint,
+    lesion_shares,
+    make_folds,
+    with_labels,
+)
 from multifocal.cohorts.case import LabelKind
-from multifocal.cohorts.label_values import CURE, check_labels
+from multifocal.cohorts.label_values import NAMED, check_labels
 from multifocal.errors import UserError
 from multifocal.metrics import ScoringOptions
 from multifocal.recipes import Recipe
 from multifocal.studies.loading import resolve
 from multifocal.studies.settings import DatasetFolds, FileFolds, Study
 
-_CURE = f"{CURE}, or set metrics.rules.label_maps where the values number the lesions"
+_CURE = f"{NAMED}; or set metrics.rules.label_maps where the values number the lesions"
 FORMAT = 1  # raise it when a cell of the same fingerprint would no longer be the same
 # Keys that recipes have gained since format 1, by kind, with the values that leave everything as it was: these are left
 # out of the fingerprint, so that a study that was begun without them goes on.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "network": {
+        "labels": {"classes": {}, "overlap": False, "ignore": None},
         "inference": {"hysteresis": None, "min_size_ml": 0.0},
         "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
-        "training": {"accumulation": "mean", "ema": None, "start_from": None, "loggers": []},
+        "training": {
+            "accumulation": "mean",
+            "ema": None,
+            "start_from": None,
+            "loggers": [],
+            "deep_supervision": [],
+            "denoise": None,
+        },
         "sampling": {
             "crop": None,
             "per_case": 1,
@@ -178,9 +196,9 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
         >>> len(grid.cells), grid.recipe(grid.cells[0]).loss.name, len(grid.fold(grid.cells[0]).test)
         (3, 'dice-ce', 1)
     """
-    cohort = labelled(cohort)
-    folds = _folds(study, cohort)
     resolved = {(arm, seed): resolve(study, arm, seed=seed) for arm in study.arms for seed in study.seeds}
+    cohort = with_labels(labelled(cohort), common_labels({arm: recipe for (arm, _), recipe in resolved.items()}))
+    folds = _folds(study, cohort)
     grid = Grid(study, cohort, folds, fingerprint(cohort), resolved)
     for number in grid.chosen:
         fold = folds.fold(number, cohort)
@@ -197,6 +215,32 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                     "{monitor: null, patience: null}"
                 )
     return grid
+
+
+def common_labels(recipes: Mapping[str, Recipe]) -> Labels:
+    """Return what the values of label images mean to all arms of a study.
+
+    Args:
+        recipes: by arm.
+
+    Returns:
+        The classes that all predict, and what any of them ignores.
+
+    Raises:
+        UserError: the arms predict different classes, or ignore different values.
+    """
+    found = {arm: recipe.target_labels for arm, recipe in recipes.items()}
+    (first, common), *others = found.items()
+    for arm, labels in others:
+        if (labels.classes, labels.overlap) != (common.classes, common.overlap):
+            raise UserError(
+                f"arm {arm} predicts {', '.join(labels.names)}, and arm {first} {', '.join(common.names)}, by other "
+                "values: a study compares arms of the same labels.classes"
+            )
+    ignored = sorted({labels.ignore for labels in found.values() if labels.ignore is not None})
+    if len(ignored) > 1:
+        raise UserError(f"the arms ignore the values {ignored[0]} and {ignored[1]}: set the same labels.ignore in all")
+    return common if not ignored else common.model_copy(update={"ignore": ignored[0]})
 
 
 def _as_hashed(data: Any) -> Any:

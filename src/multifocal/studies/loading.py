@@ -125,7 +125,7 @@ def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> 
         The recipe, every default spelled out.
 
     Raises:
-        UserError: an unknown key or a wrong value, in the base, in `set` or in the arm.
+        UserError: an unknown key or a wrong value, in the base, in `set` or in the arm; a pretraining.
 
     Example:
         >>> resolve(load("demo"), "blob-dice", seed=3).loss.name
@@ -137,7 +137,10 @@ def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> 
         raise UserError(f"{where}: arms.{arm}.recipe: expected a recipe, found {data!r}")
     where = f"{where}: arm {arm}"
     kind = recipes.recipe_class(data, where=where)
-    return recipes.parse(merged(kind.changed(data, study.set, seed=seed), changes), where=where)
+    recipe = recipes.parse(merged(kind.changed(data, study.set, seed=seed), changes), where=where)
+    if recipe.is_pretraining:
+        raise UserError(f"{where}: training.denoise finds noise, which no score is for; set it to null")
+    return recipe
 
 
 def _recipe(name: str, home: Path) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """What came of a study: each arm's masks pooled over folds, scored, compared, and in tables."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from multifocal.cohorts import Labels
 from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
 from multifocal.comparison import compare, write_comparison
 from multifocal.errors import UserError
@@ -13,7 +14,7 @@ from multifocal.files import atomic, swapped
 from multifocal.studies.folder import ARMS, CELL, COMPARISON, MASKS, TABLES, folder_of, read_outcome
 from multifocal.studies.grid import Cell, Grid
 from multifocal.studies.run import Plan, survey
-from multifocal.studies.tables import Row, write_tables
+from multifocal.studies.tables import Row, by_class, write_tables
 from multifocal.systems.ensemble import MASK, Vote, combine_files, predictions_by_case
 
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
@@ -95,7 +96,7 @@ def evaluate_arms(
             progress(arm)
         folder = into / ARMS / arm
         for case, files in cases.items():
-            _pool(files, folder / MASKS / files[0].name)
+            _pool(files, folder / MASKS / files[0].name, grid.cohort.labels)
             # No cell trains on its test cases, but a run that is a member of an arm's ensemble may have.
             mark_seen(folder / MASKS, case, seen_by_any(read_seen(file.parent) for file in files).get(case))
         metrics = grid.study.metrics
@@ -124,16 +125,22 @@ def _masks(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> dict[str, l
     return masks
 
 
-def _pool(masks: Sequence[Path], target: Path) -> None:
+def _pool(masks: Sequence[Path], target: Path, labels: Labels) -> None:
     """Bring a case's masks to the arm's folder as one."""
     if len(masks) > 1:
-        combine_files(masks, target, rule=Vote())
+        combine_files(masks, target, rule=Vote(), labels=labels)
         return
     with atomic(target) as temporary:
         shutil.copyfile(masks[0], temporary)
 
 
 def _compare(grid: Grid, found: dict[str, Results], out: Path) -> None:
+    """Write the comparison of the arms; where there are several classes, one for each in a folder of its name."""
+    for name, results in by_class(found).items():
+        _compare_one(grid, results, out / COMPARISON / name)
+
+
+def _compare_one(grid: Grid, found: Mapping[str, Results], out: Path) -> None:
     if not found:
         return
     common = set.intersection(*({row["case"] for row in results.rows} for results in found.values()))
@@ -143,4 +150,4 @@ def _compare(grid: Grid, found: dict[str, Results], out: Path) -> None:
         arm: replace(results, rows=[row for row in results.rows if row["case"] in common])
         for arm, results in found.items()
     }
-    write_comparison(compare(methods, undefined=grid.study.metrics.undefined), out / COMPARISON)
+    write_comparison(compare(methods, undefined=grid.study.metrics.undefined), out)

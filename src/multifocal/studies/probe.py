@@ -20,7 +20,7 @@ from multifocal.studies.cell import Job, peak_mib
 from multifocal.studies.folder import CACHE, FOLDS
 from multifocal.studies.grid import Grid, labelled
 from multifocal.studies.local import command, environment
-from multifocal.versions import check_training
+from multifocal.systems.packages import check_packages
 
 BATCHES = 2
 
@@ -58,8 +58,8 @@ def probe(grid: Grid, *, cohort: Path, layout: str, device: str, progress: Calla
         UserError: an arm cannot be trained; it says what training said.
     """
     found = {}
-    if any(recipe.needs_training for recipe in grid.recipes.values()):
-        check_training()
+    for recipe in grid.recipes.values():
+        check_packages(recipe)
     with tempfile.TemporaryDirectory(prefix="multifocal-") as folder:
         study, seed = Path(folder), grid.study.seeds[0]
         grid.folds.save(study / FOLDS)

@@ -9,12 +9,14 @@ from typing import Any
 
 from multifocal.errors import UserError
 from multifocal.studies.cell import Job
-from multifocal.studies.folder import CellResult
+from multifocal.studies.folder import LOG, CellResult
+from multifocal.studies.grid import Cell
 from multifocal.studies.local import POLL, Event, execute
 from multifocal.studies.settings import Resources
 
 IN_FLIGHT = 2000  # tasks that Ray knows of at a time: more than any cluster runs, few enough to look through
 RETRIES = 5  # of a cell whose machine is lost
+LOOKED_AT = 100  # logs at a time: Ray begins tasks in their order, or nearly so
 ADDRESS = "RAY_ADDRESS"
 
 
@@ -37,7 +39,7 @@ def run_on_ray(
         task: what is done with a job.
 
     Yields:
-        Event: a job and how it ended, or None several times a second.
+        Event: a job and None when it begins, a job and how it ended, or None several times a second.
 
     Raises:
         UserError: no such cluster, or no machine in it that could run a cell.
@@ -55,6 +57,7 @@ def run_on_ray(
 
     _connect(address)
     running: dict[Any, Job] = {}
+    waiting_to_begin: dict[Cell, tuple[Job, int]] = {}  # with what their logs held when they were handed over
     try:
         _check_room(resources)
         remote = ray.remote(
@@ -66,18 +69,33 @@ def run_on_ray(
         waiting, options = iter(jobs), {"cpus": resources.cpus, "gpu": None if resources.gpus else ""}
         while True:
             for job in islice(waiting, IN_FLIGHT - len(running)):
+                waiting_to_begin[job.cell] = job, _log_size(job)
                 running[remote.remote(job, **options)] = job
             if not running:
                 return
+            looked_at = list(islice(waiting_to_begin.values(), LOOKED_AT))
+            for job in [job for job, before in looked_at if _log_size(job) > before]:
+                del waiting_to_begin[job.cell]
+                yield job, None
             ended, _ = ray.wait(list(running), num_returns=len(running), timeout=POLL)
             for reference in ended:
                 job = running.pop(reference)
+                if waiting_to_begin.pop(job.cell, None):  # it was quick, or its log is on another machine still
+                    yield job, None
                 yield job, _outcome(job, reference)
             yield None
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
         ray.shutdown()
+
+
+def _log_size(job: Job) -> int:
+    """Return how long a cell's log is; it grows when the cell begins."""
+    try:
+        return (job.folder / LOG).stat().st_size
+    except OSError:
+        return 0
 
 
 def _connect(address: str | None) -> None:

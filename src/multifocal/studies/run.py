@@ -17,7 +17,8 @@ from multifocal.studies.folder import ABOUT, CELLS, FOLDS, REPLACED, STUDY, Cell
 from multifocal.studies.grid import Cell, Grid, make_grid
 from multifocal.studies.local import Event
 from multifocal.studies.settings import Study
-from multifocal.versions import check_training, versions
+from multifocal.systems.packages import check_packages
+from multifocal.versions import versions
 
 FORMAT = "multifocal study 1"
 Engine = Callable[[Sequence[Job]], Iterator[Event]]
@@ -87,7 +88,7 @@ def open_study(
 
     Raises:
         UserError: the study does not fit the cohort; the folder holds something else, is in use or cannot be written;
-            or cells in it are stale (and `rerun_stale` is off).
+            cells in it are stale (and `rerun_stale` is off); or a package that an arm is trained with is not installed.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -114,10 +115,18 @@ def open_study(
                 "or choose another folder"
             )
         if states.stale:
+            _check_packages(grid, [*states.open, *states.stale])
             set_aside(out, states.stale)
             states = survey(grid, out, known=grid.fingerprint, before=before)
+        _check_packages(grid, states.open)
         _write_down(grid, out, engine=engine)
         yield Plan(grid, out, states)
+
+
+def _check_packages(grid: Grid, cells: Sequence[Cell]) -> None:
+    """Raise `UserError` where a package that one of the cells is trained with is not installed."""
+    for recipe in {cell.arm: grid.recipe(cell) for cell in cells}.values():
+        check_packages(recipe)
 
 
 def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = "auto") -> list[Job]:
@@ -132,9 +141,6 @@ def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = 
     Returns:
         A job for each cell that is open.
 
-    Raises:
-        UserError: a cell trains, and what training needs is not installed.
-
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from multifocal.cohorts import open_cohort
@@ -147,8 +153,6 @@ def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = 
         ...         print([job.cell.name for job in jobs(plan, cohort=Path(home, "cohort"))])
         ['dice-ce/fold0-seed0', 'blob-dice/fold0-seed0', 'z-adc/fold0-seed0']
     """
-    if any(plan.grid.recipe(cell).needs_training for cell in plan.states.open):
-        check_training()
     return [
         Job(
             study=plan.out.absolute(),

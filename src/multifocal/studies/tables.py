@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from multifocal.evaluation import Results
+from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.files import write_csv, write_text
 from multifocal.metrics import METRICS
 from multifocal.studies.folder import TABLES, CellResult
@@ -20,6 +21,8 @@ def write_tables(
 ) -> list[Row]:
     """Write `tables/` (CSV, and all of it in `tables.md`), and return the rows of the arms.
 
+    Sizes of lesions are in ml in the CSV, and in `tables.md` in pixels or mm² where the cohort is 2D.
+
     Args:
         study: the study.
         outcomes: how each cell ended, by name.
@@ -32,18 +35,42 @@ def write_tables(
     Raises:
         UserError: a file cannot be written.
     """
-    arms = arms_table(study, outcomes, found)
-    titles = {"arms": "Arms", "strata": "By share of the brain", "sizes": "By size of lesion", "published": "Published"}
-    tables = dict(
-        zip(titles, (arms, strata_table(found), sizes_table(found), published_table(study, arms)), strict=True)
-    )
+    classes = by_class(found)
+    arms = [row for name, part in classes.items() for row in _named(arms_table(study, outcomes, part), name)]
+    strata = [row for name, part in classes.items() for row in _named(strata_table(part), name)]
+    sizes = [row for name, part in classes.items() for row in _named(sizes_table(part), name)]
+    published = [] if len(classes) > 1 else published_table(study, arms)  # a paper's numbers are of one class
+    words = next((results.words for results in found.values()), VOLUMES)
+    shares = f"By share of the {words.whole}"
+    titles = {"arms": "Arms", "strata": shares, "sizes": "By size of lesion", "published": "Published"}
+    tables = dict(zip(titles, (arms, strata, sizes, published), strict=True))
     text = [f"# {study.name}"]
     for name, rows in tables.items():
         if rows:
             write_csv(out / TABLES / f"{name}.csv", rows)
-            text += [f"## {titles[name]}", *_source(study, name), _markdown(rows)]
+            text += [f"## {titles[name]}", *_source(study, name), _markdown([_in_words(row, words) for row in rows])]
     write_text(out / TABLES / "tables.md", "\n\n".join(text) + "\n")
     return arms
+
+
+def by_class(found: Mapping[str, Results]) -> dict[str, Mapping[str, Results]]:
+    """Return the evaluations class by class; under "" where there is one class.
+
+    Args:
+        found: the evaluation of each arm that has one.
+
+    Returns:
+        Evaluations of one class each, by class and arm.
+    """
+    classes = next((results.classes for results in found.values()), ())
+    if not classes:
+        return {"": found}
+    return {name: {arm: results.of_class(name) for arm, results in found.items()} for name in classes}
+
+
+def _named(rows: Sequence[Row], label: str) -> list[Row]:
+    """Return the rows with their class after the arm, where there are several."""
+    return [{"arm": row["arm"], "class": label, **row} for row in rows] if label else list(rows)
 
 
 def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results]) -> list[Row]:
@@ -133,6 +160,14 @@ def published_table(study: Study, rows: Sequence[Row]) -> list[Row]:
         {"arm": arm, **own[arm], **{f"theirs: {name}": values.get(name) for name in names}}
         for arm, values in study.published.values.items()
     ]
+
+
+def _in_words(row: Row, words: Wording) -> Row:
+    """Return a row with the sizes of its lesions in the unit that is shown; others are as they are."""
+    if words is VOLUMES or "size_ml" not in row:
+        return row
+    changed = {"size_ml": (f"{words.size} ({words.unit})", words.bin(row["size_ml"]))}
+    return dict(changed.get(name, (name, value)) for name, value in row.items())
 
 
 def _source(study: Study, table: str) -> list[str]:

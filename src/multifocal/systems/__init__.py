@@ -1,5 +1,6 @@
 """Ways from a case to a mask: one file a kind, and the step between probability and mask that all share."""
 
+from multifocal.systems.instances import Watershed, label_map
 from multifocal.systems.loading import build, load_model, system_class
 from multifocal.systems.postprocess import Postprocess, postprocess
 from multifocal.systems.predict import predict_cohort
@@ -13,7 +14,9 @@ __all__ = [
     "Postprocess",
     "Prediction",
     "System",
+    "Watershed",
     "build",
+    "label_map",
     "load_model",
     "postprocess",
     "predict",

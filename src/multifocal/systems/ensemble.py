@@ -8,24 +8,26 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from multifocal import recipes
-from multifocal.cohorts import Case
-from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
+from multifocal.cohorts import Case, Labels
+from multifocal.cohorts.seen import Seen, mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.files import clear_up
 from multifocal.instances import Connectivity, components
 from multifocal.limits import at_least
 from multifocal.recipes import KINDS, Recipe
+from multifocal.systems.classes import segment
 from multifocal.systems.loading import load_model, system_class
-from multifocal.systems.postprocess import check_finite
+from multifocal.systems.postprocess import Postprocess, check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
 from multifocal.volumes import Volume, extension_of, read, volumes_named, write
 
 MASK, PROBABILITY = "_lesion", "_probability"
+_MASK = Labels()
 
 
 class Vote(Config):
-    """Lesion where enough masks say so.
+    """Lesion where enough masks say so, of the class that most of them name (at ties, of the least value).
 
     Args:
         rule: "vote", which tells it from the other rules.
@@ -35,6 +37,8 @@ class Vote(Config):
         >>> masks = [np.array([1, 1, 0]), np.array([1, 0, 0]), np.array([1, 1, 1])]
         >>> Vote()(masks, 1.0).tolist(), Vote(at_least=3)(masks, 1.0).tolist()
         ([1, 1, 0], [1, 0, 0])
+        >>> Vote()([np.array([2, 0]), np.array([1, 4]), np.array([2, 4])], 1.0).tolist()
+        [2, 4]
     """
 
     reads: ClassVar[str] = MASK
@@ -51,7 +55,7 @@ class Vote(Config):
             raise UserError(f"at least {self.at_least} of {systems} cannot agree; choose 1 to {systems}")
 
     def __call__(self, masks: Sequence[np.ndarray], voxel_ml: float) -> np.ndarray:
-        """Return the mask, uint8.
+        """Return the mask, uint8, or of the type of masks of several classes.
 
         Args:
             masks: of one shape, one a system; lesion is what is above 0.
@@ -62,7 +66,13 @@ class Vote(Config):
         """
         needed = len(masks) // 2 + 1 if self.at_least is None else self.at_least
         votes = np.sum([mask > 0 for mask in masks], axis=0, dtype=np.int32)
-        return np.asarray(votes >= needed, np.uint8)
+        agreed = votes >= needed
+        values = sorted({int(value) for mask in masks for value in np.unique(mask)} - {0})
+        if len(values) < 2 and values in ([], [1]):
+            return np.asarray(agreed, np.uint8)
+        counts = np.array([np.sum([mask == value for mask in masks], axis=0, dtype=np.int32) for value in values])
+        named = np.array(values)[np.argmax(counts, axis=0)]
+        return np.where(agreed, named, 0).astype(np.uint8 if max(values) < 256 else np.uint16)
 
 
 class Mean(Config):
@@ -220,7 +230,16 @@ class EnsembleRecipe(Recipe):
 
     @model_validator(mode="after")
     def _check(self) -> "EnsembleRecipe":
+        if self.is_pretraining:
+            raise ValueError("a member has training.denoise, and finds noise, not lesions: set it to null")
         self.combine.check(len(self.members))
+        labels = [training.labels for training in self.trainings]
+        if any(other != labels[0] for other in labels[1:]):
+            raise ValueError("the members have other labels than one another: set the same labels in all")
+        if labels and labels[0].several and self.combine.rule == "volume":
+            raise ValueError(
+                "combine.rule: volume shares out the lesions of one class; combine several by mean or vote"
+            )
         return self
 
     @property
@@ -287,8 +306,13 @@ class EnsembleSystem(System):
     def __init__(self, recipe: EnsembleRecipe, members: Sequence[System]) -> None:
         super().__init__(recipe)
         self.members = tuple(members)
-        self.seen = seen_by_any(member.seen for member in self.members)
+        self.seen = Seen.of_all(member.seen for member in self.members)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
+        labels = [member.recipe.target_labels for member in self.members]
+        if any(other.classes != labels[0].classes for other in labels):
+            raise UserError(f"recipe {recipe.name}: its members predict different classes; choose those of the same")
+        if labels[0].several and recipe.combine.rule == "volume":
+            raise UserError(f"recipe {recipe.name}: volume shares out lesions of one class; combine by mean or vote")
         if recipe.combine.reads == PROBABILITY and not self.has_probabilities:
             lacking = next(member.recipe.name for member in self.members if not member.has_probabilities)
             raise UserError(f"recipe {recipe.name}: member {lacking} has no probabilities; combine by vote or volume")
@@ -307,10 +331,18 @@ class EnsembleSystem(System):
         """
         found = [member.predict(case) for member in self.members]
         grid = found[0].mask.geometry
+        if found[0].classes and isinstance(self.recipe.combine, Mean):
+            return self._mean_of_classes(found)
         probabilities = [each.probability.array for each in found if each.probability is not None]
         read = probabilities if self.recipe.combine.reads == PROBABILITY else [each.mask.array for each in found]
         mean = Volume(np.mean(probabilities, axis=0), grid) if self.has_probabilities else None
         return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml), grid), mean)
+
+    def _mean_of_classes(self, found: Sequence[Prediction]) -> Prediction:
+        """Return what the mean probabilities of several classes make."""
+        labels, grid = self.members[0].recipe.target_labels, found[0].mask.geometry
+        means = [Volume(np.mean([each.classes[name].array for each in found], axis=0), grid) for name in labels.names]
+        return segment(means, labels, Postprocess(threshold=self.recipe.combine.threshold))  # type: ignore[union-attr]
 
     @classmethod
     def load(cls, recipe: EnsembleRecipe, folder: str | Path | None, *, device: str) -> Self:
@@ -389,13 +421,14 @@ class EnsembleSystem(System):
         }
 
 
-def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule) -> None:
+def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule, labels: Labels = _MASK) -> None:
     """Write what a rule makes of several images of one case.
 
     Args:
         files: masks or probabilities on one grid, one a system.
         out: the mask to write.
         rule: how they become one.
+        labels: what the values of the masks mean; several classes are combined by vote.
 
     Raises:
         UserError: a file cannot be read or written, lies on another grid than the first, or is no mask (no
@@ -409,19 +442,20 @@ def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule) -
             raise UserError(
                 f"{file}: lies on another grid than {paths[0]}: {'; '.join(differences)}; predict both again"
             )
-    checked = [_checked(volume.array, file, rule) for file, volume in zip(paths, volumes, strict=True)]
+    checked = [_checked(volume.array, file, rule, labels) for file, volume in zip(paths, volumes, strict=True)]
     write(out, Volume(rule(checked, grid.voxel_ml), grid))
 
 
-def _checked(array: np.ndarray, file: Path, rule: Rule) -> np.ndarray:
-    """Return a mask of zeros and ones, or probabilities; `UserError` for what is neither."""
+def _checked(array: np.ndarray, file: Path, rule: Rule, labels: Labels) -> np.ndarray:
+    """Return a mask of known values, or probabilities; `UserError` for what is neither."""
     if rule.reads == PROBABILITY:
         if not ((array >= 0) & (array <= 1)).all():
             raise UserError(f"{file}: holds something else than probabilities from 0 to 1; predict it again")
         return array
-    if not ((array == 0) | (array == 1)).all():
-        raise UserError(f"{file}: holds something else than 0 and 1; predict it again")
-    return array
+    if not np.isin(array, (0, *labels.named)).all():
+        expected = f"{', '.join(map(str, (0, *labels.named[:-1])))} and {labels.named[-1]}"
+        raise UserError(f"{file}: holds something else than {expected}; predict it again, or name its classes")
+    return array.astype(np.int32)
 
 
 def combine_folders(
@@ -429,6 +463,7 @@ def combine_folders(
     out: str | Path,
     *,
     rule: Rule,
+    labels: Labels = _MASK,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -438,6 +473,7 @@ def combine_folders(
         folders: of `<case>_lesion.<ext>` or `<case>_probability.<ext>`, as the rule reads them, for the same cases.
         out: where the masks go; another folder.
         rule: how they become one.
+        labels: what the values of the masks mean; several classes are combined by vote.
         overwrite: replace masks that exist.
         progress: called with (cases done, cases in all).
 
@@ -451,6 +487,8 @@ def combine_folders(
     if len(homes) < 2:
         raise UserError("an ensemble needs at least 2 folders of predictions")
     rule.check(len(homes))
+    if labels.several and rule.rule != "vote":
+        raise UserError("masks of several classes are combined by vote; an ensemble's recipe takes their means, too")
     found = [predictions_by_case(folder, rule.reads) for folder in homes]
     for folder, files in zip(homes, found, strict=True):
         if missing := sorted(set().union(*found) - files.keys()):
@@ -463,7 +501,7 @@ def combine_folders(
     clear_up(out)
     seen = seen_by_any(map(read_seen, homes))
     for done, (case, target) in enumerate(targets.items(), start=1):
-        combine_files([files[case] for files in found], target, rule=rule)
+        combine_files([files[case] for files in found], target, rule=rule, labels=labels)
         mark_seen(out, case, seen.get(case))
         if progress:
             progress(done, len(targets))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from multifocal.cohorts import Labels
 from multifocal.errors import UserError
 from multifocal.pipeline.prepare import Prepared
 from multifocal.systems.network_recipe import InferenceSettings
@@ -42,17 +43,19 @@ def probabilities(
     prepared: Prepared,
     *,
     dimensions: int,
+    labels: Labels,
     settings: InferenceSettings,
     autocast: torch.dtype | None,
 ) -> np.ndarray:
-    """Return the lesion probability of every voxel on the prepared grid, float32 `(*spatial)`.
+    """Return the probability of each class at every voxel of the prepared grid, float32 `(classes, *spatial)`.
 
     A 2D network on a volume gets its axial slices, those without brain excepted: they are 0.
 
     Args:
-        network: maps `(B, C, *spatial)` to logits `(B, 1, *spatial)`; left in the mode it is in.
+        network: maps `(B, C, *spatial)` to logits `(B, labels.channels, *spatial)`; left in the mode it is in.
         prepared: the case.
         dimensions: 2 or 3, the network's.
+        labels: which classes there are, and how their logits become probabilities.
         settings: window, flips, batch size.
         autocast: compute in this type (`torch.bfloat16`), or None.
 
@@ -74,15 +77,17 @@ def probabilities(
         batch = images[None]
     with torch.autocast(device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
         parts = [
-            _flipped_mean(network, part.to(device).contiguous(memory_format=MEMORY_FORMATS[dimensions]), settings)
+            _flipped_mean(
+                network, part.to(device).contiguous(memory_format=MEMORY_FORMATS[dimensions]), labels, settings
+            )
             for part in batch.split(settings.batch_size)
         ]
-    found = torch.cat(parts)[:, 0].cpu()
+    found = torch.cat(parts).cpu()
     if not found.isfinite().all():
         raise NotFiniteError(prepared.name)
     if not sliced:
         return found[0].numpy()
-    volume = torch.zeros(shape)
+    volume = torch.zeros(len(labels.names), *shape)
     volume[..., torch.from_numpy(slices)] = found.movedim(0, -1)
     return volume.numpy()
 
@@ -117,16 +122,18 @@ def window_of(settings: InferenceSettings, size: Sequence[int], *, multiple: int
     return None if window == tuple(size) else window
 
 
-def _flipped_mean(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
+def _flipped_mean(network: nn.Module, batch: torch.Tensor, labels: Labels, settings: InferenceSettings) -> torch.Tensor:
     """Return the mean probability over all combinations of mirrored axes."""
     subsets = list(chain.from_iterable(combinations(settings.flips, n) for n in range(len(settings.flips) + 1)))
     total = torch.zeros(())
     for axes in subsets:
         where = [axis + 2 for axis in axes]
         logits = _forward(network, batch.flip(where) if where else batch, settings)
-        mirrored = torch.sigmoid(logits.float())
+        values = logits.float()
+        mirrored = values.softmax(1)[:, 1:] if labels.activation == "softmax" else torch.sigmoid(values)
         # Infinity would make a probability of 0 or 1, as if the network were sure.
-        mirrored.masked_fill_(~logits.isfinite(), torch.nan)
+        broken = ~logits.isfinite()
+        mirrored.masked_fill_(broken.any(1, keepdim=True) if logits.shape[1] > 1 else broken, torch.nan)
         total = total.to(mirrored) + (mirrored.flip(where) if where else mirrored)
     return total / len(subsets)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from multifocal import recipes
-from multifocal.cohorts.seen import PARTS, seen_by_any
+from multifocal.cohorts.seen import PARTS, Seen, SeenCase
 from multifocal.config import is_yaml
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import read_json
@@ -12,6 +12,7 @@ from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.system import System
 
 RECIPE, ABOUT = "recipe.yaml", "run.json"
+IMAGES = "images"  # in `run.json`: a fingerprint of the images of each case
 
 
 def system_class(recipe: Recipe) -> type[System]:
@@ -111,7 +112,7 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
             f"{folder}: training is not finished; continue it with `multifocal train … --out {folder} --resume`"
         )
     system = kind.load(recipe, folder, device=device)
-    system.seen = seen_by_any([system.seen, seen_in(folder)])
+    system.seen = Seen.of_all([system.seen, seen_in(folder)])
     return system
 
 
@@ -137,28 +138,26 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def seen_in(folder: Path) -> dict[str, str]:
+def seen_in(folder: Path) -> Seen:
     """Return the cases that what lies in a run folder was trained or validated on, there or before (`start_from`).
 
     Args:
         folder: the run folder; one without `run.json` tells of none.
 
     Returns:
-        "train" or "validation" by case.
+        The cases.
 
     Raises:
         UserError: `run.json` is not what training writes.
     """
     if not (folder / ABOUT).is_file():
-        return {}
+        return Seen()
     about = read_about(folder)
-    return seen_by_any([_seen_before(about), *(dict.fromkeys(about["parts"][part], part) for part in PARTS)])
-
-
-def _seen_before(about: dict[str, Any]) -> dict[str, str]:
-    start = about.get("start_from")
-    seen = start.get("seen") if isinstance(start, dict) else None
-    return {case: part for case, part in seen.items() if part in PARTS} if isinstance(seen, dict) else {}
+    start, images, cohort = about.get("start_from"), about.get(IMAGES), about["cohort"].get("name")
+    images = images if isinstance(images, dict) else {}  # runs of before there were any
+    own = [SeenCase(name, part, cohort, images.get(name)) for part in PARTS for name in about["parts"][part]]
+    before = Seen.from_json(start.get("seen")) if isinstance(start, dict) else Seen()
+    return Seen.of_all([before, Seen(tuple(own))])
 
 
 def _is_names(value: Any) -> bool:

@@ -9,14 +9,14 @@ from typing import Any, Self
 from multifocal import networks
 from multifocal.cohorts import Case
 from multifocal.device import autocast_type, choose_device
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, within_memory
 from multifocal.metrics import METRICS
 from multifocal.networks import Padded
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.recipes import KINDS
+from multifocal.systems.classes import segment
 from multifocal.systems.forward import MEMORY_FORMATS, probabilities
 from multifocal.systems.network_recipe import NetworkRecipe
-from multifocal.systems.postprocess import postprocess
 from multifocal.systems.system import WEIGHTS, FitJob, Prediction, System
 from multifocal.volumes import Volume, restore
 from multifocal.weights import read_weights
@@ -59,9 +59,11 @@ class NetworkSystem(System):
             The mask and the probability.
 
         Raises:
-            UserError: a map is missing, cannot be read, or has other dimensions than the network.
+            UserError: a map is missing, cannot be read, or has other dimensions than the network; or there is not
+                enough memory.
         """
-        return self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
+        with within_memory(LESS_MEMORY, where=f"case {case.name}"):
+            return self.predict_prepared(prepare(case, self.recipe.preprocessing, with_label=False))
 
     def predict_prepared(self, prepared: Prepared) -> Prediction:
         """Return the mask of a prepared case on its source's own grid.
@@ -85,11 +87,13 @@ class NetworkSystem(System):
             self.network,
             prepared,
             dimensions=self.dimensions,
+            labels=self.recipe.labels,
             settings=self.recipe.inference,
             autocast=autocast_type(self.recipe.training.precision, device),
         )
-        probability = restore(Volume(found, prepared.geometry), prepared.native, interpolation="linear")
-        return Prediction(*postprocess(probability, self.recipe.inference.postprocess, brain=prepared.native_brain))
+        classes = [restore(Volume(one, prepared.geometry), prepared.native, interpolation="linear") for one in found]
+        settings = self.recipe.inference.postprocess
+        return segment(classes, self.recipe.labels, settings, brain=prepared.native_brain)
 
     @classmethod
     def load(cls, recipe: NetworkRecipe, folder: str | Path | None, *, device: str) -> Self:
@@ -104,12 +108,13 @@ class NetworkSystem(System):
             The system, ready to predict.
 
         Raises:
-            UserError: the weights are no safetensors file, or do not fit the recipe.
+            UserError: the weights are no safetensors file, do not fit the recipe, or are those of a denoising.
         """
         if folder is None:
             raise UserError(f"recipe {recipe.name} needs training; `multifocal train` comes first")
-        name, channels = recipe.network.name, len(recipe.preprocessing.channels)
-        network = networks.build(name, in_channels=channels, **networks.lasting(name, recipe.network.options))
+        if recipe.is_pretraining:
+            raise UserError(f"{folder}: finds noise, not lesions; train a recipe with training.start_from={folder}")
+        network = recipe.build_network(for_training=False)
         state = read_weights(Path(folder) / WEIGHTS)
         try:
             network.load_state_dict(state)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from multifocal import networks
+from multifocal.cohorts import Labels
 from multifocal.config import Config, Name
 from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
@@ -44,13 +45,12 @@ class LossSettings(Config):
 
     @model_validator(mode="after")
     def _check(self) -> "LossSettings":
-        # A recipe's network has one channel of logits, that of the lesion.
-        if settled := [option for option in ("activation", "include_background") if option in self.options]:
-            raise ValueError(f"{settled[0]} is no option of a recipe's loss: its network has one channel, of logits")
+        if "activation" in self.options:
+            raise ValueError("activation is no option of a recipe's loss: it follows from labels")
         if "reduction" in self.options:
             raise ValueError("reduction is no option of a recipe's loss: training needs one number of a batch")
         if "ignore" in self.options:
-            raise ValueError("ignore is no option of a recipe's loss: which voxels are ignored, its labels say")
+            raise ValueError("ignore is no option of a recipe's loss: which voxels are ignored, labels.ignore says")
         if "soft_labels" in self.options:
             raise ValueError("soft_labels is no option of a recipe's loss: its targets are masks; see label_smoothing")
         check_loss_options(self.name, self.options)
@@ -134,6 +134,19 @@ class Plateau(Config):
 Schedule = Constant | Exponential | Cosine | Polynomial | OneCycle | Plateau
 
 
+class Denoising(Config):
+    """Pretraining: the network sees `√γ · x + √(1 - γ) · n` and learns the noise n, by its mean squared error.
+
+    Its standard deviation is `lesion_std` in lesions grown by 0 to `margin` voxels (drawn for each image), and
+    `other_std` elsewhere; images are as preprocessing leaves them.
+    """
+
+    lesion_std: Positive = 0.8
+    other_std: Positive = 1.5
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    margin: int = Field(default=5, ge=0)
+
+
 class TrainingSettings(Config):
     """How long, in what portions, and what counts as best.
 
@@ -145,6 +158,9 @@ class TrainingSettings(Config):
     the average of the weights keeps of itself at every step; where it is set, the average is validated and kept.
     `start_from` is a run folder or weights file, which a new run begins with; a resumed one goes on from where it was.
     `loggers` are told every row of the log, too.
+    `deep_supervision` is the weight of the loss of each of the network's outputs, the full one first; none is the full
+    one alone.
+    With `denoise` the network learns to find noise instead of lesions: a run for others to start from.
     """
 
     epochs: int = Field(default=60, gt=0)
@@ -161,9 +177,18 @@ class TrainingSettings(Config):
     deterministic: bool = False
     start_from: Annotated[str, Field(min_length=1)] | None = None
     loggers: tuple[Literal["wandb", "mlflow"], ...] = ()
+    deep_supervision: tuple[Positive, ...] = ()
+    denoise: Denoising | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingSettings":
+        if self.denoise is not None:
+            if self.monitor is not None:
+                raise ValueError("denoise finds no lesions that monitor could score: set training.monitor to null")
+            if said := [name for name in ("deep_supervision", "start_from") if getattr(self, name)]:
+                raise ValueError(f"denoise does not go with {said[0]}: leave it out, and say it in the training after")
+        if len(self.deep_supervision) == 1:
+            raise ValueError("deep_supervision needs a weight for two outputs or more; leave it out for the full one")
         if self.patience is not None and self.monitor is None:
             raise ValueError("patience needs a monitor: set training.monitor, or patience to null")
         if self.monitor is not None and self.validate_every > self.epochs:
@@ -220,6 +245,7 @@ class NetworkRecipe(Recipe):
     """
 
     kind: Literal["network"] = "network"
+    labels: Labels = Labels()
     preprocessing: Preprocessing
     sampling: Sampling = Sampling()
     augmentation: Augmentation = Augmentation()
@@ -229,6 +255,27 @@ class NetworkRecipe(Recipe):
     schedule: Annotated[Schedule, Field(discriminator="name")] = Constant()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    def build_network(self, *, for_training: bool = True) -> networks.Padded:
+        """Return the recipe's network with random weights, of as many channels as it has maps and classes.
+
+        Args:
+            for_training: whether options count that only say where training begins, such as pretrained weights.
+
+        Returns:
+            The network.
+
+        Raises:
+            UserError: an option's value is refused by the network.
+        """
+        name, options = self.network.name, self.network.options
+        inputs = len(self.preprocessing.channels)
+        outputs = self.labels.channels if self.training.denoise is None else inputs  # of each channel its noise
+        chosen = options if for_training else networks.lasting(name, options)
+        network = networks.build(name, in_channels=inputs, out_channels=outputs, **chosen)
+        if self.labels.activation == "softmax" and (prior := chosen.get("prior")) is not None:
+            networks.start_from_prior(network, prior, out_channels=outputs, softmax=True)
+        return network
 
     @property
     def trainings(self) -> "tuple[NetworkRecipe, ...]":
@@ -273,6 +320,11 @@ class NetworkRecipe(Recipe):
     @model_validator(mode="after")
     def _check(self) -> "NetworkRecipe":
         dimensions = networks.dimensions(self.network.name)
+        if "include_background" in self.loss.options and self.labels.activation != "softmax":
+            raise ValueError(
+                "loss.options.include_background is about softmax's channel of the background, which a network of "
+                "classes apart has: name them in labels.classes, or leave it out"
+            )
         spacing = self.loss.options.get("spacing")
         if spacing is not None and len(spacing) != dimensions:
             raise ValueError(
@@ -304,6 +356,13 @@ class NetworkRecipe(Recipe):
                 raise ValueError(
                     f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
                 )
+        if self.training.denoise is not None and self.network.options.get("prior") is not None:
+            raise ValueError("training.denoise finds noise, which has no prior: set network.options.prior to null")
+        outputs = networks.outputs(self.network.name, self.network.options)
+        if len(self.training.deep_supervision) > outputs:
+            many = f"{len(self.training.deep_supervision)} outputs, and {self.network.name} gives {outputs}"
+            cure = "leave some out" if outputs > 1 else "leave it out, or choose a network such as unet3d or dynunet"
+            raise ValueError(f"training.deep_supervision weighs {many}; {cure}")
         if isinstance(self.schedule, Plateau) and self.training.monitor is None:
             raise ValueError("schedule plateau needs training.monitor")
         if self.inference.within_brain and self.preprocessing.brain is None:

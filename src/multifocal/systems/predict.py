@@ -23,6 +23,9 @@ def predict_cohort(
 ) -> list[Path]:
     """Write `<case>_lesion.<ext>` (and `<case>_probability.<ext>`) for every case, in the format of its first image.
 
+    Of several classes the first holds their values, the second the probability of any, and
+    `<case>_probability-<class>.<ext>` that of each.
+
     Cases that the model was trained or validated on are marked in `seen.json`, for whoever scores the masks.
 
     Args:
@@ -55,16 +58,24 @@ def predict_cohort(
     if probabilities and not model.has_probabilities:
         raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
     masks = {case.name: out / f"{case.name}_lesion{_extension(case)}" for case in cohort}
-    maps = {case.name: out / f"{case.name}_probability{_probability_extension(case)}" for case in cohort}
-    targets = [*masks.values(), *(maps.values() if probabilities else ())]
+    labels = model.recipe.target_labels
+    classes = ("", *(f"-{name}" for name in labels.names if labels.several)) if probabilities else ()
+    maps = {
+        (case.name, name): out / f"{case.name}_probability{name}{_probability_extension(case)}"
+        for case in cohort
+        for name in classes
+    }
+    targets = [*masks.values(), *maps.values()]
     _check_free(out, targets, cohort, overwrite=overwrite)
     clear_up(out)
     for case in cohort:
         prediction = model.predict(case)
-        if probabilities and prediction.probability is not None:
-            write(maps[case.name], prediction.probability)
+        for name in classes:
+            found = prediction.classes[name[1:]] if name else prediction.probability
+            if found is not None:
+                write(maps[case.name, name], found)
         write(masks[case.name], prediction.mask)
-        mark_seen(out, case.name, model.seen.get(case.name))
+        mark_seen(out, case.name, model.seen.part(case, cohort=cohort.name))
         if progress:
             progress(case)
     return list(masks.values())

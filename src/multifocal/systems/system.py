@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from multifocal.cohorts import Case, Cohort, Fold
+from multifocal.cohorts.seen import Seen
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
 from multifocal.systems.postprocess import check_finite
@@ -20,8 +21,10 @@ class Prediction:
     """What a system finds in a case, on the case's own grid.
 
     Args:
-        mask: uint8, 1 in lesions.
-        probability: float32 from 0 to 1; None where the system has none.
+        mask: unsigned integers: 1 in lesions; of several classes a label image of their values; of a system that tells
+            apart what touches, a label map, 1 to n.
+        probability: that of any lesion, float32 from 0 to 1; None where the system has none.
+        classes: where there are several, the probability of each by name.
 
     Raises:
         UserError: one of them holds NaN or infinity.
@@ -36,6 +39,7 @@ class Prediction:
 
     mask: Volume
     probability: Volume | None
+    classes: Mapping[str, Volume] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_finite(self.mask.array, "a predicted mask")
@@ -79,7 +83,7 @@ class System(ABC):
         recipe_type: the class of its recipes: what a recipe of this kind may say.
         has_probabilities: whether its predictions have any.
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
-        seen: the cases that it was trained or validated on: "train" or "validation" by name.
+        seen: the cases that it was trained or validated on.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -94,7 +98,7 @@ class System(ABC):
 
     def __init__(self, recipe: Any) -> None:
         self.recipe = recipe
-        self.seen: Mapping[str, str] = {}
+        self.seen = Seen()
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:

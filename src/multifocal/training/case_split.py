@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from multifocal.cohorts import Cohort, Fold, lesion_shares, make_folds, read_fold
+from multifocal.cohorts import Cohort, Fold, lesion_shares, make_folds, read_fold, with_labels
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
 
@@ -54,5 +54,6 @@ def choose_split(cohort: Cohort, recipe: Recipe, *, folds: str | Path | None = N
             "training.patience=null to keep the last epoch"
         )
     seed = recipe.trainings[0].training.seed
+    usable = with_labels(usable, recipe.target_labels)
     drawn = make_folds(usable, lesion_shares(usable), k=min(FIFTHS, subjects), seed=seed).folds[0]
     return Fold(train=drawn.train, validation=drawn.test, test=test)

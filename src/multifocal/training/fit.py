@@ -9,11 +9,10 @@ from typing import Any
 import torch
 
 from multifocal import networks
-from multifocal.cohorts import Cohort, Fold, check_labels
+from multifocal.cohorts import Cohort, Fold, check_labels, with_labels
 from multifocal.device import check_device
-from multifocal.errors import UserError
+from multifocal.errors import LESS_MEMORY, UserError, within_memory
 from multifocal.files import clear_up, locked, write_csv
-from multifocal.metrics import evaluate_case
 from multifocal.parallel import check_main
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.dataset import TrainingSet
@@ -22,11 +21,11 @@ from multifocal.systems import FitJob, System, system_class
 from multifocal.systems.forward import window_of
 from multifocal.systems.loading import ABOUT, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
+from multifocal.systems.packages import check_packages
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
-from multifocal.training.loggers import check_loggers
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
-from multifocal.training.module import LOGGED
+from multifocal.training.module import validation_scores
 from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
 from multifocal.training.run_folder import CACHE, begin_run, check_run, describe
 from multifocal.training.warm_start import check_same_start, read_start, start_record
@@ -70,7 +69,8 @@ def fit(
     Raises:
         UserError: the recipe needs no training, the weights that it starts from do not fit, a case cannot be trained
             on, the recipe monitors a metric and there are no validation cases, the folder holds another run, another
-            training is at work there, the device is not there, or the loss is no longer a finite number.
+            training is at work there, the device is not there, there is not enough memory, or the loss is no longer a
+            finite number.
         KeyboardInterrupt: Ctrl-C; `resume` continues.
 
     Example:
@@ -85,11 +85,12 @@ def fit(
     if not recipe.needs_training:
         raise UserError(f"recipe {recipe.name} needs no training; predict with it")
     _check_split(recipe, cohort, split)
+    cohort = with_labels(cohort, recipe.target_labels)
     if not held:
         check_labels(cohort, names=(*split.train, *split.validation))
     if processes > 1 or any(training.training.workers for training in recipe.trainings):
         check_main()
-    check_loggers(recipe)
+    check_packages(recipe)
     for training in recipe.trainings:
         _accelerator(training, device, processes)
         # Options that no network can have, and weights that do not fit, should fail before cases are prepared.
@@ -118,7 +119,8 @@ def fit(
                 fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
 
         job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
-        system_class(recipe).fit(recipe, job)
+        with within_memory(LESS_MEMORY):
+            system_class(recipe).fit(recipe, job)
     return out / WEIGHTS if (out / WEIGHTS).is_file() else out
 
 
@@ -134,7 +136,7 @@ def _train_network(
     """Train a network by gradient descent, from where its run folder is."""
     accelerator, devices = _accelerator(recipe, job.device, processes)
     resuming = (job.out / ABOUT).exists()
-    prepared = Cache(cache, recipe.preprocessing)
+    prepared = Cache(cache, recipe.preprocessing, labels=recipe.labels)
     training = TrainingSet(
         [job.cohort.case(name) for name in job.split.train],
         prepared,
@@ -173,17 +175,19 @@ def _train_network(
             else:
                 train(0, work)
     monitored = recipe.training.monitor is not None
-    write_weights(job.out / WEIGHTS, read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state)))
+    outcome = read_weights(job.out / BEST) if monitored else _outcome(recipe, read_state(state))
+    write_weights(job.out / WEIGHTS, outcome, checksum=True)
 
 
 def _validate(cohort: Cohort, split: Fold, out: Path, system: System) -> None:
     """Score a fitted system on the validation cases, each on its own grid."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    labels = system.recipe.target_labels
     for case in map(cohort.case, split.validation):
-        label = case.label.read()  # type: ignore[union-attr]  # _check_split saw that it is there
+        label = labels.encode(case.label.read().array)  # type: ignore[union-attr]  # _check_split saw that it is there
         mask = system.predict(case).mask
-        scores = evaluate_case(mask.array, label.array > 0, spacing=mask.geometry.spacing)
-        rows.append({"case": case.name, **{name: scores[name] for name in LOGGED}})
+        scores = validation_scores(mask.array, label, labels, spacing=mask.geometry.spacing)
+        rows += [{"case": case.name, **row} for row in scores]
     if rows:
         write_csv(out / VALIDATION, rows)
 
@@ -205,9 +209,8 @@ def _check_window(recipe: NetworkRecipe, validation: ValidationSet) -> None:
     """Raise `UserError` now, not after the first epoch, for a window that validation could not use."""
     if recipe.inference.window is None:
         return
-    channels, dimensions = len(recipe.preprocessing.channels), networks.dimensions(recipe.network.name)
-    options = networks.lasting(recipe.network.name, recipe.network.options)
-    multiple = networks.build(recipe.network.name, in_channels=channels, **options).multiple
+    dimensions = networks.dimensions(recipe.network.name)
+    multiple = recipe.build_network(for_training=False).multiple
     for number in range(len(validation)):
         window_of(recipe.inference, validation[number].inside.shape[:dimensions], multiple=multiple)
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +9,11 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_json
-from multifocal.recipes import Recipe
 from multifocal.systems.network_recipe import NetworkRecipe
-from multifocal.versions import EXTRAS
 
 IDS = "loggers.json"  # by which a resumed run goes on under the name it has there
 DATABASE = "mlflow.db"  # MLflow without a server: its folders of files are refused from 3.17 on
 PROJECT = "multifocal"
-
-
-def check_loggers(recipe: Recipe) -> None:
-    """Raise `UserError` where a package that a recipe logs with is not installed; none is imported.
-
-    Args:
-        recipe: what is to be trained.
-
-    Raises:
-        UserError: the first that is missing.
-
-    Example:
-        >>> from multifocal import recipes
-        >>> check_loggers(recipes.load("default"))
-    """
-    for training in recipe.trainings:
-        for name in training.training.loggers:
-            if find_spec(name) is None:
-                raise UserError(
-                    f"training.loggers: {name} is not installed: pip install 'multifocal[{EXTRAS[name]}]', "
-                    "or leave it out"
-                )
 
 
 class Loggers:

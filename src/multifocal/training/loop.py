@@ -179,7 +179,7 @@ def _trainer(job: NetworkTraining, checkpoint: RunCheckpoint, *, has_bar: bool) 
         gradient_clip_val=job.recipe.optimizer.clip,
         gradient_clip_algorithm=job.recipe.optimizer.clip_by,
         check_val_every_n_epoch=settings.validate_every,
-        limit_val_batches=1.0 if len(job.validation) else 0,
+        limit_val_batches=1.0 if len(job.validation) and settings.denoise is None else 0,
         num_sanity_val_steps=0,
         logger=False,
         callbacks=callbacks,

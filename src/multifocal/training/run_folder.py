@@ -7,11 +7,12 @@ import torch
 
 from multifocal import recipes
 from multifocal.cohorts import Cohort, Fold, fingerprint
+from multifocal.cohorts.fingerprint import fingerprints
 from multifocal.errors import UserError
 from multifocal.files import WRITING, write_error, write_json, write_text
 from multifocal.recipes import Recipe
 from multifocal.systems import system_class
-from multifocal.systems.loading import ABOUT, RECIPE, read_about
+from multifocal.systems.loading import ABOUT, IMAGES, RECIPE, read_about
 from multifocal.versions import versions
 
 CACHE = "cache"
@@ -29,12 +30,13 @@ def describe(recipe: Recipe, cohort: Cohort, split: Fold, *, processes: int) -> 
     Returns:
         Plain values, as JSON has them.
     """
-    used = cohort.subset([*split.train, *split.validation])
+    whole, images = fingerprints(cohort.subset([*split.train, *split.validation]))
     seeds = [training.training.seed for training in recipe.trainings]
     return {
         "recipe": recipe.name,
         "seed": seeds[0] if len(seeds) == 1 else seeds,
-        "cohort": {"name": cohort.name, "layout": cohort.layout, "fingerprint": fingerprint(used)},
+        "cohort": {"name": cohort.name, "layout": cohort.layout, "fingerprint": whole},
+        IMAGES: images,
         "parts": split.model_dump(mode="json"),
         "versions": versions(),
         "processes": processes,

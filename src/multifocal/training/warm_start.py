@@ -1,14 +1,16 @@
 """Fine-tuning: a training begins with the weights of another one (`training.start_from`)."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from multifocal import networks
+from multifocal.config import read_yaml
 from multifocal.errors import UserError
-from multifocal.systems.loading import ABOUT, read_about, seen_in
+from multifocal.systems.loading import ABOUT, RECIPE, read_about, seen_in
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import WEIGHTS
 from multifocal.weights import read_weights
@@ -23,7 +25,8 @@ def read_start(recipe: NetworkRecipe) -> dict[str, torch.Tensor] | None:
         recipe: of the training.
 
     Returns:
-        Tensors by name, which fit the recipe's network; None where it begins anew.
+        Tensors by name, which fit the recipe's network, all but its head where they are those of a denoising; None
+        where it begins anew.
 
     Raises:
         UserError: there is no such file, it is no safetensors file (a pickle is never opened), or a tensor does not
@@ -38,9 +41,12 @@ def read_start(recipe: NetworkRecipe) -> dict[str, torch.Tensor] | None:
         return None
     file = _file(Path(recipe.training.start_from))
     found = read_weights(file)
-    channels = len(recipe.preprocessing.channels)
-    network = networks.build(recipe.network.name, in_channels=channels, **recipe.network.options)
+    network = recipe.build_network()
     expected = network.state_dict()
+    if _is_denoiser(file.parent):
+        head = networks.head_name(network, out_channels=network.out_channels)
+        expected = {name: value for name, value in expected.items() if not name.startswith(f"{head}.")}
+        found = {name: value for name, value in found.items() if not name.startswith(f"{head}.")}
     for name in (name for name in expected if name in found):
         there, here = list(found[name].shape), list(expected[name].shape)
         if there != here:
@@ -78,7 +84,7 @@ def start_record(recipe: NetworkRecipe) -> dict[str, Any]:
     if recipe.training.start_from is None:
         return {}
     file = _file(Path(recipe.training.start_from))
-    return {KEY: {"weights": str(file), "sha256": _digest(file), "seen": seen_in(file.parent)}}
+    return {KEY: {"weights": str(file), "sha256": _digest(file), "seen": seen_in(file.parent).to_json()}}
 
 
 def check_same_start(run: Path, recipe: NetworkRecipe) -> None:
@@ -107,6 +113,14 @@ def _file(start_from: Path) -> Path:
             f"training.start_from: {start_from}: holds no {WEIGHTS}; finish that training, or give a weights file"
         )
     return start_from / WEIGHTS
+
+
+def _is_denoiser(run: Path) -> bool:
+    """Return whether a run folder is that of a pretraining, whose head says another thing than a segmentation's."""
+    if not (run / RECIPE).is_file():
+        return False
+    said = read_yaml(run / RECIPE)
+    return isinstance(said, Mapping) and bool(isinstance(of := said.get("training"), Mapping) and of.get("denoise"))
 
 
 def _digest(file: Path) -> str:

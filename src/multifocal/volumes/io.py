@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from multifocal.errors import UserError
+from multifocal.errors import SMALLER_IMAGE, UserError, out_of_memory, within_memory
 from multifocal.files import atomic, one_form, plain_file
 from multifocal.volumes.formats import FORMATS, ImageFormat, OpenImage
 from multifocal.volumes.geometry import Geometry, Volume
@@ -26,7 +26,7 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
     Raises:
         UserError: no such file, not a readable image, truncated or corrupt, a header that promises more voxels than the
             file can hold or whose data file lies elsewhere, a .nii beside a .nii.gz of the same name, an impossible
-            geometry, several components and none picked.
+            geometry, several components and none picked, more voxels than there is memory for.
 
     Example:
         >>> import tempfile
@@ -37,15 +37,8 @@ def read(path: str | Path, *, component: int | None = None) -> Volume:
         ([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], (1.0, 2.0))
     """
     path = Path(path)
-    format_, image = _open(path, whole=True)
-    if component is None and image.components > 1 and not image.has_indices:
-        raise UserError(
-            f"{path}: holds {image.components} components (colours, time points) where one image is expected; save "
-            f"one of them as a file of its own, or in Python read it with component=0 to {image.components - 1}"
-        )
-    if component is not None and not 0 <= component < image.components:
-        raise UserError(f"{path}: there is no component {component}; it holds {image.components}, counted from 0")
-    return Volume(format_.read_voxels(path, image, component), image.geometry)
+    with within_memory(SMALLER_IMAGE, where=str(path)):
+        return _read(path, component)
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -150,7 +143,7 @@ def write(path: str | Path, volume: Volume) -> None:
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         raise UserError(f"{path}: {dtype} cannot be written; convert it to float32")
     format_.check_writable(path, volume)
-    with atomic(path) as temporary:
+    with within_memory(SMALLER_IMAGE, where=str(path)), atomic(path) as temporary:
         try:
             format_.write(temporary, volume)
             # ITK does not notice every failed write, so what lies on the disk is checked before it takes the name.
@@ -158,6 +151,8 @@ def write(path: str | Path, volume: Volume) -> None:
             check_length(temporary, stored)
             check_stream(temporary, stored)
         except (RuntimeError, OSError, UserError) as error:
+            if out_of_memory(error, ""):
+                raise
             raise UserError(
                 f"{path}: cannot write all of it (is the disk full?); free some space, run again"
             ) from error
@@ -269,6 +264,18 @@ def volumes_named(folder: str | Path, ending: str) -> dict[str, Path]:
     if doubled := [" and ".join(file.name for file in files) for files in found.values() if len(files) > 1]:
         raise UserError(f"{folder}: more than one prediction for a case: {'; '.join(doubled)}; keep one of each")
     return {name: files[0] for name, files in found.items()}
+
+
+def _read(path: Path, component: int | None) -> Volume:
+    format_, image = _open(path, whole=True)
+    if component is None and image.components > 1 and not image.has_indices:
+        raise UserError(
+            f"{path}: holds {image.components} components (colours, time points) where one image is expected; save "
+            f"one of them as a file of its own, or in Python read it with component=0 to {image.components - 1}"
+        )
+    if component is not None and not 0 <= component < image.components:
+        raise UserError(f"{path}: there is no component {component}; it holds {image.components}, counted from 0")
+    return Volume(format_.read_voxels(path, image, component), image.geometry)
 
 
 def _open(path: Path, *, whole: bool) -> tuple[ImageFormat, OpenImage]:

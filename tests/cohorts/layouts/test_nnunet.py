@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multifocal.cohorts import open_cohort
+from multifocal.cohorts import Labels, open_cohort
 from multifocal.errors import UserError
 from multifocal.volumes import Geometry, Volume, write
 
@@ -97,7 +97,9 @@ def test_nothing_is_dropped_in_silence(dataset, damage, expected):
         ({"channel_names": {"0": "a", "2": "b"}}, "numbered 0, 2; expected 0 to 1"),
         ({"channel_names": {"0": "ADC", "1": "adc"}}, "channel_names repeat"),
         ({"channel_names": {"0": "../x", "1": "adc"}}, "not a usable name"),
-        ({"labels": {"background": 0, "a": 1, "b": 2}}, r"labels has 3 entries \(background, a, b\)"),
+        ({"labels": {"background": 0}}, "labels names no class but the background"),
+        ({"labels": {"background": 0, "a": 1, "b": "x"}}, "dataset.json: labels: classes.b"),
+        ({"labels": {"background": 0, "a": 1, "ignore": 1}}, "ignore=1 is a class's value"),
     ],
 )
 def test_a_description_that_does_not_fit(dataset, change, expected):
@@ -230,18 +232,24 @@ def test_lists_of_a_dataset_with_a_file_a_channel(dataset, monkeypatch, kind):
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
+        ({"background": 0, "lesion": 1}, Labels()),
+        ({"background": 0, "lesion": 1, "ignore": 2}, Labels(ignore=2)),
+        ({"0": "background", "1": "lesion", "2": "ignore"}, Labels(ignore=2)),
+        ({"0": "background", "1": "edema", "3": "core"}, Labels(classes={"edema": (1,), "core": (3,)})),
         (
-            {"background": 0, "lesion": 1, "ignore": 2},
-            r"labels has 'ignore' \(2\), .*; draw them as lesion or",
+            {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3},
+            Labels(classes={"whole": (1, 2), "core": (2,)}, overlap=True, ignore=3),
         ),
-        ({"0": "background", "1": "lesion", "2": "ignore"}, r"labels has 'ignore' \(2\)"),
-        ({"background": 0, "ignore": 1}, r"labels has 'ignore' \(1\)"),
-        ({"background": 0, "whole": [1, 2]}, "labels has 'whole' of the values 1, 2; regions are not read here"),
+        ({"background": 0, "whole": [1, 2]}, Labels(classes={"whole": (1, 2)})),
     ],
 )
-def test_labels_that_are_no_lesion(dataset, labels, expected):
-    with pytest.raises(UserError, match=expected):
-        open_cohort(dataset({**V2, "labels": labels}))
+def test_classes_regions_and_what_is_ignored(dataset, labels, expected):
+    assert open_cohort(dataset({**V2, "labels": labels})).labels == expected
+
+
+def test_labels_of_nothing_but_what_is_ignored(dataset):
+    with pytest.raises(UserError, match="labels names no class but the background; add the lesions"):
+        open_cohort(dataset({**V2, "labels": {"background": 0, "ignore": 1}}))
 
 
 def test_a_dataset_in_capitals(dataset):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from multifocal.cohorts.case import Case, ImageFile, LabelKind, Split
+from multifocal.cohorts.labels import Labels
 from multifocal.errors import UserError
 from multifocal.files import one_form
 from multifocal.volumes import EXTENSIONS, strip_extension
@@ -50,6 +51,7 @@ class LayoutResult:
     Attributes:
         root: the cohort's folder, or the file that describes it.
         label_kind: "binary" masks, or "instances" that are numbered.
+        label_values: what the values of a mask mean.
         cases: the cases by name, in the order they were found.
         problems: what is wrong.
 
@@ -63,6 +65,7 @@ class LayoutResult:
 
     root: Path
     label_kind: LabelKind = "binary"
+    label_values: Labels = Labels()
     cases: dict[str, Case] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 

@@ -1,6 +1,7 @@
 """nnU-Net raw datasets, and the Decathlon's: `dataset.json`, and the files that it lists or that its folders hold."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from multifocal.cohorts.case import COLOURS, ImageFile, Split
+from multifocal.cohorts.labels import Labels
 from multifocal.cohorts.layouts.layout_result import LayoutResult
 from multifocal.cohorts.layouts.registry import register
+from multifocal.config import validate
 from multifocal.errors import UserError
 from multifocal.files import on_disk, one_form, read_json
 from multifocal.volumes import EXTENSIONS, component_count, extension_of, strip_extension
@@ -52,7 +55,7 @@ def read(found: LayoutResult) -> None:
     if not isinstance(description, dict):
         raise UserError(f"{path}: expected an object with channel_names, labels and file_ending")
     maps = _maps(path, description)
-    _check_labels(found, description)
+    found.label_values = _labels(found, description)
     ending = str(description.get("file_ending", ".nii.gz"))
     if ending.lower() not in EXTENSIONS:
         found.problem(f"dataset.json: file_ending '{ending}' is not read here; use one of {', '.join(EXTENSIONS)}")
@@ -221,24 +224,37 @@ def _maps(path: Path, description: dict[str, Any]) -> tuple[str, ...]:
     return maps
 
 
-def _check_labels(found: LayoutResult, description: dict[str, Any]) -> None:
-    """Version 2 maps names to values, version 1 values to names: either way there must be one foreground."""
-    labels = description.get("labels")
-    if not isinstance(labels, dict):
-        return
-    values = {str(v) if str(k).isdecimal() else str(k): k if str(k).isdecimal() else v for k, v in labels.items()}
-    if ignored := next((name for name in values if name.lower() == "ignore"), None):
-        found.problem(
-            f"dataset.json: labels has '{ignored}' ({values[ignored]}), voxels without a label, which a cohort here "
-            "cannot have; draw them as lesion or background, then take it out of labels"
+def _labels(found: LayoutResult, description: dict[str, Any]) -> Labels:
+    """Return the classes. Version 2 maps names to a value, or to those of a region; version 1 values to names."""
+    said = description.get("labels")
+    if not isinstance(said, dict):
+        return Labels()
+    values = {str(v) if str(k).isdecimal() else str(k): k if str(k).isdecimal() else v for k, v in said.items()}
+    ignore = next((name for name in values if name.lower() == "ignore"), None)
+    classes = {
+        name: [_number(each) for each in (value if isinstance(value, list) else [value])]
+        for name, value in values.items()
+        if name != ignore and value not in (0, "0", [0])
+    }
+    if not classes:
+        found.problem("dataset.json: labels names no class but the background; add the lesions")
+        return Labels()
+    counts = Counter(value for members in classes.values() for value in {str(member) for member in members})
+    is_mask = list(classes.values()) == [[1]]
+    try:
+        return validate(
+            Labels,
+            {
+                "classes": {} if is_mask else classes,
+                "overlap": len(classes) > 1 and max(counts.values()) > 1,
+                "ignore": None if ignore is None else _number(values[ignore]),
+            },
+            where="dataset.json: labels",
         )
-    elif region := next((name for name, value in values.items() if isinstance(value, list)), None):
-        found.problem(
-            f"dataset.json: labels has '{region}' of the values {', '.join(map(str, values[region]))}; regions are not "
-            "read here: give the lesions one value, and name that"
-        )
-    elif len(labels) != 2:
-        found.problem(
-            f"dataset.json: labels has {len(labels)} entries ({', '.join(map(str, labels))}); "
-            "expected the background and one foreground"
-        )
+    except UserError as error:
+        found.problem(str(error))
+        return Labels()
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value

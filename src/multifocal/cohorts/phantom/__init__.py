@@ -1,5 +1,6 @@
-"""A synthetic neonatal cohort: brains, lesions and scans from a seed, in the layout of BONBID-HIE."""
+"""Synthetic cohorts from a seed, one file a kind: neonates with ADC, adults with FLAIR, nuclei under a microscope."""
 
-from multifocal.cohorts.phantom.cohort import PhantomCase, phantom_case, write_phantom
+from multifocal.cohorts.phantom.cohort import PHANTOMS, write_phantom
+from multifocal.cohorts.phantom.hie import PhantomCase, phantom_case
 
-__all__ = ["PhantomCase", "phantom_case", "write_phantom"]
+__all__ = ["PHANTOMS", "PhantomCase", "phantom_case", "write_phantom"]

@@ -41,6 +41,19 @@ class Brain:
         return float(np.count_nonzero(self.inside > 0)) * STEP**3 / 1000
 
 
+@dataclass(frozen=True)
+class Anatomy:
+    """Fields in mm, positive inside: brain with its thin rim of fluid, cerebrum under its folded surface, and parts."""
+
+    inside: np.ndarray
+    cerebrum: np.ndarray
+    cerebellum: np.ndarray
+    stem: np.ndarray
+    nuclei: np.ndarray
+    capsule: np.ndarray
+    ventricles: np.ndarray
+
+
 def make_brain(rng: np.random.Generator) -> Brain:
     """Return a brain whose size, shape, folding, ventricles and contrast vary.
 
@@ -61,20 +74,79 @@ def make_brain(rng: np.random.Generator) -> Brain:
     bends = [np.float32(1.8) * smooth_noise(rng, shape, sigma=22 / STEP) for _ in range(3)]
     x, y, z = (p / np.float32(s) + bend for p, s, bend in zip(position, size, bends, strict=True))
     ragged = smooth_noise(rng, shape, sigma=3 / STEP)
-    anatomy = _make_anatomy(rng, x, y, z, step=STEP, ragged=ragged)
+    anatomy = make_anatomy(rng, x, y, z, step=STEP, ragged=ragged)
     ribbon = np.float32(rng.uniform(3.0, 3.8)) + np.float32(0.4) * ragged
     share = {
-        "cerebrum": _ramp(anatomy.cerebrum - 0.3),
-        "white": _ramp(anatomy.cerebrum - ribbon, width=1.6),
-        "deep": _ramp(anatomy.nuclei),
-        "capsule": _ramp(anatomy.capsule, width=2.5),
-        "stem": _ramp(anatomy.stem),
-        "cerebellum": _ramp(anatomy.cerebellum),
-        "fluid": _ramp(anatomy.ventricles, width=1.2),
+        "cerebrum": ramp(anatomy.cerebrum - 0.3),
+        "white": ramp(anatomy.cerebrum - ribbon, width=1.6),
+        "deep": ramp(anatomy.nuclei),
+        "capsule": ramp(anatomy.capsule, width=2.5),
+        "stem": ramp(anatomy.stem),
+        "cerebellum": ramp(anatomy.cerebellum),
+        "fluid": ramp(anatomy.ventricles, width=1.2),
     }
     texture = smooth_noise(rng, shape, sigma=6 / STEP)
     adc = _contrast(rng, anatomy, share=share, texture=texture, ragged=ragged)
     return Brain(adc=adc, inside=anatomy.inside, tissue=_tissue(share), position=position)
+
+
+def make_anatomy(
+    rng: np.random.Generator,
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    *,
+    step: float,
+    ragged: np.ndarray,
+    wide: tuple[float, float] = (0.6, 1.15),
+) -> Anatomy:
+    """Return the surfaces of a brain.
+
+    All parts take the coordinates of the voxels (mm from the middle of the head: left, posterior, superior), already
+    bent and scaled to the subject.
+
+    Args:
+        rng: source of all chance.
+        x: towards the left, `(*spatial)`, in mm of a neonate's head.
+        y: towards the back.
+        z: upwards.
+        step: spacing of the grid, in the same mm.
+        ragged: noise of deviation 1, which frays the skull-stripped edge.
+        wide: least and most width of the ventricles, 1 for a neonate's widest usual ones.
+
+    Returns:
+        Their fields.
+    """
+    side = np.abs(x)
+    stem = _stem(side, y, z)
+    # The tentorium is a roof: the cerebrum lies above it, the cerebellum below.
+    roof = z + 10 + 0.33 * side
+    in_front = 3 * np.maximum(0, 10 - y)
+    cerebellum = np.minimum(_ellipsoid(side, y, z, centre=(0, 32, -27), radii=(33, 21, 20)), -roof - 0.5)
+    hemispheres = _hemispheres(side, y, z)
+    hull = np.minimum(hemispheres, roof - 0.5 + in_front)
+    # The cistern around the midbrain is open above and in front, where it joins the thalami.
+    ambient = -1.3 - stem + 1.5 * np.maximum(0, z + 11) + 0.8 * np.maximum(0, 6 - y)
+    nuclei, capsule = _deep_grey(side, y, z)
+    ventricles = np.full_like(side, -9)
+    middle = tuple(slice(n // 5, n - n // 5) for n in side.shape)
+    ventricles[middle] = _ventricles(rng, side[middle], y[middle], z[middle], wide=wide)
+    parts = (
+        np.minimum(hemispheres, roof + 1 + in_front),
+        cerebellum,
+        stem + 2 * (z > -38),
+        _ellipsoid(side, y, z, centre=(0, -3, -16), radii=(17, 14, 8)),
+        _ellipsoid(side, y, z, centre=(0, 14, -18), radii=(30, 12, 13)),
+    )
+    return Anatomy(
+        inside=np.maximum.reduce(parts) + np.float32(0.3) + np.float32(0.6) * ragged,
+        cerebrum=np.minimum(_pial(rng, hull, side, y, z, step=step), ambient),
+        cerebellum=cerebellum,
+        stem=stem,
+        nuclei=nuclei,
+        capsule=capsule,
+        ventricles=ventricles,
+    )
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
@@ -121,22 +193,36 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], *, sigma: flo
     return field
 
 
-@dataclass(frozen=True)
-class _Anatomy:
-    """Fields in mm, positive inside: brain with its thin rim of fluid, cerebrum under its folded surface, and parts."""
+def ramp(distance: np.ndarray, *, width: float = 1.0) -> np.ndarray:
+    """Return a partial volume: 0 to 1 while a field goes from -width to width.
 
-    inside: np.ndarray
-    cerebrum: np.ndarray
-    cerebellum: np.ndarray
-    stem: np.ndarray
-    nuclei: np.ndarray
-    capsule: np.ndarray
-    ventricles: np.ndarray
+    Args:
+        distance: the field, in mm.
+        width: half of the edge, in mm.
+
+    Returns:
+        A share of each voxel.
+    """
+    return np.clip(0.5 + distance * np.float32(0.5 / width), 0, 1)
+
+
+def blend(below: np.ndarray | float, above: np.ndarray | float, share: np.ndarray) -> np.ndarray:
+    """Return one tissue laid over another.
+
+    Args:
+        below: values of the lower one.
+        above: values of the upper one.
+        share: of the upper one in each voxel, 0 to 1.
+
+    Returns:
+        below + (above - below) · share.
+    """
+    return below + (above - below) * share
 
 
 def _contrast(
     rng: np.random.Generator,
-    anatomy: _Anatomy,
+    anatomy: Anatomy,
     *,
     share: dict[str, np.ndarray],
     texture: np.ndarray,
@@ -147,13 +233,13 @@ def _contrast(
     # White matter is brightest in the middle of the hemispheres, far from cortex and nuclei.
     depth = np.clip((anatomy.cerebrum - 6) / 10, -1, 1)
     white = np.float32(WHITE * level[0]) * (1 + np.float32(0.06) * texture + np.float32(0.05) * depth)
-    adc = _blend(CORTEX * level[1] * (1 + np.float32(0.03) * texture), white, share["white"])
-    adc = _blend(adc, CAPSULE * level[2], share["capsule"])
-    adc = _blend(adc, DEEP * level[3] * (1 + np.float32(0.03) * texture), share["deep"])
-    adc = _blend(FLUID, adc, share["cerebrum"])
-    adc = _blend(adc, CEREBELLUM * level[4] * (1 + np.float32(0.05) * ragged), share["cerebellum"])
-    adc = _blend(adc, STEM * level[5], share["stem"])
-    return _blend(adc, FLUID * level[6], share["fluid"]).astype(np.float32)
+    adc = blend(CORTEX * level[1] * (1 + np.float32(0.03) * texture), white, share["white"])
+    adc = blend(adc, CAPSULE * level[2], share["capsule"])
+    adc = blend(adc, DEEP * level[3] * (1 + np.float32(0.03) * texture), share["deep"])
+    adc = blend(FLUID, adc, share["cerebrum"])
+    adc = blend(adc, CEREBELLUM * level[4] * (1 + np.float32(0.05) * ragged), share["cerebellum"])
+    adc = blend(adc, STEM * level[5], share["stem"])
+    return blend(adc, FLUID * level[6], share["fluid"]).astype(np.float32)
 
 
 def _tissue(share: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -170,55 +256,6 @@ def _tissue(share: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     tissue["white"] = share["white"] * left
     tissue["cortex"] = left - tissue["white"]
     return tissue
-
-
-def _ramp(distance: np.ndarray, *, width: float = 1.0) -> np.ndarray:
-    """Partial volume: 0 to 1 while the field goes from -width to width mm."""
-    return np.clip(0.5 + distance * np.float32(0.5 / width), 0, 1)
-
-
-def _blend(below: np.ndarray | float, above: np.ndarray | float, share: np.ndarray) -> np.ndarray:
-    return below + (above - below) * share
-
-
-def _make_anatomy(
-    rng: np.random.Generator, x: np.ndarray, y: np.ndarray, z: np.ndarray, *, step: float, ragged: np.ndarray
-) -> _Anatomy:
-    """The surfaces over a grid of `step` mm; `ragged` (noise of deviation 1) frays the skull-stripped edge.
-
-    All parts take the coordinates of the voxels (mm from the middle of the head: left, posterior, superior), already
-    bent and scaled to the subject.
-    """
-    side = np.abs(x)
-    stem = _stem(side, y, z)
-    # The tentorium is a roof: the cerebrum lies above it, the cerebellum below.
-    roof = z + 10 + 0.33 * side
-    in_front = 3 * np.maximum(0, 10 - y)
-    cerebellum = np.minimum(_ellipsoid(side, y, z, centre=(0, 32, -27), radii=(33, 21, 20)), -roof - 0.5)
-    hemispheres = _hemispheres(side, y, z)
-    hull = np.minimum(hemispheres, roof - 0.5 + in_front)
-    # The cistern around the midbrain is open above and in front, where it joins the thalami.
-    ambient = -1.3 - stem + 1.5 * np.maximum(0, z + 11) + 0.8 * np.maximum(0, 6 - y)
-    nuclei, capsule = _deep_grey(side, y, z)
-    ventricles = np.full_like(side, -9)
-    middle = tuple(slice(n // 5, n - n // 5) for n in side.shape)
-    ventricles[middle] = _ventricles(rng, side[middle], y[middle], z[middle])
-    parts = (
-        np.minimum(hemispheres, roof + 1 + in_front),
-        cerebellum,
-        stem + 2 * (z > -38),
-        _ellipsoid(side, y, z, centre=(0, -3, -16), radii=(17, 14, 8)),
-        _ellipsoid(side, y, z, centre=(0, 14, -18), radii=(30, 12, 13)),
-    )
-    return _Anatomy(
-        inside=np.maximum.reduce(parts) + np.float32(0.3) + np.float32(0.6) * ragged,
-        cerebrum=np.minimum(_pial(rng, hull, side, y, z, step=step), ambient),
-        cerebellum=cerebellum,
-        stem=stem,
-        nuclei=nuclei,
-        capsule=capsule,
-        ventricles=ventricles,
-    )
 
 
 def _ellipsoid(
@@ -274,15 +311,17 @@ def _deep_grey(side: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarr
     return nuclei, _ellipsoid(side, y, z, centre=(14, -1, 2), radii=(12, 21, 11))
 
 
-def _ventricles(rng: np.random.Generator, side: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _ventricles(
+    rng: np.random.Generator, side: np.ndarray, y: np.ndarray, z: np.ndarray, *, wide: tuple[float, float]
+) -> np.ndarray:
     """Lateral ventricles as tubes through a few points on each side, the third and the fourth."""
-    wide = rng.uniform(0.6, 1.15)
+    width = rng.uniform(*wide)
     fourth = _ellipsoid(side, y, z, centre=(0, 22, -28), radii=(5, 3.5, 7))
     third = _ellipsoid(side, y, z, centre=(0, 3, 2), radii=(1.7, 11, 7))
     field = np.maximum(fourth, third)
     points = [(4, -27, 9, 1.4), (6, -14, 12, 2.2), (10, 6, 17, 1.9), (18, 23, 8, 3.2), (16, 36, 3, 1.4)]
     for start, end in zip(points[:-1], points[1:], strict=True):
-        field = np.maximum(field, _tube(side, y, z, start=start, end=end, wide=wide))
+        field = np.maximum(field, _tube(side, y, z, start=start, end=end, wide=width))
     if rng.random() < 0.3:
         field = np.maximum(field, _ellipsoid(side, y, z, centre=(0, -18, 11), radii=(2.2, 8, 5)))
     return field

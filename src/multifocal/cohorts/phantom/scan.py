@@ -63,6 +63,7 @@ class Scan:
         matrix: with `offset`, takes an index inside the box to an index on the fine grid.
         offset: in voxels of the fine grid.
         slabs: samples that one slice averages along its thickness.
+        step: spacing of the fine grid in mm.
     """
 
     geometry: Geometry
@@ -71,6 +72,7 @@ class Scan:
     matrix: np.ndarray
     offset: np.ndarray
     slabs: int
+    step: float = STEP
 
     def see(self, field: np.ndarray, *, drift: np.ndarray | None = None, fill: float = 0.0) -> np.ndarray:
         """Return what the box sees of a field on the fine grid, averaged over the thickness of each slice.
@@ -85,7 +87,7 @@ class Scan:
         """
         matrix, offset = self.matrix.copy(), self.offset.copy()
         if drift is not None:
-            offset = offset + drift / STEP
+            offset = offset + drift / self.step
         # Sample j of k in a slice lies (j - (k - 1) / 2) / k slices off its centre.
         offset = offset - matrix[:, 2] * (self.slabs - 1) / (2 * self.slabs)
         matrix[:, 2] /= self.slabs
@@ -105,7 +107,7 @@ class Scan:
         """
         to_slice = np.linalg.inv(self.matrix)[2]
         start = float(to_slice @ (np.array(middle) - self.offset)) + self.lower[2]
-        x, y, z = (p * np.float32(w / STEP) for p, w in zip(position, to_slice, strict=True))
+        x, y, z = (p * np.float32(w / self.step) for p, w in zip(position, to_slice, strict=True))
         places = start + x + y + z
         return (places > 0) & (places < self.geometry.size[2] - 1)
 
@@ -123,7 +125,9 @@ class Scan:
         return whole
 
 
-def make_scan(rng: np.random.Generator, *, protocol: Protocol, tilt: float, inside: np.ndarray) -> Scan:
+def make_scan(
+    rng: np.random.Generator, *, protocol: Protocol, tilt: float, inside: np.ndarray, step: float = STEP
+) -> Scan:
     """Return the scan of a head that lies tilted about a random axis.
 
     Args:
@@ -131,6 +135,7 @@ def make_scan(rng: np.random.Generator, *, protocol: Protocol, tilt: float, insi
         protocol: how it is acquired.
         tilt: in degrees.
         inside: positive in the brain, on the fine grid.
+        step: spacing of the fine grid in mm.
 
     Returns:
         The scan.
@@ -149,8 +154,8 @@ def make_scan(rng: np.random.Generator, *, protocol: Protocol, tilt: float, insi
     # In the head's axes, the middle of the array lies a little off the middle of the brain.
     centre = np.array([0.0, 0.0, -4.0]) + rng.normal(0, 2, 3)
     origin = np.round(rng.normal(0, 12, 3) - direction @ (middle * spacing), 3)
-    to_fine = head.T @ direction @ np.diag(spacing) / STEP
-    offset = centre / STEP - to_fine @ middle + np.array(inside.shape) // 2
+    to_fine = head.T @ direction @ np.diag(spacing) / step
+    offset = centre / step - to_fine @ middle + np.array(inside.shape) // 2
     lower, shape = _box(inside, to_fine, offset, size)
     return Scan(
         geometry=Geometry(
@@ -164,6 +169,7 @@ def make_scan(rng: np.random.Generator, *, protocol: Protocol, tilt: float, insi
         matrix=to_fine,
         offset=offset + to_fine @ np.array(lower),
         slabs=max(1, round(protocol.spacing[2] / 2)),
+        step=step,
     )
 
 

@@ -38,7 +38,7 @@ def apply_crop(
 
     Args:
         images: float32 `(C, *spatial)`, perhaps memory-mapped: what is not needed is not read.
-        target: uint8 0/1 `(*spatial)`.
+        target: uint8 `(*spatial)`.
         parameters: what was drawn, for as many channels as are no masks.
         corner: the crop's first voxel in the changed image.
         crop: its size; where it reaches beyond the image, at the far end, it is filled with 0.
@@ -71,8 +71,8 @@ def apply_crop(
             for axis, (part, n) in enumerate(zip(region, size, strict=True))
         )
     maps = _scans(images, scans, box, parameters, spacing)
-    marked = [*(images[channel][box] != 0 for channel in priors), target[box] != 0]
-    masks = torch.from_numpy(np.stack(marked).view(np.uint8))
+    marked = [*(images[channel][box].astype(np.uint8) for channel in priors), target[box]]
+    masks = torch.from_numpy(np.stack(marked))
     if moves:
         offset = torch.tensor([part.start for part in box], dtype=torch.float32).reshape(-1, *[1] * len(size))
         slabs = [(rows, coordinates.sub_(offset)) for rows, coordinates in slabs]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from multifocal.cohorts import Case
+from multifocal.cohorts import Case, Labels
 from multifocal.cohorts.case import LabelKind
-from multifocal.cohorts.lesion_burden import brain_mask
+from multifocal.cohorts.lesion_burden import brain_mask, has_brain
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, read, resample
 
+_MASK = Labels()
 MARGIN = 2  # voxels around the brain, so that outlines at its edge are seen whole
 
 
@@ -48,13 +49,22 @@ class CaseImages:
         return self.lesions > 0
 
 
-def read_case_images(case: Case, masks: Mapping[str, Path | None], *, label_kind: LabelKind) -> CaseImages:
+def read_case_images(
+    case: Case,
+    masks: Mapping[str, Path | None],
+    *,
+    label_kind: LabelKind,
+    labels: Labels = _MASK,
+    label: str = "",
+) -> CaseImages:
     """Read a case with the masks of every arm.
 
     Args:
         case: with a label.
         masks: the file of each arm's mask, None where there is none.
         label_kind: of the cohort.
+        labels: what the values of masks mean.
+        label: the class to show, where there are several.
 
     Returns:
         The case, cropped to the brain and all masks.
@@ -64,15 +74,21 @@ def read_case_images(case: Case, masks: Mapping[str, Path | None], *, label_kind
     """
     if case.label is None:
         raise UserError(f"case {case.name}: no label; a report compares masks with labels")
-    label = case.label.read()
-    grid = label.geometry
+    true = case.label.read()
+    grid = true.geometry
+    number = labels.names.index(label) if label else 0
+
+    def of_class(array: np.ndarray) -> np.ndarray:
+        """Return where a mask has the class; what is ignored has none."""
+        return array if labels == _MASK else labels.members[labels.encode(array), number].astype(np.int32)
+
     images = {name: _onto(image.read(), grid) for name, image in case.images.items()}
-    predicted = {arm: None if path is None else _mask(path, grid, case.name) for arm, path in masks.items()}
+    predicted = {arm: None if path is None else of_class(_mask(path, grid, case.name)) for arm, path in masks.items()}
     first = next(iter(images.values())).array
-    brain = np.ones(grid.size, bool) if label_kind == "instances" else brain_mask(first)
+    brain = brain_mask(first) if has_brain(label_kind) else np.ones(grid.size, bool)
     if not brain.any():
         raise UserError(f"case {case.name}: every voxel of its first map is 0; replace the image")
-    lesions = label.array if label_kind == "instances" else components(label.array > 0)[0]
+    lesions = true.array if label_kind == "instances" else components(of_class(true.array) > 0)[0]
     shown = brain | (lesions > 0)
     for mask in predicted.values():
         shown = shown if mask is None else shown | (mask > 0)

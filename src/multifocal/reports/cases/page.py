@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from multifocal.cohorts import Case
+from multifocal.cohorts import Case, Labels
 from multifocal.cohorts.case import LabelKind
 from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import ScoringOptions
@@ -46,6 +46,8 @@ class CaseJob:
         neighbours: (name, file) of the cases before and after, None at the ends.
         out: the report's folder.
         words: what sizes and lengths are called.
+        labels: what the values of masks mean.
+        label: the class that is shown, where there are several.
     """
 
     case: Case
@@ -57,6 +59,8 @@ class CaseJob:
     neighbours: tuple[tuple[str, str] | None, tuple[str, str] | None]
     out: Path
     words: Wording = VOLUMES
+    labels: Labels = Labels()
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ def write_case(job: CaseJob) -> Thumbnail:
     Raises:
         UserError: see `read_case_images`; or a file cannot be written.
     """
-    case = read_case_images(job.case, {score.arm: score.mask for score in job.scores}, label_kind=job.label_kind)
+    masks = {score.arm: score.mask for score in job.scores}
+    case = read_case_images(job.case, masks, label_kind=job.label_kind, labels=job.labels, label=job.label)
     folder = job.out / FOLDER / job.file
     folder.mkdir(parents=True)
     prefix = f"{FOLDER}/{job.file}"

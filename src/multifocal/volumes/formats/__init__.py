@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from multifocal.errors import UserError
+from multifocal.errors import UserError, out_of_memory
 from multifocal.quiet import quiet
 from multifocal.registry import Registry
 from multifocal.volumes.geometry import Geometry, Volume
@@ -112,8 +112,8 @@ class ImageFormat:
         try:
             with quiet():
                 reader.ReadImageInformation()
-        except RuntimeError as error:
-            raise damaged(path, f"cannot be read ({_reason(error)})") from error
+        except (RuntimeError, MemoryError) as error:
+            raise _not_read(path, error) from error
         if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
             raise UserError(f"{path}: holds complex numbers; save real ones, such as the magnitude")
         size = reader.GetSize()
@@ -147,7 +147,7 @@ class ImageFormat:
             with quiet():
                 pixels = image.reader.Execute()
         except (RuntimeError, MemoryError) as error:
-            raise damaged(path, f"cannot be read ({_reason(error)})") from error
+            raise _not_read(path, error) from error
         frame, channel = divmod(component or 0, image.channels)
         view = sitk.GetArrayViewFromImage(pixels).reshape(-1, *image.geometry.size[::-1], image.channels)
         return np.array(view[frame, ..., channel].T, order="C")
@@ -182,6 +182,11 @@ def _characters(path: Path) -> str:
         return str(path).encode().decode()
     except UnicodeEncodeError as error:
         raise UserError(f"{path}: has bytes in its name that are no characters (UTF-8); rename it") from error
+
+
+def _not_read(path: Path, error: Exception) -> Exception:
+    """Return what to raise for an error of ITK's: itself where memory is what it wants, for that is not the file's."""
+    return error if out_of_memory(error, "") else damaged(path, f"cannot be read ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:
