@@ -77,8 +77,10 @@ class Options(Checked):
         object.__setattr__(self, "spacing", _numbers(self.spacing))
         object.__setattr__(self, "class_weights", _numbers(self.class_weights))
         super().__post_init__()
-        if self.class_weights is not None and not any(self.class_weights):
-            raise UserError(f"Options: class_weights={self.class_weights}; expected one above 0")
+        if self.class_weights is not None and not any(self.class_weights[self.first_channel :]):
+            raise UserError(
+                f"Options: class_weights={self.class_weights}; expected one above 0 of a channel that counts"
+            )
         if self.activation != "softmax" and self.ignore in (0, 1):
             raise UserError(f"Options: ignore={self.ignore}; expected another value than the target's 0 and 1")
 
@@ -222,10 +224,6 @@ class LossInput:
             shares = self._shares[:, first:].detach().to(x).reshape(batch * channels, -1)
         skipped = int(together and self.options.include_background is False)
         weights = None if self.options.class_weights is None else self.options.class_weights[first:]
-        if weights is not None and not any(weights[skipped:]):
-            raise ValueError(
-                f"class_weights={self.options.class_weights}; expected one above 0 of a channel that counts"
-            )
         return ChannelView(
             # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
             x.reshape(batch * channels, -1).contiguous(),
