@@ -3,10 +3,11 @@
     python tools/bench_losses.py [--input NAME ...] [--loss NAME ...] [--threads N] [--repeats N] [--write PAGE]
 
 Inputs: slices-48 and slices-4 (B, 1, 256, 256) with 0-15 lesions and 10-40 predicted components a slice; volumes-4
-(4, 1, 192, 192, 32) and volume-1 (1, 1, 128, 128, 64) with 5-60; growth: one image with 10 to 400 lesions; masks: the
-real masks of `ms-lesion-masks` with degraded predictions; memory: (4, 1, 192, 192, 64). Losses take turns, so that what
-else the machine does meets them all alike; a time is the median of its turns. Memory is the growth of the peak resident
-set over one step, in a process of its own (Linux). `--write` puts each table between its markers in a page.
+(4, 1, 192, 192, 32) and volume-1 (1, 1, 128, 128, 64) with 5-60; options: what those of every loss cost;
+growth: one image with 10 to 400 lesions; masks: the real masks of `ms-lesion-masks` with degraded predictions; memory:
+(4, 1, 192, 192, 64). Losses take turns, so that what else the machine does meets them all alike; a time is the median
+of its turns. Memory is the growth of the peak resident set over one step, in a process of its own (Linux). `--write`
+puts each table between its markers in a page.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +48,14 @@ GIVEN = {
     "cc-dice-ce, target's cells given": ("cc-dice-ce", "cells", losses.target_cells),
     "bicc-dice-ce, target's cells given": ("bicc-dice-ce", "cells", losses.target_cells),
 }
+# What options cost: how the loss is built, and what it is called with besides.
+OPTIONS: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor], dict[str, Any]]]] = {
+    "a tenth ignored": ({}, lambda target: {"ignore": tenth(target)}),
+    "class_weights": ({"class_weights": (2.0,)}, lambda target: {}),
+    "soft_labels": ({"soft_labels": True}, lambda target: {}),
+    "label_smoothing": ({"label_smoothing": 0.1}, lambda target: {}),
+    "reduction none": ({"reduction": "none"}, lambda target: {}),
+}
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -63,6 +73,11 @@ def loss_of(row: str, target: torch.Tensor) -> Loss:
     """Return the loss of a row: "monai NAME", NAME, or one of `GIVEN`."""
     if row.startswith("monai "):
         return monai_loss(row.removeprefix("monai "))
+    name, _, option = row.partition(" with ")
+    if option:
+        built, make_given = OPTIONS[option]
+        made, beside = losses.build(name, **built), make_given(target)
+        return lambda x, y: made(x, y, **beside).sum()
     if row not in GIVEN:
         return losses.build(row)
     name, argument, make = GIVEN[row]
@@ -104,6 +119,31 @@ def speed(name: str, names: list[str], options: argparse.Namespace) -> str:
         same = took.get("monai " + row.split(",")[0])
         beside = f"{same:.1f} | {took[row] / same:.2f}" if same else " | "
         text += f"| {row} | {took[row]:.1f} | {beside} | {took[row] / took['monai gdf']:.2f} |\n"
+    return text
+
+
+def tenth(target: torch.Tensor) -> torch.Tensor:
+    """Return a mask of the first tenth of the first axis of each image."""
+    mask = torch.zeros(target.shape, dtype=torch.bool)
+    mask[:, :, : max(1, target.shape[2] // 10)] = True
+    return mask
+
+
+def of_options(names: list[str], options: argparse.Namespace) -> str:
+    """Return what the options of every loss cost, as ratios to the loss without."""
+    batch = synthetic("volumes-4")
+    shown = ("dice", "dice-ce", "blob-gdf", "ici", "tversky-hausdorff", "cc-dice-ce")
+    names = [name for name in shown if name in names]
+    smoothed = {name for name in names if name in ("dice-ce", "blob-gdf", "ici")}
+    rows = {
+        name: {o: f"{name} with {o}" for o in OPTIONS if o != "label_smoothing" or name in smoothed} for name in names
+    }
+    took = timed([*names, *(row for of in rows.values() for row in of.values())], batch, options)
+    text = f"### Options, {'×'.join(map(str, batch[0].shape))}: time over that without\n\n"
+    text += f"| loss | ms | {' | '.join(OPTIONS)} |\n|---|---|{'---|' * len(OPTIONS)}\n"
+    for name, of in rows.items():
+        cells = [f"{took[of[o]] / took[name]:.2f}" if o in of else "" for o in OPTIONS]
+        text += f"| {name} | {took[name]:.1f} | {' | '.join(cells)} |\n"
     return text
 
 
@@ -180,7 +220,12 @@ def write_section(page: Path, name: str, text: str) -> None:
     write_text(page, head + first + text + last + rest.split(last, 1)[1])
 
 
-SECTIONS = {name: None for name in INPUTS if name != "memory"} | {"growth": growth, "masks": real, "memory": memory}
+SECTIONS = {name: None for name in INPUTS if name != "memory"} | {
+    "options": of_options,
+    "growth": growth,
+    "masks": real,
+    "memory": memory,
+}
 
 
 def main() -> None:

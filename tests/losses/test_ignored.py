@@ -1,14 +1,16 @@
 """Ignored voxels: each loss against itself on images from which they were cut away."""
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from multifocal import losses
 from multifocal.errors import UserError
 from multifocal.losses import MSSSIM
-from multifocal.losses.ignored import frames_of
+from multifocal.losses.ignored import frames_of, known_border_fields
 from multifocal.losses.precomputed import target_cells, target_distances
 
 PAD = (3, 0, 0, 5)  # of the last axis before, of the one before it behind
@@ -172,6 +174,21 @@ def test_a_distance_across_what_is_ignored_is_longer():
         loss(logits, target, distances=wrong)
 
 
+def test_instance_terms():
+    logits, target = scene((2, 2, 12, 10), "none")
+    wide, truth, outside = padded(logits, target)
+    expected = losses.instance_terms(logits, target)
+    marked = truth.masked_fill(outside, 255)
+    for found in (
+        losses.instance_terms(wide, truth, ignore=outside),
+        losses.instance_terms(
+            wide, marked, ignore=255, instances=torch.from_numpy(labels(truth.masked_fill(outside, 0)))
+        ),
+    ):
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-12, atol=0)
+
+
 def test_a_lesion_is_cut_in_two_by_what_is_ignored():
     target, logits = torch.zeros(1, 1, 9, 9), torch.full((1, 1, 9, 9), -9.0)
     target[..., 4, 1:8] = 1
@@ -239,6 +256,36 @@ def test_similarity_in_parts(monkeypatch):
     whole = MSSSIM()(logits, target, ignore=ignore)
     monkeypatch.setattr(losses.ms_ssim, "_AT_ONCE", 1)
     torch.testing.assert_close(MSSSIM()(logits, target, ignore=ignore), whole, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "none"])
+@pytest.mark.parametrize("name", losses.names())
+def test_what_scattered_ignored_voxels_hold_changes_nothing(name, activation):
+    logits, target = scene((2, 2, 12, 10), activation, seed=5)
+    ignore = torch.rand(2, 1, 12, 10, generator=torch.Generator().manual_seed(6)) < 0.3
+    loss = losses.build(name, activation=activation)
+    value, slope = graded(loss, logits, target, ignore=ignore)
+    assert (slope[ignore.expand_as(slope)] == 0).all()
+    other = torch.where(ignore, torch.inf, logits), torch.where(ignore, 1 - target, target)
+    for one, two in zip((value, slope), graded(loss, *other, ignore=ignore), strict=True):
+        assert torch.equal(one, two)
+
+
+@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.given(st.integers(0, 2**32 - 1), st.sampled_from([(1, 5, 6), (2, 4, 3, 5)]))
+def test_distances_to_what_is_known(seed, shape):
+    rng = np.random.default_rng(seed)
+    ignored = rng.random(shape) < 0.3
+    masks = (rng.random(shape) < 0.3) & ~ignored
+    spacing = (1.0, 2.5, 0.5)[: len(shape) - 1]
+    found = known_border_fields(torch.from_numpy(masks), torch.from_numpy(ignored), spacing=spacing, power=1.0).numpy()
+    for mask, hidden, distances in zip(masks, ignored, found, strict=True):
+        sides = np.argwhere(mask) * spacing, np.argwhere(~mask & ~hidden) * spacing
+        for place in np.argwhere(~hidden):
+            others = sides[int(mask[tuple(place)])]
+            nearest = np.linalg.norm(others - place * np.array(spacing), axis=1).min() if len(others) else 0
+            assert distances[tuple(place)] == pytest.approx(nearest, rel=1e-6)
+        assert not distances[hidden].any()
 
 
 def test_a_mask_of_nothing_changes_no_bit():

@@ -59,6 +59,11 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
         (["loss.options.soft_labels=true"], "soft_labels is no option of a recipe's loss: its targets are masks"),
         (["loss.options.label_smoothing=1"], "label_smoothing: Input should be less than 1"),
         (["loss={name: dice, options: {label_smoothing: 0.1}}"], "dice has no cross-entropy or focal over the image"),
+        (["loss.options.class_weights=[1, 2]"], r"class_weights=\[1, 2\] is not one number for each of .* channels, 1"),
+        (
+            ["labels={classes: {core: 1, edema: 2}}", "loss.options.class_weights=[1, 2]"],
+            r"class_weights=\[1, 2\] is not one number for each of .* channels, 3",
+        ),
         (["loss.options.class_weights=[0]"], r"class_weights=\(0.0,\); expected one above 0"),
         (["loss.options={spacing: [1.0, 1.0]}"], r"spacing=\[1.0, 1.0\] does not fit unet3d, a 3D network"),
         (["loss={name: tversky, options: {alpha: big}}"], "alpha: Input should be a valid number, found 'big'"),

@@ -46,7 +46,8 @@ class BatchSums:
         """For each image how many of its voxels are not ignored, (images,)."""
         if self.view.ignored is None:
             return np.full(self.images, self.size)
-        return self.size - self.view.ignored.sum(1).cpu().numpy()
+        ignored = self.view.ignored.cpu().numpy()
+        return np.array([self.size - np.count_nonzero(image) for image in ignored])  # by far faster than along an axis
 
     @cached_property
     def is_known(self) -> np.ndarray:
@@ -302,7 +303,7 @@ class BatchSums:
         else:
             distances = self.view.distances.detach().reshape(self.images, self.size)
             if self.view.ignored is not None:
-                distances = distances.masked_fill(self.view.ignored, 0)
+                distances = distances.to(self.x.device).masked_fill(self.view.ignored, 0)
             check_distances(distances, self._bordered, self.options.spacing, ignored=self.view.ignored)
             total += distances.to(total).view(total.shape) ** cost.alpha
         if cost.empty == "diagonal":

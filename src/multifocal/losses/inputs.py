@@ -77,8 +77,10 @@ class Options(Checked):
         object.__setattr__(self, "spacing", _numbers(self.spacing))
         object.__setattr__(self, "class_weights", _numbers(self.class_weights))
         super().__post_init__()
-        if self.class_weights is not None and not any(self.class_weights):
-            raise UserError(f"Options: class_weights={self.class_weights}; expected one above 0")
+        if self.class_weights is not None and not any(self.class_weights[self.first_channel :]):
+            raise UserError(
+                f"Options: class_weights={self.class_weights}; expected one above 0 of a channel that counts"
+            )
         if self.activation != "softmax" and self.ignore in (0, 1):
             raise UserError(f"Options: ignore={self.ignore}; expected another value than the target's 0 and 1")
 
@@ -178,7 +180,7 @@ class LossInput:
             self._shares = self._target
         if self._ignored is not None:
             # Whatever stands there, NaN too, is gone before anything is computed from it.
-            self._logits = self._logits.masked_fill(self._ignored, 0)
+            self._logits = self._logits.masked_fill(self._ignored, 0 if options.activation == "none" else _NEVER)
         check_values(self._logits, options)
         for name, value in (("instances", instances), ("distances", distances), ("cells", cells)):
             check_precomputed(name, value, self._target)
@@ -212,7 +214,7 @@ class LossInput:
         ignored = None
         if self._ignored is not None:
             ignored = self._ignored.expand(self._logits.shape)[:, first:]
-            x = x.masked_fill(ignored, 0.0 if self.options.activation == "none" else _NEVER)
+            x = x.masked_fill(ignored, _NEVER) if self.softmax else x
             instances = None if instances is None else instances.masked_fill(ignored.to(instances.device), 0)
             ignored = ignored.reshape(len(x) * x.shape[1], -1).contiguous()
         activation = {"sigmoid": LOGITS, "softmax": LOG_PROBABILITIES if together else LOGITS, "none": PROBABILITIES}
@@ -222,10 +224,6 @@ class LossInput:
             shares = self._shares[:, first:].detach().to(x).reshape(batch * channels, -1)
         skipped = int(together and self.options.include_background is False)
         weights = None if self.options.class_weights is None else self.options.class_weights[first:]
-        if weights is not None and not any(weights[skipped:]):
-            raise ValueError(
-                f"class_weights={self.options.class_weights}; expected one above 0 of a channel that counts"
-            )
         return ChannelView(
             # Contiguous, because everything after counts voxels in a row: one channel of many, say, is not.
             x.reshape(batch * channels, -1).contiguous(),

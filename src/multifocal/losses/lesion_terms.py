@@ -265,6 +265,7 @@ def instance_terms(
     *,
     criterion: Criterion | None = None,
     instances: torch.Tensor | None = None,
+    ignore: torch.Tensor | int | None = None,
     **options: Any,
 ) -> dict[str, torch.Tensor]:
     """Return the instance losses of both sides, center, missed and false rate and proximity, unweighted.
@@ -276,6 +277,8 @@ def instance_terms(
         target: zeros and ones of the same shape.
         criterion: what instances are measured with; Dice with a smoothing of 1e-5.
         instances: the target's lesions as integer labels, if they were made beforehand.
+        ignore: mask of voxels that count nowhere, boolean (B, *spatial), (B, 1, *spatial) or (B, C, *spatial), or their
+            value in the target; None for none.
         **options: see `Options`; `relaxed=False` leaves out the gradients of soft stand-ins.
 
     Returns:
@@ -300,8 +303,9 @@ def instance_terms(
         "proximity": Proximity(criterion=measured),
     }
     expression = Sum(tuple(pair for term in terms.values() for pair in term.weighted))
-    loss = CompoundLoss(expression, **{"activation": "none", **options})
-    values = loss.terms(probabilities, target, instances=instances)
+    mask, value = (ignore, None) if isinstance(ignore, torch.Tensor) else (None, ignore)
+    loss = CompoundLoss(expression, **{"activation": "none", "ignore": value, **options})
+    values = loss.terms(probabilities, target, instances=instances, ignore=mask)
     return dict(zip(terms, values.values(), strict=True))
 
 

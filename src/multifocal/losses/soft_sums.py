@@ -18,19 +18,28 @@ class SoftSums(BatchSums):
     @cached_property
     def counts(self) -> torch.Tensor:
         """Σy of each image."""
-        return self._summed(self._shares)
+        return self._shares.sum(1)
 
     def background(self, cost: VoxelCost) -> torch.Tensor:
         """Sum the share of 0, (images,)."""
-        p, c = self.activation.outside(self.x)
-        return self._summed((self._known_share - self._of(cost)) * cost.background(p, c, None))
+        if cost == P:
+            return self._p.sum(1) - self.by_image(P)  # p is 0 where a voxel is ignored
+        return ((self._known_share - self._smoothed) * cost.background(*self._outside, None)).sum(1)
 
     def by_image(self, cost: VoxelCost) -> torch.Tensor:
         """Sum the share of 1, (images,)."""
-        return self._summed(self._of(cost) * cost.foreground(self._everywhere, None))
+        if cost == P:
+            return (self._shares * self._p).sum(1)
+        return (self._smoothed * cost.foreground(self._everywhere, None)).sum(1)
 
-    def _of(self, cost: VoxelCost) -> torch.Tensor:
-        return self._shares if cost == P else self._smoothed
+    @cached_property
+    def _outside(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probability and cost of 0."""
+        return self.activation.outside(self.x)
+
+    @cached_property
+    def _p(self) -> torch.Tensor:
+        return self._outside[0] if any(cost != P for cost in self.costs) else self.activation.probability(self.x)
 
     @property
     def _shares(self) -> torch.Tensor:
@@ -46,6 +55,8 @@ class SoftSums(BatchSums):
     def _smoothed(self) -> torch.Tensor:
         """The shares of which `smoothing` is spread over the classes: those of softmax, else one and none."""
         smoothing = self.options.label_smoothing
+        if not smoothing:
+            return self._shares
         classes = self.channels if self.activation == LOG_PROBABILITIES else 2
         return self._known_share * ((1 - smoothing) * self._shares + smoothing / classes)
 
@@ -55,6 +66,3 @@ class SoftSums(BatchSums):
         if self.activation == LOG_PROBABILITIES:
             of_class_0 = (torch.arange(self.images, device=self.x.device) % self.channels == 0)[:, None]
         return Foreground(self.x, self.activation, is_background=of_class_0)
-
-    def _summed(self, values: torch.Tensor) -> torch.Tensor:
-        return values.sum(1, dtype=torch.float64).to(self.x.dtype)

@@ -375,6 +375,12 @@ class NetworkRecipe(Recipe):
             raise ValueError(
                 f"loss.options.spacing={spacing} does not fit {self.network.name}, a {dimensions}D network"
             )
+        class_weights = self.loss.options.get("class_weights")
+        if class_weights is not None and len(class_weights) != self.labels.channels:
+            raise ValueError(
+                f"loss.options.class_weights={class_weights} is not one number for each of the network's channels, "
+                f"{self.labels.channels}"
+            )
         window, flips = self.inference.window, self.inference.flips
         if window is not None and len(window) != dimensions:
             raise ValueError(
