@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from multifocal.cohorts import Labels
 from multifocal.errors import UserError
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.cache import Cache
@@ -455,3 +456,15 @@ def test_turned_samples_and_their_crops(case_in, folder, crop):
         else:
             assert sample.target[2, 2, 1] == 1  # in the centre still
     assert shapes == ({crop} if crop else {size, (20, 8, 6)})
+
+
+def test_what_is_ignored_is_nobodys_lesion_to_paste(case_in, folder):
+    labels, label = Labels(ignore=9), np.zeros((13, 16, 9), np.float32)
+    label[5:8, 6:9, 3:6] = 9
+    ignored = case_in(folder, name="ignored", replace={"label": label})
+    lesioned = [case_in(folder, name=f"lesioned{k}", seed=k) for k in range(2)]
+    options = {"augmentation": PASTE, "dimensions": 3, "seed": 0}
+    cache = Cache(folder / "cache", NUMBERED, labels=labels)
+    assert len(TrainingSet([*lesioned, ignored], cache, **options)) == 3
+    with pytest.raises(UserError, match="needs two training cases with lesions"):
+        TrainingSet([lesioned[0], ignored], cache, **options)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch.nn import functional
 
-from multifocal.cohorts import Case
+from multifocal.cohorts import Case, Labels
 from multifocal.errors import UserError
 from multifocal.pipeline.cache import Cache
 from multifocal.pipeline.lesion_frequency import Frequency, cell_shares, read_frequency
@@ -134,3 +134,15 @@ def test_a_case_alone_cannot_have_the_channel(case_in, tmp_path):
     unlabelled = case_in(tmp_path / "none", name="none", replace={"label": None})
     with pytest.raises(UserError, match="case none: has no label to train on"):
         Cache.for_training(tmp_path / "cache", FREQUENT, [unlabelled])
+
+
+def test_every_class_counts_and_what_is_ignored_does_not(case_in, tmp_path):
+    plain, classes = np.zeros((13, 16, 9), np.float32), np.zeros((13, 16, 9), np.float32)
+    plain[5:8, 6:9, 3:6] = 1
+    classes[5:8, 6:9, 3:5], classes[5:8, 6:9, 5], classes[5:8, 10:12, 3:6] = 2, 7, 9
+    labels = Labels(classes={"core": (2,), "rim": (7,)}, ignore=9)
+    frequencies = []
+    for number, (label, options) in enumerate(((plain, {}), (classes, {"labels": labels}))):
+        cases = [case_in(tmp_path / str(number), name=f"S{k}", seed=k, replace={"label": label}) for k in range(2)]
+        frequencies.append(Cache.for_training(tmp_path / "cache", FREQUENT, cases, **options).frequency)
+    assert frequencies[0].mean.any() and np.array_equal(frequencies[0].mean, frequencies[1].mean)
