@@ -143,3 +143,24 @@ def test_a_cohort_takes_its_meaning_from_the_recipe(cohort):
     assert with_labels(instances, Labels()).labels == Labels()
     with pytest.raises(UserError, match="its labels number instances, and are of one class"):
         with_labels(instances, APART)
+
+
+def test_instances_and_their_borders_are_two_classes():
+    labels = Labels(border=1.0, ignore=9)
+    assert (labels.names, labels.channels, labels.activation) == (("inside", "border"), 3, "softmax")
+    values = np.zeros((5, 7), int)
+    values[1:4, 1:4], values[1:4, 4:6], values[4, 6] = 5, 1, 9
+    codes = labels.encode_instances(values)
+    assert codes[2].tolist() == [0, 2, 1, 2, 2, 2, 0] and codes[4, 6] == IGNORED
+    assert np.array_equal(labels.encode(np.array([0, 1, 2])), [0, 1, 2])
+    assert np.array_equal(labels.decode(np.array([0, 1, 2])), [0, 1, 2])
+    assert labels.members[[1, 2]].tolist() == [[True, False], [False, True]]
+    with pytest.raises(ValidationError, match="leave classes and overlap out"):
+        Labels(border=1.0, classes={"a": (1,), "b": (2,)})
+
+
+def test_borders_are_of_instances(cohort):
+    numbered = replace(cohort([0, 1, 4, 0]), label_kind="instances")
+    assert with_labels(numbered, Labels(border=1.5)).labels.border == 1.5
+    with pytest.raises(UserError, match="its labels are masks, not numbered instances; leave labels.border out"):
+        with_labels(cohort([0, 1, 0, 0]), Labels(border=1.5))

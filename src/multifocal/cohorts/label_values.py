@@ -60,7 +60,7 @@ def with_labels(cohort: Cohort, labels: Labels) -> Cohort:
     if labels.border is not None and cohort.label_kind != "instances":
         raise UserError(f"cohort {cohort.name}: its labels are masks, not numbered instances; leave labels.border out")
     if cohort.label_kind == "instances":
-        if labels.classes and labels.border is None:
+        if labels.classes:
             raise UserError(
                 f"cohort {cohort.name}: its labels number instances, and are of one class; leave labels.classes out"
             )

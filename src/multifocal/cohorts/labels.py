@@ -13,7 +13,7 @@ from multifocal.instances.watershed import BORDER, INSIDE, border_classes
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 LESION = "lesion"  # what the only class of a mask is called
-OF_INSTANCES = {"inside": INSIDE, "border": BORDER}
+OF_INSTANCES: dict[str, tuple[int, ...]] = {"inside": (INSIDE,), "border": (BORDER,)}
 BACKGROUND, IGNORED = 0, 255  # codes
 _MOST = 254  # values that have a code
 
@@ -64,47 +64,49 @@ class Labels(Config):
     ignore: Value | None = None
     border: Annotated[float, Field(ge=1)] | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_border(cls, data: Any) -> Any:
-        """Fill in the classes of instances and their borders, which need not be said."""
-        if isinstance(data, dict) and data.get("border") is not None and not data.get("classes"):
-            return {**data, "classes": {name: (value,) for name, value in OF_INSTANCES.items()}}
-        return data
-
     @model_validator(mode="after")
     def _check(self) -> "Labels":
         if self.overlap and len(self.classes) < 2:
             raise ValueError("overlap is about several classes: name them in classes, or leave overlap out")
-        if self.border is not None and (self.overlap or self.classes != {n: (v,) for n, v in OF_INSTANCES.items()}):
+        if self.border is not None and (self.overlap or self.classes):
             raise ValueError("border makes the classes inside and border itself: leave classes and overlap out")
         owners: dict[int, str] = {}
-        for name, values in self.classes.items():
+        for name, values in self.values_of.items():
             if not FOLDER_NAME.fullmatch(name):
                 raise ValueError(f"class {name!r}: a name is a folder's, too: letters, digits and . _ + - only")
             for value in values:
                 if owners.setdefault(value, name) != name and not self.overlap:
                     raise ValueError(f"value {value} is in {owners[value]} and {name}: set overlap, or leave it in one")
-        if self.ignore in (*owners, *((1,) if not self.classes else ())):
+        if self.ignore in owners and self.border is None:
             raise ValueError(f"ignore={self.ignore} is a class's value, too; leave it out of one of the two")
         if len(owners) > _MOST:
             raise ValueError(f"{len(owners)} values are named; expected {_MOST} at most")
         return self
 
     @property
+    def values_of(self) -> dict[str, tuple[int, ...]]:
+        """The values of each class by name, whether they are said or not."""
+        return dict(OF_INSTANCES if self.border is not None else self.classes) or {LESION: (1,)}
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The classes' names."""
-        return tuple(self.classes) or (LESION,)
+        return tuple(self.values_of)
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether nothing is named: lesion is what is not 0, nor ignored."""
+        return not self.classes and self.border is None
 
     @property
     def several(self) -> bool:
         """Whether there is more than one class."""
-        return len(self.classes) > 1
+        return len(self.values_of) > 1
 
     @cached_property
     def named(self) -> tuple[int, ...]:
         """The values of all classes, each once, in the order that they are named in: the value of code i + 1."""
-        return tuple(dict.fromkeys(value for values in self.classes.values() for value in values)) or (1,)
+        return tuple(dict.fromkeys(value for values in self.values_of.values() for value in values))
 
     @property
     def allowed(self) -> tuple[int, ...]:
@@ -125,7 +127,7 @@ class Labels(Config):
     def members(self) -> np.ndarray:
         """Which code belongs to which class: bool (codes, classes), 256 rows; none to the background or the ignored."""
         table = np.zeros((256, len(self.names)), bool)
-        for column, values in enumerate(self.classes.values() or [(1,)]):
+        for column, values in enumerate(self.values_of.values()):
             table[[self.named.index(value) + 1 for value in values], column] = True
         return table
 
@@ -141,7 +143,7 @@ class Labels(Config):
         Raises:
             ValueError: a value that nobody named.
         """
-        if not self.classes:
+        if self.is_mask:
             codes = (values != 0).astype(np.uint8)
             if self.ignore is not None:
                 codes[values == self.ignore] = IGNORED
@@ -205,7 +207,7 @@ class Labels(Config):
             [1, 2, 1]
         """
         if not self.overlap:
-            first = np.array([self.named.index(values[0]) + 1 for values in self.classes.values()] or [1], np.uint8)
+            first = np.array([self.named.index(values[0]) + 1 for values in self.values_of.values()], np.uint8)
             return first[np.argmax(probabilities, axis=0)]
         # Away from 0 and 1, whose logits are infinite, and no two of them alike.
         safe = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1 - 1e-12)

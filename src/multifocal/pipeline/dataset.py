@@ -336,7 +336,7 @@ def as_target(codes: torch.Tensor, labels: Labels) -> tuple[torch.Tensor, torch.
         ([[[[0.0, 1.0, 1.0, 0.0]], [[0.0, 0.0, 1.0, 0.0]]]], [[[[False, False, False, True]]]])
     """
     ignored = None if labels.ignore is None else codes == IGNORED
-    if not labels.classes and ignored is None:
+    if labels.is_mask and ignored is None:
         return codes.float(), None
     members = torch.from_numpy(labels.members).to(codes.device)
     if labels.activation == "softmax":  # a code is of one class at most, whose number is its place after background

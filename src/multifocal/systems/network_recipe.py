@@ -366,7 +366,7 @@ class NetworkRecipe(Recipe):
             raise ValueError(
                 "labels.border finds borders for inference.instances: set that to {kind: watershed, border: border}"
             )
-        if divided is not None and divided.border is not None and divided.border not in self.labels.classes:
+        if divided is not None and divided.border is not None and divided.border not in self.labels.names:
             raise ValueError(f"inference.instances.border={divided.border} is no class of labels; set labels.border")
         if divided is not None and divided.border is None and self.labels.several:
             raise ValueError("inference.instances without border divides one class: leave labels.classes out")
