@@ -314,13 +314,14 @@ def test_members_and_rule(name, rule, members):
 
 
 def test_a_member_begins_where_pretraining_ended(tmp_path):
-    first = tmp_path / "pre"
-    changes = [f"members.{number}.set.training.start_from={first}" for number in range(8)]
+    run = tmp_path / "pre"
+    changes = [f"members.{number}.set.training.start_from={run}" for number in range(8)]
     for member in recipes.load("hie-ternaus-2023", overrides=changes).trainings:
-        assert member.training.start_from == str(first)
+        assert member.training.start_from == str(run)
     for name in ("hie-ternaus-2023-member", "hie-ternaus-cpu"):
-        stages = recipes.load(name), recipes.load(f"{name.removesuffix('-member')}-pretraining")
-        assert stages[0].preprocessing == stages[1].preprocessing and stages[0].network == stages[1].network
+        then, first = recipes.load(name), recipes.load(f"{name.removesuffix('-member')}-pretraining")
+        assert then.preprocessing == first.preprocessing and then.network.name == first.network.name
+        assert {**then.network.options, "prior": None} == {**first.network.options, "prior": None}  # of the head alone
 
 
 def test_exactly_one_of_sixteen_changes():
@@ -341,6 +342,14 @@ def test_what_is_cut_to_a_cpu_says_that_it_is_not_the_published_one(name):
     assert recipe.source.startswith("after ")
     text = files("multifocal.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     assert "not published" in " ".join(text.replace("\n#", "").split())
+
+
+def test_short_trainings_begin_with_few_lesions_and_published_ones_as_published():
+    """Without a prior, which no paper names, a CPU's few epochs go into learning that lesions are rare."""
+    systems = ("koirala", "runet", "segresnet", "sejong", "sparseg", "swin4", "ternaus", "unet3d")
+    for name in (*(f"hie-{system}-cpu" for system in systems), "wmh-instance-cpu"):
+        assert {training.network.options.get("prior") for training in recipes.load(name).trainings} == {0.01}
+    assert not any("prior" in recipes.load(name).network.options for name in PRINTED)
 
 
 def test_the_least_volume_is_where_small_lesions_end_in_rachmadi_2024():
