@@ -19,7 +19,9 @@ def test_every_recipe_of_the_package_loads_and_survives_a_round_trip(name):
 
 
 def test_the_names():
-    assert set(recipes.names()) == {"default", "hie-sparseg-2025", "hie-unet3d-2025", "nuclei-otsu", "zadc-threshold"}
+    names = recipes.names()
+    assert names[0] == "default" and list(names) == sorted(names)
+    assert {"hie-sparseg-2025", "hie-unet3d-2025", "nuclei-default", "wmh-default", "zadc-threshold"} <= set(names)
     with pytest.raises(UserError, match="unknown recipe 'defalt'; did you mean 'default'"):
         recipes.load("defalt")
 
