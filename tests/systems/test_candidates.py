@@ -73,6 +73,11 @@ def test_all_lesion_and_some_others_are_drawn():
     assert [int(drawn[answers == each].sum()) for each in (LESION, OTHER, UNKNOWN)] == [5, 10, 0]
     whole = Voxels(**{**VOXELS, "others": None}).drawn(answers, rng)
     assert np.array_equal(whole, answers != UNKNOWN)
+    few = Voxels(**{**VOXELS, "others": None, "most": 18})
+    ours = np.stack([few.drawn(answers, np.random.default_rng(seed)) for seed in range(300)])
+    assert set(ours.sum(axis=1)) == {18} and not ours[:, answers == UNKNOWN].any()
+    shares = [ours[:, answers == each].mean() for each in (LESION, OTHER)]
+    np.testing.assert_allclose(shares, 18 / 45, atol=0.05)
     codes = np.array([0, 1, IGNORED], np.uint8)
     assert second.answers(np.arange(3), codes).tolist() == [OTHER, LESION, UNKNOWN]
 

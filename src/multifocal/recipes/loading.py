@@ -100,14 +100,38 @@ def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
         -2.5
     """
     kind = recipe_class(data, where=where)
+    data = rooted(with_members(data, where=where, home=home), home)
+    return validate(kind, kind.completed(data) if isinstance(data, Mapping) else data, where=where)
+
+
+def with_members(data: Any, *, where: str, home: str | Path = "") -> Any:
+    """Return a recipe's data with the recipes of the systems within it spelled out, and paths of runs seen from here.
+
+    Args:
+        data: the mapping of a recipe, not validated yet.
+        where: the file's name, for messages.
+        home: the folder that paths in the recipe are relative to.
+
+    Returns:
+        The data, new ones where something is changed.
+
+    Raises:
+        UserError: an unknown kind, no such recipe, or a wrong value in one within.
+
+    Example:
+        >>> members = ["zadc-threshold", {"recipe": "zadc-threshold", "set": {"below": -3}}]
+        >>> told = with_members({"kind": "ensemble", "members": members}, where="mine.yaml")
+        >>> [member["recipe"]["below"] for member in told["members"]]
+        [-2.0, -3]
+    """
+    kind = recipe_class(data, where=where)
     for key in kind.nested if isinstance(data, Mapping) else ():
         held, within = data.get(key), f"{where}: {key}"
         if isinstance(held, list):
             data = {**data, key: [_member(member, where=within, home=Path(home)) for member in held]}
         elif isinstance(held, str | Mapping):
             data = {**data, key: _member(held, where=within, home=Path(home))}
-    data = rooted(data, home)
-    return validate(kind, kind.completed(data) if isinstance(data, Mapping) else data, where=where)
+    return data
 
 
 def recipe_class(data: Any, *, where: str) -> type[Recipe]:

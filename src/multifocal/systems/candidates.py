@@ -65,8 +65,8 @@ class Voxels(_Places):
     """Voxels, each judged by the maps and the probability in the window around it.
 
     A candidate is a voxel of the brain with `p > above`, or where `map` is below `below`. A forest is fitted on all
-    that are lesion, and on `others` times as many that are not, drawn from all cases. The image continues beyond its
-    border as in a mirror.
+    that are lesion, and on `others` times as many that are not, drawn from all cases; where that is more than `most`,
+    on so many of them. The image continues beyond its border as in a mirror.
 
     Args:
         kind: "voxels".
@@ -76,6 +76,7 @@ class Voxels(_Places):
         above: the probability.
         below: the value.
         others: how many for each that is lesion; null takes all.
+        most: voxels that a forest is fitted on, which time and memory go by; null sets no limit.
 
     Source:
         Toubal et al., the first of BONBID-HIE 2023 (5x5 of Z-ADC, ADC and probability).
@@ -90,6 +91,7 @@ class Voxels(_Places):
     above: Share = 0.02
     below: float | None = None
     others: Annotated[float, Field(gt=0)] | None = 3.0
+    most: Annotated[int, Field(ge=1)] | None = 100_000
 
     @model_validator(mode="after")
     def _check_below(self) -> "Voxels":
@@ -149,6 +151,9 @@ class Voxels(_Places):
         wanted, others = answers == LESION, np.flatnonzero(answers == OTHER)
         number = len(others) if self.others is None else round(self.others * np.count_nonzero(wanted))
         wanted[rng.permutation(others)[:number]] = True
+        chosen = np.flatnonzero(wanted)
+        if self.most is not None and len(chosen) > self.most:
+            wanted[rng.permutation(chosen)[self.most :]] = False
         return wanted
 
     def describe(self, scan: Scan, found: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
