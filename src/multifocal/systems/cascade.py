@@ -19,7 +19,7 @@ from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.candidates import LESION, Candidates, Scan, Stage, Voxels
 from multifocal.systems.ensemble import Member, changed_member
 from multifocal.systems.forest import PACKAGE, Forest, ForestSettings
-from multifocal.systems.loading import is_finished, load_model, system_class, with_tuned
+from multifocal.systems.loading import RECIPE, is_finished, load_model, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, Postprocess, postprocess
 from multifocal.systems.system import MEMBERS, WEIGHTS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
@@ -301,8 +301,9 @@ class CascadeSystem(System):
         Returns:
             `seconds` and `epochs` are sums, `step_ms` is that of the slowest; no epoch is the best.
         """
-        homes = [] if recipe.trained is None else sorted((Path(folder) / MEMBERS).iterdir())
-        found = [system_class(recipe.trained).facts(recipe.trained, home) for home in homes]  # type: ignore[arg-type]
+        own, members = recipe.trained, Path(folder) / MEMBERS
+        homes = [] if own is None else sorted(home.parent for home in members.glob(f"*/{RECIPE}"))
+        found = [system_class(own).facts(own, home) for home in homes if own is not None]
         about = read_json(Path(folder) / ABOUT_FOREST)
         return {
             "seconds": sum(each["seconds"] for each in found) + about["seconds"],
