@@ -20,6 +20,7 @@ EXTRAS = {
     "wandb": "wandb",
     "mlflow": "mlflow",
     "skimage": "instances",
+    "sklearn": "forest",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -36,6 +37,7 @@ PACKAGES = (
     "segmentation-models-pytorch",
     "timm",
     "scikit-image",
+    "scikit-learn",
     "dynamic-network-architectures",
 )
 

@@ -267,3 +267,16 @@ def test_weights_to_start_from_count_by_their_contents(fingerprint_of, tmp_path)
         (tmp_path / "mine.safetensors").write_bytes(contents)
         found.append(fingerprint_of("network", override))
     assert found[0] == found[2] != found[1]
+
+
+def test_members_named_in_a_study_take_its_seed_and_changes(load, tmp_path):
+    (tmp_path / "own.yaml").write_text(recipes.dump(recipes.load("default", overrides=["training.seed=5"])))
+    members = "{kind: ensemble, name: two, members: [own.yaml, {recipe: default, set: {training: {seed: 1}}}]}"
+    second = "{kind: voxels, maps: [zadc]}"
+    cascade = f"{{kind: cascade, name: then, first: own.yaml, brain: adc, second: {second}}}"
+    arms = f"arms:\n  both: {{recipe: {members}}}\n  then: {{recipe: {cascade}}}\n"
+    study = load(f"name: mine\nrecipe: default\nset: {{training: {{epochs: 7}}}}\n{arms}")
+    for arm, seeds in (("both", {2005, 2001}), ("then", {2005})):
+        trainings = [one.training for one in studies.resolve(study, arm, seed=2).trainings]
+        assert ({one.seed for one in trainings}, {one.epochs for one in trainings}) == (seeds, {7})
+    assert studies.resolve(study, "then", seed=2).forest.seed == 2000

@@ -99,11 +99,39 @@ def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
         >>> parse(says, where="mine.yaml").below
         -2.5
     """
-    if isinstance(data, Mapping) and isinstance(data.get("members"), list):
-        data = {**data, "members": [_member(member, where=where, home=Path(home)) for member in data["members"]]}
-    data = rooted(data, home)
     kind = recipe_class(data, where=where)
+    data = rooted(with_members(data, where=where, home=home), home)
     return validate(kind, kind.completed(data) if isinstance(data, Mapping) else data, where=where)
+
+
+def with_members(data: Any, *, where: str, home: str | Path = "") -> Any:
+    """Return a recipe's data with the recipes of the systems within it spelled out, and paths of runs seen from here.
+
+    Args:
+        data: the mapping of a recipe, not validated yet.
+        where: the file's name, for messages.
+        home: the folder that paths in the recipe are relative to.
+
+    Returns:
+        The data, new ones where something is changed.
+
+    Raises:
+        UserError: an unknown kind, no such recipe, or a wrong value in one within.
+
+    Example:
+        >>> members = ["zadc-threshold", {"recipe": "zadc-threshold", "set": {"below": -3}}]
+        >>> told = with_members({"kind": "ensemble", "members": members}, where="mine.yaml")
+        >>> [member["recipe"]["below"] for member in told["members"]]
+        [-2.0, -3]
+    """
+    kind = recipe_class(data, where=where)
+    for key in kind.nested if isinstance(data, Mapping) else ():
+        held, within = data.get(key), f"{where}: {key}"
+        if isinstance(held, list):
+            data = {**data, key: [_member(member, where=within, home=Path(home)) for member in held]}
+        elif isinstance(held, str | Mapping):
+            data = {**data, key: _member(held, where=within, home=Path(home))}
+    return data
 
 
 def recipe_class(data: Any, *, where: str) -> type[Recipe]:
@@ -201,7 +229,7 @@ def replace(data: dict[str, Any], override: str) -> None:
 
 
 def _member(member: Any, *, where: str, home: Path) -> Any:
-    """Return a member of a system of systems with its recipe spelled out and its run's path as seen from here."""
+    """Return a system within a system with its recipe spelled out and its run's path as seen from here."""
     if isinstance(member, str):
         member = {"recipe": member}
     if not isinstance(member, Mapping):
@@ -214,7 +242,7 @@ def _member(member: Any, *, where: str, home: Path) -> Any:
         recipe = load(home / recipe if is_file else recipe).model_dump(mode="json")
     if isinstance(recipe, Mapping):
         if not isinstance(changes, Mapping):
-            raise UserError(f"{where}: members.set: expected a mapping of sections to values, found {changes!r}")
+            raise UserError(f"{where}.set: expected a mapping of sections to values, found {changes!r}")
         member["recipe"] = rooted(merged(recipe, changes), home)
     elif changes:
         member["set"] = changes  # which validation refuses: a run is trained already

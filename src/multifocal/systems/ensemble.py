@@ -291,6 +291,11 @@ class EnsembleRecipe(Recipe):
         """What of it is chosen on the validation cases."""
         return self.combine.tune if isinstance(self.combine, Mean) else None
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Those of the members that are fitted with it."""
+        return tuple(package for _, recipe in self.fitted for package in recipe.packages)
+
     @classmethod
     def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
         """Return the ensemble's data with a study's changes and seed in the recipes of its members.
@@ -305,10 +310,20 @@ class EnsembleRecipe(Recipe):
         Returns:
             New data.
         """
-        return {**data, "members": [_changed(member, changes, seed) for member in data.get("members", ())]}
+        return {**data, "members": [changed_member(member, changes, seed) for member in data.get("members", ())]}
 
 
-def _changed(member: Any, changes: Mapping[str, Any], seed: int) -> Any:
+def changed_member(member: Any, changes: Mapping[str, Any], seed: int) -> Any:
+    """Return what a study makes of the data of a system within a system.
+
+    Args:
+        member: as `Member` has it, not validated yet.
+        changes: nested settings that replace those of its recipe.
+        seed: of weights and training; each moves the recipe's own by 1000.
+
+    Returns:
+        New data; a run, or what is no member, as it is.
+    """
     if not isinstance(member, Mapping) or not isinstance(member.get("recipe"), Mapping):
         return member
     recipe = member["recipe"]

@@ -18,6 +18,8 @@ def check_packages(recipe: Recipe) -> None:
         >>> from multifocal import recipes
         >>> check_packages(recipes.load("zadc-threshold"))
     """
+    for module in recipe.packages:
+        check_installed(module, what=f"recipe {recipe.name}")
     for own in recipe.trainings:
         for module in TRAINING:
             check_installed(module, what="training")

@@ -58,8 +58,11 @@ class FitJob:
         out: the run folder; what is there already is to be continued.
         device: "auto", "cpu", "cuda", ….
         train_network: trains a network's recipe by gradient descent into `out`.
-        fit_member: fits another recipe, on the same cases, into a folder inside `out`; one that is finished is left.
+        fit_member: fits another recipe into a folder inside `out`, on the same cases or on those of a split of its own
+            (the third argument); one that is finished is left.
         validate: scores a fitted system on the validation cases, into `out`.
+        begin: writes down what the run is, unless that is done; before anything else is written.
+        rehearsal: whether a few cases are fitted to see what that costs, which need not hold what training looks for.
 
     Example:
         >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_member, validate)  # doctest: +SKIP
@@ -70,8 +73,10 @@ class FitJob:
     out: Path
     device: str
     train_network: Callable[[Any], None]
-    fit_member: Callable[[Recipe, Path], None]
+    fit_member: Callable[..., None]
     validate: Callable[["System"], None]
+    begin: Callable[[], None] = lambda: None
+    rehearsal: bool = False
 
 
 class System(ABC):

@@ -47,6 +47,7 @@ def fit(
     device: str = "auto",
     progress: bool = True,
     held: bool = False,
+    rehearsal: bool = False,
 ) -> Path:
     """Fit until done.
 
@@ -63,6 +64,7 @@ def fit(
         progress: show a progress bar in a terminal, and a line an epoch on stderr elsewhere.
         held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training, and has checked
             the labels (`multifocal.cohorts.check_labels`).
+        rehearsal: a few cases are fitted to see what that costs; they need not hold what training looks for.
 
     Returns:
         The path of the weights; of a system that has none of its own, the run folder.
@@ -113,13 +115,15 @@ def fit(
         def train_network(own: NetworkRecipe) -> None:
             _train_network(own, job, cached, processes=processes, progress=progress, begin=begin)
 
-        def fit_member(own: Recipe, folder: Path) -> None:
+        def fit_member(own: Recipe, folder: Path, its: Fold = split) -> None:
             begin()
             if not is_finished(own, folder):
                 options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
-                fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
+                options |= {"resume": True, "held": True, "rehearsal": rehearsal}
+                fit(own, cohort, split=its, out=folder, cache=cached, **options)
 
-        job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
+        validate = partial(_validate, cohort, split, out)
+        job = FitJob(cohort, split, out, device, train_network, fit_member, validate, begin, rehearsal)
         with within_memory(LESS_MEMORY):
             system_class(recipe).fit(recipe, job)
             if recipe.tune is not None:
