@@ -58,7 +58,7 @@ class FitJob:
         out: the run folder; what is there already is to be continued.
         device: "auto", "cpu", "cuda", ….
         train_network: trains a network's recipe by gradient descent into `out`.
-        fit_member: fits another recipe, on the same cases, into a folder inside `out`; one that is finished is left.
+        fit_member: fits another recipe, on some of the cases, into a folder inside `out`; one that is finished is left.
         validate: scores a fitted system on the validation cases, into `out`.
 
     Example:
@@ -70,7 +70,7 @@ class FitJob:
     out: Path
     device: str
     train_network: Callable[[Any], None]
-    fit_member: Callable[[Recipe, Path], None]
+    fit_member: Callable[[Recipe, Path, Fold], None]
     validate: Callable[["System"], None]
 
 

@@ -113,11 +113,11 @@ def fit(
         def train_network(own: NetworkRecipe) -> None:
             _train_network(own, job, cached, processes=processes, progress=progress, begin=begin)
 
-        def fit_member(own: Recipe, folder: Path) -> None:
+        def fit_member(own: Recipe, folder: Path, part: Fold) -> None:
             begin()
             if not is_finished(own, folder):
                 options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
-                fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
+                fit(own, cohort, split=part, out=folder, cache=cached, resume=True, held=True, **options)
 
         job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
         with within_memory(LESS_MEMORY):
