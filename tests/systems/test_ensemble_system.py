@@ -2,15 +2,19 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
-from multifocal import recipes
+from multifocal import recipes, volumes
 from multifocal.cohorts import Fold
+from multifocal.cohorts import case as case_module
+from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
-from multifocal.systems import build, load_model
+from multifocal.systems import build, load_model, predict_cohort
+from multifocal.systems import network as network_module
 from multifocal.training import fit
 from multifocal.weights import read_weights, write_weights
 
@@ -201,3 +205,46 @@ def test_members_of_folds_train_on_the_others(say, cohort, small_recipe, tmp_pat
     for part in parts:
         assert sorted(part["train"] + part["validation"]) == list(names[:4]) and part["test"] == list(names[4:])
     assert set(load_model(tmp_path / "run", device="cpu").seen.among(cohort)) == set(names[:4])
+
+
+def test_what_each_member_finds_is_written_beside(trained, cohort, tmp_path):
+    cases, out = cohort.subset([case.name for case in cohort][2:5:2]), tmp_path / "masks"
+    written = predict_cohort(load_model(tmp_path / "run", device="cpu"), cases, out, members=True, probabilities=True)
+    assert [path.parent for path in written] == [out] * 2
+    for number in "01":
+        alone = predict_cohort(
+            load_model(tmp_path / "run" / "members" / number, device="cpu"),
+            cases,
+            tmp_path / number,
+            probabilities=True,
+        )
+        for path in (path for path in tmp_path.joinpath(number).iterdir() if path.name != "seen.json"):
+            assert (out / "members" / number / path.name).read_bytes() == path.read_bytes()
+        assert len(alone) == 2 and read_seen(out / "members" / number) == read_seen(tmp_path / number)
+    assert read_seen(out) == {cases.cases[0].name: "train", cases.cases[1].name: "validation"}
+    with pytest.raises(UserError, match="already holds 6 of the 6 files"):
+        predict_cohort(load_model(tmp_path / "run", device="cpu"), cases, out, members=True)
+    with pytest.raises(UserError, match="recipe zadc-threshold has no members; leave out --members"):
+        predict_cohort("zadc-threshold", cases, tmp_path / "none", members=True)
+
+
+def test_members_share_reading_and_preparation(trained, say, cohort, tmp_path, monkeypatch):
+    read, prepared = [], []
+    monkeypatch.setattr(case_module, "read", lambda path, **how: read.append(path) or volumes.read(path, **how))
+    inner = network_module.prepare
+    monkeypatch.setattr(network_module, "prepare", lambda *args, **how: prepared.append(args) or inner(*args, **how))
+    case = cohort.cases[2]
+    load_model(tmp_path / "run", device="cpu").predict(case)
+    assert len(prepared) == 1 and sorted(read) == sorted(file.path for file in case.images.values())
+    members = [{"run": f"run/members/{number}"} for number in "01"] + thresholds(-2.0)
+    mixed = load_model(say([*members, {"run": "run"}], combine={"rule": "vote"}), device="cpu")
+    read.clear()
+    found = mixed.predict(case)
+    assert len(prepared) == 2 and len(read) == 2 and len(found.members) == 4 and len(found.members[3].members) == 2
+
+
+def test_a_member_that_cannot_predict_is_named(trained, cohort, tmp_path):
+    case = cohort.cases[0]
+    lacking = replace(case, images={"adc": case.images["adc"]})
+    with pytest.raises(UserError, match=r"^member 0 \(small\): case S_0-VISIT_01: has no map 'zadc'"):
+        load_model(tmp_path / "run", device="cpu").predict(lacking)

@@ -1,6 +1,8 @@
 """Several systems as one: their masks or probabilities combined, on the scan's own grid."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -8,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from multifocal import recipes
-from multifocal.cohorts import Case, Cohort, Fold, Labels, lesion_shares, make_folds, with_labels
+from multifocal.cohorts import Case, Cohort, Fold, ImageFile, Labels, lesion_shares, make_folds, with_labels
 from multifocal.cohorts.lesion_burden import brain_mask
 from multifocal.cohorts.seen import Seen, mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
@@ -19,7 +21,7 @@ from multifocal.limits import at_least
 from multifocal.metrics import burden
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.classes import segment
-from multifocal.systems.loading import is_finished, load_model, system_class, with_tuned
+from multifocal.systems.loading import is_finished, load_model, seen_in, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, Postprocess, Share, binarize, calibrated, check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
@@ -391,7 +393,7 @@ class EnsembleSystem(System):
 
     Args:
         recipe: members and rule.
-        members: the systems, ready to predict.
+        members: the systems, ready to predict, in the order of the recipe's.
 
     Raises:
         UserError: the rule combines probabilities, and a member has none.
@@ -432,12 +434,34 @@ class EnsembleSystem(System):
             case: with the maps that the members name.
 
         Returns:
-            The mask; the mean probability where all members have one.
+            The mask; the mean probability where all members have one; and the members' own predictions.
 
         Raises:
             UserError: whatever a member raises.
         """
-        found = [member.predict(case) for member in self.members]
+        return self.predict_with(case, {})
+
+    def predict_with(self, case: Case, prepared: MutableMapping[Any, Any]) -> Prediction:
+        """Return the same as `predict`; an image is read once, and prepared once for members that prepare it alike.
+
+        Args:
+            case: as `predict` takes it.
+            prepared: what has been prepared of the case; what is missing is added.
+
+        Returns:
+            What `predict` returns.
+        """
+        case = replace(case, images={name: _ReadOnce(one.path, one.component) for name, one in case.images.items()})
+        found = []
+        for number, member in enumerate(self.members):
+            try:
+                found.append(member.predict_with(case, prepared))
+            except UserError as error:
+                raise UserError(f"member {number} ({member.recipe.name}): {error}") from error
+        return replace(self._combined(case, found), members=tuple(found))
+
+    def _combined(self, case: Case, found: Sequence[Prediction]) -> Prediction:
+        """Return what the rule makes of the members' predictions."""
         grid = found[0].mask.geometry
         if isinstance(self.recipe.combine, ByBurden):
             return found[self._chosen(case, found[0].mask)]
@@ -504,6 +528,8 @@ class EnsembleSystem(System):
                 home = Path(folder) / MEMBERS / str(number) if folder is not None and own.needs_training else None
                 own = own if home is None else with_tuned(own, home)
                 members.append(system_class(own).load(own, home, device=device))
+                if home is not None:
+                    members[-1].seen = Seen.of_all([members[-1].seen, seen_in(home)])
         return cls(recipe, members)
 
     @classmethod
@@ -556,6 +582,20 @@ class EnsembleSystem(System):
             "epochs": sum(each.get("epochs") or 0 for each in found),
             "step_ms": max((each.get("step_ms") or 0.0 for each in found), default=0.0),
         }
+
+
+@dataclass(frozen=True)
+class _ReadOnce(ImageFile):
+    """An image that is read once, however many members ask for it."""
+
+    @cached_property
+    def _volume(self) -> Volume:
+        volume = super().read()
+        volume.array.flags.writeable = False  # what one member wrote there, the next would read
+        return volume
+
+    def read(self) -> Volume:
+        return self._volume
 
 
 def _parts(recipe: EnsembleRecipe, job: FitJob) -> dict[int, Fold]:
