@@ -534,7 +534,7 @@ class EnsembleSystem(System):
 
     @classmethod
     def fit(cls, recipe: EnsembleRecipe, job: FitJob) -> None:
-        """Fit the members one after the other, and score them together on the validation cases.
+        """Fit the members, and score them together on the validation cases.
 
         Args:
             recipe: members and rule.
@@ -548,8 +548,7 @@ class EnsembleSystem(System):
                 # One that is missing says so before hours of training.
                 _check_new(recipe, load_model(member.run, device=job.device), job.cohort.subset(job.split.validation))
         parts = _parts(recipe, job)
-        for number, own in recipe.fitted:
-            job.fit_member(own, job.out / MEMBERS / str(number), parts[number])
+        job.fit_members([(own, job.out / MEMBERS / str(number), parts[number]) for number, own in recipe.fitted])
         job.validate(cls.load(recipe, job.out, device=job.device))
 
     @classmethod

@@ -1,7 +1,7 @@
 """What every system is: a way from a case to a mask, whatever is between them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -60,11 +60,12 @@ class FitJob:
         out: the run folder; what is there already is to be continued.
         device: "auto", "cpu", "cuda", ….
         train_network: trains a network's recipe by gradient descent into `out`.
-        fit_member: fits another recipe, on some of the cases, into a folder inside `out`; one that is finished is left.
+        fit_members: fits other recipes, each on some of the cases, each into a folder inside `out`, several at a time
+            where that was asked for; those that are finished are left.
         validate: scores a fitted system on the validation cases, into `out`.
 
     Example:
-        >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_member, validate)  # doctest: +SKIP
+        >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_members, validate)  # doctest: +SKIP
     """
 
     cohort: Cohort
@@ -72,7 +73,7 @@ class FitJob:
     out: Path
     device: str
     train_network: Callable[[Any], None]
-    fit_member: Callable[[Recipe, Path, Fold], None]
+    fit_members: Callable[[Sequence[tuple[Recipe, Path, Fold]]], None]
     validate: Callable[["System"], None]
 
 
