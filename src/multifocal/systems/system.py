@@ -63,9 +63,11 @@ class FitJob:
         fit_members: fits other recipes, each on some of the cases, each into a folder inside `out`, several at a time
             where that was asked for; those that are finished are left.
         validate: scores a fitted system on the validation cases, into `out`.
+        begin: writes down what the run is; to be called once the cases are seen to be usable, before anything else is
+            written. Training a network, and fitting members, does so itself.
 
     Example:
-        >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_members, validate)  # doctest: +SKIP
+        >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_members, validate, begin)  # doctest: +SKIP
     """
 
     cohort: Cohort
@@ -75,6 +77,7 @@ class FitJob:
     train_network: Callable[[Any], None]
     fit_members: Callable[[Sequence[tuple[Recipe, Path, Fold]]], None]
     validate: Callable[["System"], None]
+    begin: Callable[[], None]
 
 
 class System(ABC):

@@ -138,7 +138,8 @@ def fit(
                 except UserError as error:
                     raise failed(name, error) from error
 
-        job = FitJob(cohort, split, out, device, train_network, fit_members, partial(_validate, cohort, split, out))
+        validate = partial(_validate, cohort, split, out)
+        job = FitJob(cohort, split, out, device, train_network, fit_members, validate, begin)
         with within_memory(LESS_MEMORY):
             system_class(recipe).fit(recipe, job)
             if recipe.tune is not None:
