@@ -83,6 +83,9 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
 def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
     """Return the validated recipe that the data say.
 
+    `members` of a system of systems that are one recipe several times may be one mapping: with `seeds`, a member for
+    each `training.seed`, or with `folds`, one for each fold that the training cases are dealt into.
+
     Args:
         data: the mapping of a recipe.
         where: the file's name, for messages.
@@ -127,6 +130,8 @@ def with_members(data: Any, *, where: str, home: str | Path = "") -> Any:
     kind = recipe_class(data, where=where)
     for key in kind.nested if isinstance(data, Mapping) else ():
         held, within = data.get(key), f"{where}: {key}"
+        if key == "members" and isinstance(held, Mapping):
+            held = _repeated(held, where=where)
         if isinstance(held, list):
             data = {**data, key: [_member(member, where=within, home=Path(home)) for member in held]}
         elif isinstance(held, str | Mapping):
@@ -226,6 +231,26 @@ def replace(data: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict | list):
             raise UserError(f"--set {override}: '{part}' is a value, not a section with keys")
     place[_position(place, last, override)] = parse_yaml(text, where=f"--set {key}")
+
+
+def _repeated(members: Mapping[str, Any], *, where: str) -> list[Any]:
+    """Return the members that one recipe with several seeds, or folds, stands for."""
+    one = {key: value for key, value in members.items() if key not in ("seeds", "folds")}
+    seeds, folds = members.get("seeds"), members.get("folds")
+    if (seeds is None) == (folds is None):
+        raise UserError(f"{where}: members of one recipe need either seeds, a list, or folds, a number")
+    if folds is not None:
+        if type(folds) is not int or folds < 2:
+            raise UserError(f"{where}: members.folds: expected a number of at least 2, found {folds!r}")
+        return [{**one, "fold": [number, folds]} for number in range(folds)]
+    if not isinstance(seeds, list) or len(seeds) < 2 or any(type(seed) is not int for seed in seeds):
+        raise UserError(f"{where}: members.seeds: expected a list of at least 2 whole numbers, found {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}: members.seeds: {seeds} names a seed twice, and both members would be the same")
+    said = one.get("set") or {}
+    if not isinstance(said, Mapping):  # which is refused where it is read
+        return [one]
+    return [{**one, "set": merged(said, {"training": {"seed": seed}})} for seed in seeds]
 
 
 def _member(member: Any, *, where: str, home: Path) -> Any:

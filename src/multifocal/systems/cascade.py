@@ -252,13 +252,13 @@ class CascadeSystem(System):
         if recipe.trained is None:  # what has seen a case says so before any work
             _check_new(recipe, _first(recipe, None, device=job.device), cases)
         job.begin()
-        for number, held in enumerate(parts):
-            if recipe.trained is not None:
+        if recipe.trained is not None:
+            home, stages = job.out / MEMBERS, []
+            for number, held in enumerate(parts):
                 inner = tuple(name for name in job.split.train if name not in held)
                 split = Fold(train=inner, validation=job.split.validation, test=held)
-                job.fit_member(recipe.trained, job.out / MEMBERS / f"{FOLD}{number}", split)
-        if recipe.trained is not None:
-            job.fit_member(recipe.trained, job.out / MEMBERS / FIRST)
+                stages.append((recipe.trained, home / f"{FOLD}{number}", split))
+            job.fit_members([*stages, (recipe.trained, home / FIRST, job.split)])
         started = time.monotonic()
         seen: dict[str, tuple[Scan, np.ndarray]] = {}
         for number, held in enumerate(parts):
