@@ -20,6 +20,7 @@ EXTRAS = {
     "wandb": "wandb",
     "mlflow": "mlflow",
     "skimage": "instances",
+    "transformers": "sam2",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -37,6 +38,7 @@ PACKAGES = (
     "timm",
     "scikit-image",
     "dynamic-network-architectures",
+    "transformers",
 )
 
 
