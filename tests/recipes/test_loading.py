@@ -19,7 +19,7 @@ def test_every_recipe_of_the_package_loads_and_survives_a_round_trip(name):
 
 
 def test_the_names():
-    known = {"default", "hie-sam2-zeroshot", "hie-sparseg-2025", "hie-unet3d-2025", "nuclei-otsu", "zadc-threshold"}
+    known = {"default", "hie-nnunet-2023", "hie-sam2-zeroshot", "hie-sparseg-2025", "hie-unet3d-2025", "nuclei-otsu"}
     assert known <= set(recipes.names())
     with pytest.raises(UserError, match="unknown recipe 'defalt'; did you mean 'default'"):
         recipes.load("defalt")

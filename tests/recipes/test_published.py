@@ -97,6 +97,13 @@ def test_the_threshold_is_the_best_of_bao_2025():
     assert recipes.load("zadc-threshold").below == -2.0
 
 
+def test_nnunet_is_as_it_comes_at_1_mm():
+    recipe = recipes.load("hie-nnunet-2023")
+    assert (recipe.epochs, recipe.iterations, recipe.validation_iterations, recipe.step_size) == (1000, 250, 50, 0.5)
+    assert (recipe.loss, recipe.mirroring, recipe.configuration) == (None, True, "3d_fullres")
+    assert recipe.spacing == (1.0, 1.0, 1.0) and recipe.trainer == "nnUNetTrainer"
+
+
 def test_sam2_has_the_boxes_of_the_same_threshold_and_a_grey_image_three_times():
     recipe = recipes.load("hie-sam2-zeroshot")
     assert (recipe.candidates.below, recipe.candidates.min_size_voxels, recipe.candidates.margin) == (-2.0, 4, 1)

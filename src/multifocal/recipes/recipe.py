@@ -58,6 +58,11 @@ class Recipe(Config):
         return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)
 
     @property
+    def fixed_steps(self) -> int:
+        """Steps of a training other than ours, whatever the number of cases; a study reckons its time by them."""
+        return 0
+
+    @property
     def is_pretraining(self) -> bool:
         """Whether what it trains is for others to start from, and finds no lesions."""
         return any(recipe.training.denoise is not None for recipe in self.trainings)

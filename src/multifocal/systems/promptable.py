@@ -178,8 +178,22 @@ class PromptableSystem(System):
                 is no such device.
         """
         del folder
+        cls.check_installed(recipe)
         chosen = choose_device(device)
         return cls(recipe, _model(recipe).to(chosen).eval() if recipe.answer == "model" else None)
+
+    @classmethod
+    def check_installed(cls, recipe: PromptableRecipe) -> None:
+        """Raise `UserError` where `transformers` is not installed.
+
+        Args:
+            recipe: of a model.
+
+        Raises:
+            UserError: it is not; other answers than a model's need it not.
+        """
+        if recipe.answer == "model":
+            check_installed("transformers", what=f"recipe {recipe.name}")
 
 
 def segment_boxes(model: Any, colours: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -213,7 +227,6 @@ def segment_boxes(model: Any, colours: np.ndarray, boxes: np.ndarray) -> np.ndar
 
 def _model(recipe: PromptableRecipe) -> Any:
     """Return the segmenter with the recipe's weights, on the CPU."""
-    check_installed("transformers", what=f"recipe {recipe.name}")
     from transformers import Sam2Config, Sam2Model
     from transformers.utils import logging
 

@@ -60,6 +60,7 @@ class FitJob:
         train_network: trains a network's recipe by gradient descent into `out`.
         fit_member: fits another recipe, on the same cases, into a folder inside `out`; one that is finished is left.
         validate: scores a fitted system on the validation cases, into `out`.
+        begin: writes down what the run is, unless that is done; before anything else is written.
 
     Example:
         >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_member, validate)  # doctest: +SKIP
@@ -72,6 +73,7 @@ class FitJob:
     train_network: Callable[[Any], None]
     fit_member: Callable[[Recipe, Path], None]
     validate: Callable[["System"], None]
+    begin: Callable[[], None] = lambda: None
 
 
 class System(ABC):
@@ -160,6 +162,18 @@ class System(ABC):
         """
         del recipe
         return (Path(folder) / WEIGHTS).is_file()
+
+    @classmethod
+    def check_installed(cls, recipe: Any) -> None:
+        """Raise `UserError` where something is not installed that this kind of system is fitted with.
+
+        Args:
+            recipe: what is to be fitted.
+
+        Raises:
+            UserError: the first thing that is missing.
+        """
+        del recipe
 
     @classmethod
     def facts(cls, recipe: Any, folder: str | Path) -> Mapping[str, Any]:

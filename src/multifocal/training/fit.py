@@ -119,7 +119,9 @@ def fit(
                 options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
                 fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
 
-        job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
+        job = FitJob(
+            cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out), begin
+        )
         with within_memory(LESS_MEMORY):
             system_class(recipe).fit(recipe, job)
             if recipe.tune is not None:
