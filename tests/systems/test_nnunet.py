@@ -11,6 +11,7 @@ import pytest
 from multifocal import recipes
 from multifocal.cohorts import Fold, open_cohort
 from multifocal.errors import UserError
+from multifocal.studies.probe import _shortened
 from multifocal.systems import load_model, system_class
 from multifocal.systems.nnunet import ENVIRONMENT, FITTED, HOME
 from multifocal.systems.packages import check_packages
@@ -159,7 +160,7 @@ def test_formats_that_nnunet_does_not_read_alike_are_copied(small_cohort, tmp_pa
     assert np.array_equal(read(adc).array, cases[0].images["adc"].read().array)
 
 
-def test_a_loss_and_a_length_have_trainers_of_ours(small_cohort, tmp_path, install):
+def test_a_loss_and_a_length_have_trainers_of_ours(small_cohort, tmp_path, install, monkeypatch):
     changes = ["loss={name: tversky, options: {alpha: 0.2, beta: 0.8}}", "epochs=3", "iterations=5", "mirroring=false"]
     trained(open_cohort(small_cohort), tmp_path / "run", *changes, validation=0)
     _, (_, given, variables) = install()
@@ -168,16 +169,14 @@ def test_a_loss_and_a_length_have_trainers_of_ours(small_cohort, tmp_path, insta
     assert variables["nnUNet_extTrainer"].endswith("trainers")
     from multifocal.nnunet import choose
 
-    os.environ["MULTIFOCAL_LOSS"] = variables["MULTIFOCAL_LOSS"]
-    try:
-        chosen = choose(None, None)
-    finally:
-        del os.environ["MULTIFOCAL_LOSS"]
+    monkeypatch.setenv("MULTIFOCAL_LOSS", variables["MULTIFOCAL_LOSS"])
+    chosen = choose(None, None)
     assert (chosen.name, chosen.options) == ("tversky", {"alpha": 0.2, "beta": 0.8})
     case = open_cohort(small_cohort).cases[5]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     load_model(tmp_path / "run", device="cuda:1").predict(case)
     _, given, variables = install()[-1]
-    assert variables["CUDA_VISIBLE_DEVICES"] == "1" and given[-2:] == ["-device", "cuda"]
+    assert variables["CUDA_VISIBLE_DEVICES"] == "7" and given[-2:] == ["-device", "cuda"]
     assert "--disable_tta" in given and given[given.index("-f") + 1] == "all"
 
 
@@ -232,6 +231,12 @@ def test_what_a_recipe_may_say(override, message):
 def test_a_map_that_is_not_there_is_named(small_cohort, tmp_path, install):
     with pytest.raises(UserError, match="has no map 't2', which the recipe needs; it has adc, zadc"):
         trained(open_cohort(small_cohort), tmp_path / "run", "channels=[t2]")
+
+
+def test_a_study_reckons_by_a_training_of_two_steps():
+    recipe = recipes.load(NAME)
+    assert recipe.fixed_steps == 250_000
+    assert type(recipe).model_validate(_shortened(recipe.model_dump())).fixed_steps == 2
 
 
 @pytest.mark.slow

@@ -79,8 +79,8 @@ class NnUNetRecipe(Recipe):
         configuration: "3d_fullres" or "2d".
         planner: nnU-Net's class of planners, such as "nnUNetPlannerResEncM".
         gpu_memory_gb: what the plan may take of a GPU's memory; None is the planner's own (8).
-        spacing: of the plan for "3d_fullres", in mm, in nnU-Net's order: that of the files' axes backwards; None leaves it
-            to nnU-Net.
+        spacing: of the plan for "3d_fullres", in mm, in nnU-Net's order: that of the files' axes backwards; None leaves
+            it to nnU-Net.
         loss: one of ours; None is nnU-Net's own, Dice + cross-entropy.
         epochs: of training.
         iterations: steps of an epoch.
@@ -339,7 +339,8 @@ def _run(command: str, arguments: Sequence[Any], *, recipe: NnUNetRecipe, home: 
         environment[LOSS_VARIABLE] = str((home / "loss.yaml").absolute())
     kind, _, number = (choose_device("auto").type if device == "auto" else device).partition(":")
     if number:
-        environment["CUDA_VISIBLE_DEVICES"] = number
+        seen = [one for one in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+        environment["CUDA_VISIBLE_DEVICES"] = seen[int(number)] if int(number) < len(seen) else number
     program = str(shutil.which(f"nnUNetv2_{command}", path=str(programs)))
     on = [] if command == "plan_and_preprocess" else ["-device", kind]
     log.parent.mkdir(parents=True, exist_ok=True)
