@@ -150,6 +150,9 @@ class NnUNetSystem(System):
         folder: the run folder.
         device: what it computes on: "cpu", "cuda", "cuda:1", "mps".
 
+    Raises:
+        UserError: the run folder lacks what nnU-Net left there.
+
     Source:
         Isensee et al., Nature Methods 18:203 (2021), doi:10.1038/s41592-020-01008-z.
 
@@ -167,7 +170,12 @@ class NnUNetSystem(System):
         self.folder, self.device = Path(folder), device
         results = self.folder / HOME / "results" / _DATASET / f"{recipe.trainer}__{_PLANS}__{recipe.configuration}"
         self.model = results.absolute()
-        (self.fold,) = (path.name.removeprefix("fold_") for path in results.glob("fold_*"))
+        folds = [path.name.removeprefix("fold_") for path in results.glob("fold_*")]
+        if len(folds) != 1:
+            raise UserError(
+                f"{results}: holds {len(folds)} folds of nnU-Net, expected 1; copy the run again, or train anew"
+            )
+        (self.fold,) = folds
         self.ending = str(read_json(results / "dataset.json")["file_ending"])
 
     def predict(self, case: Case) -> Prediction:
