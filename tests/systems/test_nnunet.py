@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import stat
 import sys
 
@@ -136,6 +137,24 @@ def test_a_run_that_lost_its_results_is_named(small_cohort, tmp_path, install):
     shutil.rmtree(tmp_path / "run" / HOME / "results")
     with pytest.raises(UserError, match="holds 0 folds of nnU-Net, expected 1; copy the run again"):
         load_model(tmp_path / "run", device="cpu")
+
+
+def test_an_nnunet_that_outlives_its_python_is_waited_for(small_cohort, tmp_path, install):
+    cohort, run, programs = open_cohort(small_cohort), tmp_path / "run", tmp_path / "env" / "bin"
+    (tmp_path / "fail-nnUNetv2_plan_and_preprocess").touch()
+    with pytest.raises(UserError, match="no luck"):
+        trained(cohort, run)
+    # It leaves a process of its own behind, as it is left when the Python that started it is killed.
+    program = programs / "nnUNetv2_plan_and_preprocess"
+    program.write_text("#!/bin/sh\nsleep 60 > /dev/null 2>&1 &\necho $! > " + str(tmp_path / "pid") + "\nexit 1\n")
+    with pytest.raises(UserError, match="ended with exit code 1"):
+        trained(cohort, run, resume=True)
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        with pytest.raises(UserError, match="an nnU-Net is still at work there .* wait for it, or stop it"):
+            trained(cohort, run, resume=True)
+    finally:
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_plan_that_failed_is_made_again(small_cohort, tmp_path, install):

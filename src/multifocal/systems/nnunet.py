@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from multifocal.cohorts import Case, ImageFile
 from multifocal.device import check_device, choose_device
 from multifocal.errors import UserError
-from multifocal.files import read_json, write_json, write_text
+from multifocal.files import locked, read_json, write_json, write_text
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.network_recipe import LossSettings
 from multifocal.systems.system import FitJob, Prediction, System
@@ -253,29 +253,12 @@ class NnUNetSystem(System):
         _programs(recipe)
         check_device(job.device)
         job.begin()
+        busy = f"{job.out}: an nnU-Net is still at work there (its Python was killed?); wait for it, or stop it"
+        with locked(job.out / HOME, busy=busy) as held:
+            _plan_and_train(recipe, job, held=held)
         home = job.out / HOME
-        common: dict[str, Any] = {"recipe": recipe, "home": home, "device": job.device}
-        if not (home / _PLANNED).is_file():
-            started = time.monotonic()
-            _write_dataset(recipe, job, home)
-            arguments = ["-d", 1, "-c", recipe.configuration, "-pl", recipe.planner, "--clean"]
-            arguments += ["-overwrite_plans_name", _PLANS, "-npfp", recipe.workers, "-np", recipe.workers]
-            arguments += [] if recipe.gpu_memory_gb is None else ["-gpu_memory_target", recipe.gpu_memory_gb]
-            arguments += [] if recipe.spacing is None else ["-overwrite_target_spacing", *recipe.spacing]
-            _run("plan_and_preprocess", arguments, log=home / "plan.log", **common)
-            # Folds of nnU-Net: ours is its first; without validation cases, it trains on all that there are.
-            parts = [{"train": list(job.split.train), "val": list(job.split.validation)}]
-            write_json(home / "preprocessed" / _DATASET / "splits_final.json", parts)
-            write_json(home / _PLANNED, {"seconds": time.monotonic() - started})
-        if recipe.loss is not None:
-            write_text(home / "loss.yaml", yaml.safe_dump(recipe.loss.model_dump(mode="json")))
-        fold = "0" if job.split.validation else "all"
-        # Where there is no checkpoint yet, --c begins anew.
-        arguments = ["1", recipe.configuration, fold, "-tr", recipe.trainer, "-p", _PLANS, "--c"]
-        _run("train", arguments, log=home / "train.log", **common)
-        system = cls.load(recipe, job.out, device=job.device)
-        job.validate(system)
-        epochs = _epoch_seconds(system.model / f"fold_{fold}")
+        epochs = _epoch_seconds(home / "results")
+        job.validate(cls.load(recipe, job.out, device=job.device))
         step_ms = 1000 * statistics.median(epochs) / recipe.iterations if epochs else 0.0
         seconds = float(read_json(home / _PLANNED)["seconds"]) + sum(epochs)
         write_json(job.out / FITTED, {"seconds": seconds, "epochs": recipe.epochs, "step_ms": step_ms})
@@ -335,7 +318,40 @@ def _programs(recipe: NnUNetRecipe) -> Path:
     raise UserError(f"{where}; {_INSTALL}")
 
 
-def _run(command: str, arguments: Sequence[Any], *, recipe: NnUNetRecipe, home: Path, device: str, log: Path) -> None:
+def _plan_and_train(recipe: NnUNetRecipe, job: FitJob, *, held: int) -> None:
+    """Plan, unless that is done, and train, or go on; nnU-Net holds the folder, too, lest another starts beside it."""
+    home = job.out / HOME
+    common: dict[str, Any] = {"recipe": recipe, "home": home, "device": job.device, "held": (held,)}
+    if not (home / _PLANNED).is_file():
+        started = time.monotonic()
+        _write_dataset(recipe, job, home)
+        arguments = ["-d", 1, "-c", recipe.configuration, "-pl", recipe.planner, "--clean"]
+        arguments += ["-overwrite_plans_name", _PLANS, "-npfp", recipe.workers, "-np", recipe.workers]
+        arguments += [] if recipe.gpu_memory_gb is None else ["-gpu_memory_target", recipe.gpu_memory_gb]
+        arguments += [] if recipe.spacing is None else ["-overwrite_target_spacing", *recipe.spacing]
+        _run("plan_and_preprocess", arguments, log=home / "plan.log", **common)
+        # Folds of nnU-Net: ours is its first; without validation cases, it trains on all that there are.
+        parts = [{"train": list(job.split.train), "val": list(job.split.validation)}]
+        write_json(home / "preprocessed" / _DATASET / "splits_final.json", parts)
+        write_json(home / _PLANNED, {"seconds": time.monotonic() - started})
+    if recipe.loss is not None:
+        write_text(home / "loss.yaml", yaml.safe_dump(recipe.loss.model_dump(mode="json")))
+    fold = "0" if job.split.validation else "all"
+    # Where there is no checkpoint yet, --c begins anew.
+    arguments = ["1", recipe.configuration, fold, "-tr", recipe.trainer, "-p", _PLANS, "--c"]
+    _run("train", arguments, log=home / "train.log", **common)
+
+
+def _run(
+    command: str,
+    arguments: Sequence[Any],
+    *,
+    recipe: NnUNetRecipe,
+    home: Path,
+    device: str,
+    log: Path,
+    held: tuple[int, ...] = (),
+) -> None:
     """Run one of nnU-Net's commands inside a run folder; what it prints goes to a log."""
     programs = _programs(recipe)
     folders = {f"nnUNet_{name}": str((home / name).absolute()) for name in ("raw", "preprocessed", "results")}
@@ -360,6 +376,7 @@ def _run(command: str, arguments: Sequence[Any], *, recipe: NnUNetRecipe, home: 
             stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
+            pass_fds=held,
         )
     if ended.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -448,7 +465,7 @@ def _place(file: ImageFile, target: Path, *, ending: str) -> None:
         write(target, file.read())
 
 
-def _epoch_seconds(fold: Path) -> list[float]:
+def _epoch_seconds(results: Path) -> list[float]:
     """Return the time of each epoch, in s, by the logs of all sessions."""
-    logs = sorted(fold.glob("training_log_*.txt"))
-    return [float(time) for log in logs for time in re.findall(r"Epoch time: ([\d.]+) s", log.read_text())]
+    logs = sorted(results.glob("*/*/fold_*/training_log_*.txt"))
+    return [float(took) for log in logs for took in re.findall(r"Epoch time: ([\d.]+) s", log.read_text())]
