@@ -21,6 +21,7 @@ EXTRAS = {
     "mlflow": "mlflow",
     "skimage": "instances",
     "sklearn": "forest",
+    "transformers": "sam2",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -39,6 +40,7 @@ PACKAGES = (
     "scikit-image",
     "scikit-learn",
     "dynamic-network-architectures",
+    "transformers",
 )
 
 

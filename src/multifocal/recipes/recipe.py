@@ -60,9 +60,9 @@ class Recipe(Config):
         return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        """The modules of extras that fitting needs beside what networks are trained with."""
-        return ()
+    def fixed_steps(self) -> int:
+        """Steps of a training other than ours, whatever the number of cases; a study reckons its time by them."""
+        return 0
 
     @property
     def is_pretraining(self) -> bool:

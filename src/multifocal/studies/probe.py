@@ -95,7 +95,7 @@ def seconds(grid: Grid, arm: str, cost: Probe) -> float:
     total = 0.0
     for number in grid.chosen:
         fold, recipe = grid.folds.folds[number], grid.recipes[arm, grid.study.seeds[0]]
-        predicted, steps = len(fold.test), 0.0
+        predicted, steps = len(fold.test), float(recipe.fixed_steps)
         for training in (one.training for one in recipe.trainings):
             steps += training.epochs * -(-len(fold.train) * cost.samples // training.batch_size)
             predicted += len(fold.validation) * (training.epochs // training.validate_every)
@@ -161,6 +161,8 @@ def _shortened(recipe: Any) -> Any:
             data["sampling"] = {**data["sampling"], "empty": "keep"}
         if "folds" in data:  # of which two tell what each costs
             data["folds"] = 2
+        if "iterations" in data:
+            data |= {"epochs": 1, "iterations": 2, "validation_iterations": 1}
         return {**data, "training": {**data["training"], **shorter}} if "training" in data else data
     return [_shortened(value) for value in recipe] if isinstance(recipe, list | tuple) else recipe
 

@@ -23,6 +23,7 @@ from multifocal.systems.loading import RECIPE, is_finished, load_model, system_c
 from multifocal.systems.postprocess import MaskSettings, Postprocess, postprocess
 from multifocal.systems.system import MEMBERS, WEIGHTS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
+from multifocal.versions import check_installed
 from multifocal.volumes import Volume, restore
 
 FIRST, FOLD, ABOUT_FOREST = "first", "fold", "forest.json"
@@ -118,11 +119,6 @@ class CascadeRecipe(Recipe):
     def needs_training(self) -> bool:
         """Whether `fit` comes before `predict`, which it does: the forest is fitted."""
         return True
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """What fitting needs beside what networks are trained with."""
-        return (PACKAGE, *(() if self.trained is None else self.trained.packages))
 
     @property
     def mask_section(self) -> str:
@@ -275,6 +271,20 @@ class CascadeSystem(System):
         job.validate(system)
         write_json(job.out / ABOUT_FOREST, {**about, "seconds": round(time.monotonic() - started, 3)})
         forest.save(job.out / WEIGHTS)
+
+    @classmethod
+    def check_installed(cls, recipe: CascadeRecipe) -> None:
+        """Raise `UserError` where something is not installed that its forest, or its first stage, is fitted with.
+
+        Args:
+            recipe: what is to be fitted.
+
+        Raises:
+            UserError: the first thing that is missing.
+        """
+        check_installed(PACKAGE, what=f"recipe {recipe.name}")
+        if recipe.trained is not None:
+            system_class(recipe.trained).check_installed(recipe.trained)
 
     @classmethod
     def is_fitted(cls, recipe: CascadeRecipe, folder: str | Path) -> bool:

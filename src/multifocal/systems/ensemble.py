@@ -361,11 +361,6 @@ class EnsembleRecipe(Recipe):
         """What of it is chosen on the validation cases."""
         return self.combine.tune if isinstance(self.combine, Mean) else None
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Those of the members that are fitted with it."""
-        return tuple(package for _, recipe in self.fitted for package in recipe.packages)
-
     @classmethod
     def changed(cls, data: Mapping[str, Any], changes: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
         """Return the ensemble's data with a study's changes and seed in the recipes of its members.
@@ -565,6 +560,20 @@ class EnsembleSystem(System):
         parts = _parts(recipe, job)
         job.fit_members([(own, job.out / MEMBERS / str(number), parts[number]) for number, own in recipe.fitted])
         job.validate(cls.load(recipe, job.out, device=job.device))
+
+    @classmethod
+    def check_installed(cls, recipe: EnsembleRecipe) -> None:
+        """Raise `UserError` where something is not installed that a member is fitted with.
+
+        Args:
+            recipe: what is to be fitted.
+
+        Raises:
+            UserError: the first thing that is missing.
+        """
+        for member in recipe.members:
+            if (own := member.resolved()) is not None:
+                system_class(own).check_installed(own)
 
     @classmethod
     def is_fitted(cls, recipe: EnsembleRecipe, folder: str | Path) -> bool:

@@ -186,6 +186,18 @@ class System(ABC):
         return (Path(folder) / WEIGHTS).is_file()
 
     @classmethod
+    def check_installed(cls, recipe: Any) -> None:
+        """Raise `UserError` where something is not installed that this kind of system is fitted with.
+
+        Args:
+            recipe: what is to be fitted.
+
+        Raises:
+            UserError: the first thing that is missing.
+        """
+        del recipe
+
+    @classmethod
     def facts(cls, recipe: Any, folder: str | Path) -> Mapping[str, Any]:
         """Return what fitting took: `seconds`, and where there were epochs `epochs`, `best_epoch` and `step_ms`.
 
