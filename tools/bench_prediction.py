@@ -50,7 +50,12 @@ def main() -> None:
             for _ in range(options.runs + 1):
                 started = time.perf_counter()
                 probabilities(
-                    model.network, prepared, dimensions=model.dimensions, settings=model.settings, autocast=dtype
+                    model.network,
+                    prepared,
+                    dimensions=model.dimensions,
+                    labels=recipe.labels,
+                    settings=recipe.inference,
+                    autocast=dtype,
                 )
                 middle = time.perf_counter()
                 predict_cohort(model, cohort.subset([case.name]), Path(folder) / "masks", overwrite=True)

@@ -3,7 +3,8 @@
     python tools/bench_training.py [COHORT] [--recipe NAME ...] [--steps N]
 
 COHORT defaults to a synthetic one. Each recipe runs as it trains: its batch size, all of its augmentations, its
-precision, in-line loading, all threads of the process. Without --recipe, `default` comes again with deep supervision.
+precision, in-line loading, all threads of the process. Without --recipe, `default` comes again with deep supervision,
+with crops, and with two classes.
 """
 
 import argparse
@@ -25,7 +26,15 @@ from multifocal.systems.forward import MEMORY_FORMATS
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.training.module import SegmentationModule
 
-ROWS = (("default", ()), ("default", ("training.deep_supervision=[1.0, 0.5, 0.25]",)), ("hie-unet3d-2025", ()))
+CROPS = "sampling={crop: [40, 48, 16], per_case: 2, centred: 0.5, by: lesion}"  # they fit into every brain
+CLASSES = "labels={classes: {any: 1, same: 1}, overlap: true}"  # of a cohort with one value
+ROWS = (
+    ("default", ()),
+    ("default", ("training.deep_supervision=[1.0, 0.5, 0.25]",)),
+    ("default", (CROPS,)),
+    ("default", (CLASSES,)),
+    ("hie-unet3d-2025", ()),
+)
 COLUMNS = ("recipe", "batch", "load + augment", "network", "loss", "step", "outside the network", "peak memory")
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
@@ -36,7 +45,7 @@ def profile(recipe: NetworkRecipe, cohort_path: Path, cache: Path, *, steps: int
     dimensions = networks.dimensions(recipe.network.name)
     data = TrainingSet(
         cases,
-        Cache(cache, recipe.preprocessing),
+        Cache(cache, recipe.preprocessing, labels=recipe.labels),
         augmentation=recipe.augmentation,
         dimensions=dimensions,
         seed=0,

@@ -361,7 +361,8 @@ def scored(number: int, options: Record) -> Record:
     masks, spacing, maps = pair(number), PAIRS[number][1], options.get("label_maps", "neither")
     prediction = label(masks[0])[0] if maps == "both" else masks[0]
     target = label(masks[1])[0] if maps != "neither" else masks[1]
-    given = list(inspect.signature(metrics.score_case).parameters)[-1]  # called rules, or otherwise
+    known = inspect.signature(metrics.score_case).parameters
+    given = "options" if "options" in known else list(known)[-1]  # called rules, or otherwise
     rules = first_of(metrics, "ScoringOptions", "Rules")(**options)
     found = metrics.score_case(prediction, target, spacing=spacing, **{given: rules})
     names = "kind", "volume_ml", "centre", "matched", "dice"

@@ -237,12 +237,15 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], *, columns: S
 
 
 @contextmanager
-def locked(folder: str | Path, *, busy: str | None = None) -> Iterator[None]:
+def locked(folder: str | Path, *, busy: str | None = None) -> Iterator[int]:
     """Hold a folder, made where there is none, as long as the block runs; a killed process holds nothing.
 
     Args:
         folder: what to hold.
         busy: the error where somebody else holds it; None waits instead.
+
+    Yields:
+        The descriptor that holds it: a process that inherits it holds the folder, too, for as long as it runs.
 
     Raises:
         UserError: it is held, or cannot be: no permission, a file system or a system without locks.
@@ -264,7 +267,7 @@ def locked(folder: str | Path, *, busy: str | None = None) -> Iterator[None]:
     except OSError as error:
         raise write_error(folder, error) from error
     try:
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

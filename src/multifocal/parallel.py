@@ -48,7 +48,7 @@ def parallel_map(
     begun = context.Event()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begun.set)
     try:
-        with _deaf_children():
+        with deaf_children():
             results = pool.map(function, items)
         yield from results
     except BrokenProcessPool as error:
@@ -85,10 +85,18 @@ def check_main() -> None:
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
+def deaf_children() -> Iterator[None]:
     """Start processes that Ctrl-C does not reach, as it goes to the whole group: the parent alone answers it.
 
     Children inherit the mask; an interrupt that comes meanwhile reaches the parent at the end of the block.
+
+    Yields:
+        None: nothing.
+
+    Example:
+        >>> with deaf_children():
+        ...     signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        True
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -20,6 +20,8 @@ EXTRAS = {
     "wandb": "wandb",
     "mlflow": "mlflow",
     "skimage": "instances",
+    "sklearn": "forest",
+    "transformers": "sam2",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (
@@ -36,7 +38,9 @@ PACKAGES = (
     "segmentation-models-pytorch",
     "timm",
     "scikit-image",
+    "scikit-learn",
     "dynamic-network-architectures",
+    "transformers",
 )
 
 

@@ -168,12 +168,20 @@ def test_a_worker_process_draws_the_same_crops(cases, folder):
         assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
 
-def test_crops_of_slices_and_crops_that_are_larger_than_the_image(cases, folder):
-    flat = make(cases[:1], folder, preprocessing=SLICES, dimensions=2, crop=(8, 20), per_case=2)
+def test_crops_of_slices_and_crops_that_are_larger_than_some_images(cases, folder):
+    flat = make(cases[:1], folder, preprocessing=SLICES, dimensions=2, crop=(8, 16), per_case=2)
     whole = make(cases[:1], folder, preprocessing=SLICES, dimensions=2)
-    assert len(flat) == 2 * len(whole) and set(flat.sizes) == {(8, 20)}
-    (sample,) = flat[[(0, 3)]]
-    assert sample.images.shape == (2, 8, 20) and not sample.images[..., 16:].any()
+    assert len(flat) == 2 * len(whole) and set(flat.sizes) == {(8, 16)}
+    found = make(cases, folder, crop=(8, 12, 8))
+    narrow = min(range(3), key=lambda number: found.cache.get(cases[number]).target.shape[1])
+    width = found.cache.get(cases[narrow]).target.shape[1]
+    (sample,) = found[[(0, narrow)]]
+    assert width < 12 and sample.images.shape[2] == 12 and not sample.images[:, :, width:].any()
+
+
+def test_a_crop_that_would_be_filled_up_in_every_sample(cases, folder):
+    with pytest.raises(UserError, match=r"sampling.crop: 20 voxels along axis 1 are more than any .*\(16 at most\)"):
+        make(cases, folder, preprocessing=SLICES, dimensions=2, crop=(8, 20))
 
 
 # Which cases

@@ -21,7 +21,8 @@ def test_every_recipe_of_the_package_loads_and_survives_a_round_trip(name):
 def test_the_names():
     names = recipes.names()
     assert names[0] == "default" and list(names) == sorted(names)
-    assert {"hie-sparseg-2025", "hie-unet3d-2025", "nuclei-default", "wmh-default", "zadc-threshold"} <= set(names)
+    known = {"hie-nnunet-2023", "hie-sam2-zeroshot", "hie-sparseg-2025", "hie-unet3d-2025", "nuclei-default"}
+    assert known | {"nuclei-otsu", "wmh-default", "zadc-threshold"} <= set(names)
     with pytest.raises(UserError, match="unknown recipe 'defalt'; did you mean 'default'"):
         recipes.load("defalt")
 

@@ -374,6 +374,20 @@ def test_the_threshold_is_the_best_of_bao_2025():
     assert recipes.load("zadc-threshold").below == -2.0
 
 
+def test_nnunet_is_as_it_comes_at_1_mm():
+    recipe = recipes.load("hie-nnunet-2023")
+    assert (recipe.epochs, recipe.iterations, recipe.validation_iterations, recipe.step_size) == (1000, 250, 50, 0.5)
+    assert (recipe.loss, recipe.mirroring, recipe.configuration) == (None, True, "3d_fullres")
+    assert recipe.spacing == (1.0, 1.0, 1.0) and recipe.trainer == "nnUNetTrainer"
+
+
+def test_sam2_has_the_boxes_of_the_same_threshold_and_a_grey_image_three_times():
+    recipe = recipes.load("hie-sam2-zeroshot")
+    assert (recipe.candidates.below, recipe.candidates.min_size_voxels, recipe.candidates.margin) == (-2.0, 4, 1)
+    assert len(set(map(str, recipe.channels))) == 1 and recipe.channels[0].range == (0.0, 2000.0)
+    assert recipe.download is False and recipe.answer == "model"
+
+
 def test_the_weights_of_the_losses():
     assert losses.build("tversky-hausdorff").weights == {"tversky": 0.9, "log-hausdorff-dt": 0.1}
     assert losses.build("dice-focal-hausdorff").weights == {"dice": 0.45, "focal": 0.45, "log-hausdorff-dt": 0.1}

@@ -1,5 +1,6 @@
 """`multifocal study`, `studies` and `ensemble` as users run them."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import children
 import pytest
+import yaml
 
 from multifocal import studies
 
@@ -146,3 +148,20 @@ def test_so_is_what_any_arm_needs(without_extras, tmp_path):
 def test_an_arm_without_training_needs_none_of_it(without_extras, tmp_path, options):
     ended = without_extras("--set", "arms={z: {recipe: zadc-threshold}}", "--set", "set={}", *options)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.slow
+def test_a_dry_run_measures_a_cascade(multifocal, small_study, small_recipe, small_cohort, tmp_path):
+    """Both kinds of first stage; a handful of cases need hold no candidate."""
+    arms = {}
+    for arm, first, map_ in (("network", str(small_recipe), None), ("threshold", "zadc-threshold", "zadc")):
+        second = {"kind": "candidates", "maps": ["zadc"], "map": map_, "below": [-90.0] if map_ else []}
+        second |= {} if map_ else {"above": [0.99]}
+        says = {"kind": "cascade", "name": arm, "first": first, "brain": "adc", "second": second}
+        (tmp_path / f"{arm}.yaml").write_text(json.dumps(says))
+        arms[arm] = {"recipe": str(tmp_path / f"{arm}.yaml")}
+    file = tmp_path / "study.yaml"
+    file.write_text(json.dumps({**yaml.safe_load(small_study.read_text()), "arms": arms, "set": {}}))
+    code, out, err = multifocal("study", file, small_cohort, "--out", tmp_path / "s", "--dry-run")
+    assert (code, err) == (0, "")
+    assert float(re.search(r"^network +([\d.]+) ", out, re.M)[1]) > 0 and re.search(r"^threshold +0\.000 ", out, re.M)

@@ -137,7 +137,7 @@ def test_tuned_arms_stand_beside_untuned_ones(conclude):
     assert float(lines[0]["threshold"]) == first.choice["threshold"] and lines[0]["cases"] == "4"
     assert float(lines[0]["dice untuned"]) == pytest.approx(first.untuned.means["dice"])
     assert "## Tuned" in (out / "tables/tables.md").read_text()
-    data = read_study_data(out)
+    (data,) = read_study_data(out)
     assert [arm.name for arm in data.arms] == [row["arm"] for row in table]
     assert [line.done for line in cell_lines(data)] == [3, 3, 3, 3, 3]
 

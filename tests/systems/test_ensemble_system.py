@@ -1,15 +1,20 @@
 """Ensembles as systems: said in a recipe, trained, resumed, predicted, scored."""
 
 import csv
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
-from multifocal import recipes
+from multifocal import recipes, volumes
 from multifocal.cohorts import Fold
+from multifocal.cohorts import case as case_module
+from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
-from multifocal.systems import build, load_model
+from multifocal.systems import build, load_model, predict_cohort
+from multifocal.systems import network as network_module
 from multifocal.training import fit
 from multifocal.weights import read_weights, write_weights
 
@@ -125,3 +130,121 @@ def test_a_studys_seeds_move_those_of_the_members(say, small_recipe):
     changed = recipes.recipe_class(data, where="").changed(data, {"training": {"epochs": 7}}, seed=2)
     trainings = [one.training for one in recipes.parse(changed, where="").trainings]
     assert [(one.seed, one.epochs) for one in trainings] == [(2000, 7), (2001, 7)]
+
+
+@pytest.mark.parametrize("below", [0.0005, 0.2])
+def test_the_burden_of_the_first_says_whose_prediction_is_taken(say, cohort, below):
+    members, rule = thresholds(-2.0, -1.0), {"rule": "burden", "below": below, "brain": "adc"}
+    system, seen = load_model(say(members, combine=rule)), set()
+    for case in cohort:
+        parts = [
+            build(recipes.load("zadc-threshold", overrides=[f"below={one}"])).predict(case) for one in (-2.0, -1.0)
+        ]
+        brain = case.images["adc"].read().array != 0
+        chosen = int(parts[0].mask.array.sum() < below * brain.sum())
+        seen.add(chosen)
+        assert np.array_equal(system.predict(case).mask.array, parts[chosen].mask.array)
+    assert seen == {int(below > 0.1)}
+
+
+def test_burden_splits_a_cohort(say, cohort):
+    shares = sorted(
+        (
+            build(recipes.load("zadc-threshold")).predict(case).mask.array.sum()
+            / (case.images["adc"].read().array != 0).sum()
+        )
+        for case in cohort
+    )
+    middle = float(shares[2] + shares[3]) / 2
+    rule = {"rule": "burden", "below": middle, "brain": "adc"}
+    system = load_model(say(thresholds(-2.0, -9.0), combine=rule))
+    assert sorted(system.predict(case).mask.array.any() for case in cohort) == [False] * 3 + [True] * 3
+
+
+def test_a_map_that_is_no_brain(say, cohort):
+    system = load_model(say(thresholds(-2.0, -1.0), combine={"rule": "burden", "brain": "t1"}))
+    with pytest.raises(UserError, match=r"has no map 't1', the brain of combine\.brain; it has adc, zadc"):
+        system.predict(cohort.cases[0])
+
+
+def test_members_of_one_recipe(say, small_recipe):
+    seeds = recipes.load(say({"recipe": str(small_recipe), "set": {"training": {"epochs": 2}}, "seeds": [3, 5]}))
+    assert [(one.training.seed, one.training.epochs) for one in seeds.trainings] == [(3, 2), (5, 2)]
+    folds = recipes.load(say({"recipe": str(small_recipe), "folds": 3}))
+    assert [member.fold for member in folds.members] == [(0, 3), (1, 3), (2, 3)]
+    assert folds.monitor is None and seeds.monitor == "dice"
+    assert recipes.parse(folds.model_dump(mode="json"), where="again") == folds
+    assert len(recipes.load(say({"recipe": str(small_recipe), "folds": 3}), overrides=["members.folds=2"]).members) == 2
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"recipe": "default"}, "need either seeds, a list, or folds"),
+        ({"recipe": "default", "seeds": [0, 1], "folds": 2}, "need either seeds, a list, or folds"),
+        ({"recipe": "default", "seeds": [1, 1]}, "names a seed twice"),
+        ({"recipe": "default", "seeds": 3}, "expected a list of at least 2 whole numbers, found 3"),
+        ({"recipe": "default", "folds": 1}, "expected a number of at least 2, found 1"),
+        ({"recipe": "zadc-threshold", "folds": 2}, "this member is not trained here"),
+        ({"recipe": "zadc-threshold", "seeds": [0, 1]}, "unknown key 'training'"),
+        ([{"recipe": "default", "fold": [2, 2]}, "default"], r"fold=\[2, 2\] is none"),
+    ],
+)
+def test_what_no_members_of_one_recipe_can_be(say, members, message):
+    with pytest.raises(UserError, match=message):
+        recipes.load(say(members))
+
+
+def test_members_of_folds_train_on_the_others(say, cohort, small_recipe, tmp_path):
+    recipe = recipes.load(say({"recipe": str(small_recipe), "set": {"training": {"epochs": 1}}, "folds": 2}))
+    names = tuple(case.name for case in cohort)
+    split = Fold(train=names[:4], validation=(), test=names[4:])
+    fit(recipe, cohort, split=split, out=tmp_path / "run", progress=False, device="cpu")
+    parts = [json.loads((tmp_path / "run" / "members" / one / "run.json").read_text())["parts"] for one in "01"]
+    assert sorted(parts[0]["validation"] + parts[1]["validation"]) == list(names[:4])
+    for part in parts:
+        assert sorted(part["train"] + part["validation"]) == list(names[:4]) and part["test"] == list(names[4:])
+    assert set(load_model(tmp_path / "run", device="cpu").seen.among(cohort)) == set(names[:4])
+
+
+def test_what_each_member_finds_is_written_beside(trained, cohort, tmp_path):
+    cases, out = cohort.subset([case.name for case in cohort][2:5:2]), tmp_path / "masks"
+    written = predict_cohort(load_model(tmp_path / "run", device="cpu"), cases, out, members=True, probabilities=True)
+    assert [path.parent for path in written] == [out] * 2
+    for number in "01":
+        alone = predict_cohort(
+            load_model(tmp_path / "run" / "members" / number, device="cpu"),
+            cases,
+            tmp_path / number,
+            probabilities=True,
+        )
+        for path in (path for path in tmp_path.joinpath(number).iterdir() if path.name != "seen.json"):
+            assert (out / "members" / number / path.name).read_bytes() == path.read_bytes()
+        assert len(alone) == 2 and read_seen(out / "members" / number) == read_seen(tmp_path / number)
+    assert read_seen(out) == {cases.cases[0].name: "train", cases.cases[1].name: "validation"}
+    with pytest.raises(UserError, match="already holds 6 of the 6 files"):
+        predict_cohort(load_model(tmp_path / "run", device="cpu"), cases, out, members=True)
+    with pytest.raises(UserError, match="recipe zadc-threshold has no members; leave out --members"):
+        predict_cohort("zadc-threshold", cases, tmp_path / "none", members=True)
+
+
+def test_members_share_reading_and_preparation(trained, say, cohort, tmp_path, monkeypatch):
+    read, prepared = [], []
+    monkeypatch.setattr(case_module, "read", lambda path, **how: read.append(path) or volumes.read(path, **how))
+    inner = network_module.prepare
+    monkeypatch.setattr(network_module, "prepare", lambda *args, **how: prepared.append(args) or inner(*args, **how))
+    case = cohort.cases[2]
+    load_model(tmp_path / "run", device="cpu").predict(case)
+    assert len(prepared) == 1 and sorted(read) == sorted(file.path for file in case.images.values())
+    members = [{"run": f"run/members/{number}"} for number in "01"] + thresholds(-2.0)
+    mixed = load_model(say([*members, {"run": "run"}], combine={"rule": "vote"}), device="cpu")
+    read.clear()
+    found = mixed.predict(case)
+    assert len(prepared) == 2 and len(read) == 2 and len(found.members) == 4 and len(found.members[3].members) == 2
+
+
+def test_a_member_that_cannot_predict_is_named(trained, cohort, tmp_path):
+    case = cohort.cases[0]
+    lacking = replace(case, images={"adc": case.images["adc"]})
+    with pytest.raises(UserError, match=r"^member 0 \(small\): case S_0-VISIT_01: has no map 'zadc'"):
+        load_model(tmp_path / "run", device="cpu").predict(lacking)

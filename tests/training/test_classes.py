@@ -120,3 +120,24 @@ def test_what_is_predicted_where_it_is_ignored_does_not_matter(two_classes, smal
         assert scores.settings["ignore"] == 255
         found.append(repr(scores.rows))
     assert found[0] == found[1]
+
+
+def test_a_class_that_no_training_case_has(run):
+    with pytest.raises(UserError, match=r"class bleed: no training case has a voxel of it \(value 7\); correct labels"):
+        run({"classes": {"low": 4, "high": 2, "bleed": 7}})
+
+
+def test_a_case_that_is_ignored_altogether(two_classes, small_recipe, tmp_path):
+    shutil.copytree(two_classes.root, tmp_path / "cohort")
+    cohort = open_cohort(tmp_path / "cohort")
+    label = cohort.cases[1].label.read()
+    write(cohort.cases[1].label.path, Volume(np.full_like(label.array, 255), label.geometry))
+    recipe = recipes.load(small_recipe, overrides=[f"labels={json.dumps({**APART, 'ignore': 255})}"])
+    split = Fold(train=tuple(case.name for case in cohort)[:4], validation=(cohort.cases[5].name,), test=())
+    with pytest.raises(UserError, match=rf"case {cohort.cases[1].name}: all of its label is ignored \(255\)"):
+        fit(recipe, cohort, split=split, out=tmp_path / "run", progress=False)
+
+
+def test_a_crop_that_is_larger_than_every_case(run):
+    with pytest.raises(UserError, match=r"sampling.crop: 99 voxels along axis 1 are more than any training case has"):
+        run(APART, "sampling.crop=[8, 99, null]")

@@ -190,7 +190,7 @@ def test_an_interruption_ends_all_processes(processes, tmp_path):
     process.start()
     until(lambda: len(list(tmp_path.iterdir())) == 2)
     os.kill(process.pid, signal.SIGINT)
-    process.join(30)
+    process.join(300)
     assert process.exitcode
     assert not any(alive(int(file.read_text())) for file in tmp_path.iterdir())
 

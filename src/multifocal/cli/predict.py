@@ -16,6 +16,9 @@ def predict(
     folds: FoldFile = None,
     fold: Fold = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probabilities, too.")] = False,
+    members: Annotated[
+        bool, typer.Option("--members", help="Write what each member of an ensemble finds, too: DIR/members/0, ….")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     set_: Overrides = None,
     device: Device = "auto",
@@ -51,6 +54,7 @@ def predict(
             cases,
             out,
             probabilities=probabilities,
+            members=members,
             overwrite=overwrite,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )

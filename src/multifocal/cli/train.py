@@ -21,6 +21,7 @@ def train(
     ] = False,
     cache: Annotated[Path | None, typer.Option(help="Where prepared cases are kept; runs may share it.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes (DDP).")] = 1,
+    members: Annotated[int, typer.Option(min=1, help="Members of an ensemble that are trained at a time.")] = 1,
     device: Device = "auto",
     threads: Threads = None,
     layout: Layout = "auto",
@@ -65,6 +66,7 @@ def train(
         cache=cache,
         resume=resume,
         processes=processes,
+        members=members,
         device=device,
     )
     console.print(f"{'weights' if weights != out else 'run'}: {weights}", soft_wrap=True)

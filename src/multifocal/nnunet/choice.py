@@ -3,35 +3,16 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from multifocal import losses
 from multifocal.config import is_yaml, read_yaml, validate
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_json
-from multifocal.systems.network_recipe import LossSettings
+from multifocal.systems.nnunet import LOSS_VARIABLE, Choice
 
-VARIABLE = "MULTIFOCAL_LOSS"
+VARIABLE = LOSS_VARIABLE
 RECORD = "multifocal.json"
-
-
-class Choice(LossSettings):
-    """A loss and its options; `distances: mm` measures them by the plan's spacing instead of in voxels.
-
-    Args:
-        name: a name that `multifocal.losses.build` takes.
-        options: of the loss, by name, without `activation` and `include_background`.
-        distances: "voxels" or "mm".
-
-    Raises:
-        ValueError: the loss or an option is unknown, or a value cannot be.
-
-    Example:
-        >>> Choice(name="blob-gdf").distances
-        'voxels'
-    """
-
-    distances: Literal["voxels", "mm"] = "voxels"
 
 
 def choose(own: Mapping[str, Any] | None, folder: str | Path | None) -> Choice:

@@ -120,12 +120,41 @@ class TrainingSet(Dataset[list[Sample]]):
             burdens += [share] * samples
         if not self.index:
             raise UserError("sampling.empty=drop: no case to train on has a lesion; choose keep")
+        self._check_crop(dimensions)
+        if not cache.labels.is_mask or cache.labels.ignore is not None:
+            self._check_codes()
         self._lesioned = [position for position, _ in enumerate(self.cases) if self._can_give(position)]
         if augmentation.pastes and len(self._lesioned) < 2:
             raise UserError(
                 "augmentation.paste: needs two training cases with lesions, each to take the other's; leave it out"
             )
         self.weights = burden_weights(burdens) if sampling.weights == "burden" else None
+
+    def _check_crop(self, dimensions: int) -> None:
+        """Refuse a crop that would be filled up along an axis in every sample: nobody means that."""
+        for axis, length in enumerate(self.sampling.crop or ()):
+            largest = max(self.cache.get(case).target.shape[axis] for case in self.cases)  # type: ignore[union-attr]
+            if length is not None and length > largest:
+                raise UserError(
+                    f"sampling.crop: {length} voxels along axis {axis} are more than any training case has there "
+                    f"({largest} at most); choose at most as many, or null for the whole axis"
+                )
+
+    def _check_codes(self) -> None:
+        """Refuse cases of which nothing is judged, and classes that no case has: they would never be found."""
+        labels, counts = self.cache.labels, np.zeros(256, np.int64)
+        for case in self.cases:
+            target = np.asarray(self.cache.get(case).target)
+            own = np.bincount(target.ravel(), minlength=256)
+            if own[IGNORED] == target.size:
+                raise UserError(f"case {case.name}: all of its label is ignored ({labels.ignore}); leave it out")
+            counts += own
+        for number, (name, values) in enumerate(labels.values_of.items()):
+            if labels.several and not counts[labels.members[:, number]].any():
+                raise UserError(
+                    f"class {name}: no training case has a voxel of it (value {', '.join(map(str, values))}); correct "
+                    "labels.classes, leave it out, or train on cases that have it"
+                )
 
     def __len__(self) -> int:
         return len(self.index) * self.together

@@ -1,6 +1,6 @@
 """Published systems, and the one we recommend, as data: every number with its source."""
 
-from multifocal.recipes.loading import describe, dump, load, names, parse, recipe_class, replace, rooted
+from multifocal.recipes.loading import describe, dump, load, names, parse, recipe_class, replace, rooted, with_members
 from multifocal.recipes.recipe import KINDS, Recipe, merged
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "recipe_class",
     "replace",
     "rooted",
+    "with_members",
 ]

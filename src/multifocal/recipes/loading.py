@@ -83,6 +83,9 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
 def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
     """Return the validated recipe that the data say.
 
+    `members` of a system of systems that are one recipe several times may be one mapping: with `seeds`, a member for
+    each `training.seed`, or with `folds`, one for each fold that the training cases are dealt into.
+
     Args:
         data: the mapping of a recipe.
         where: the file's name, for messages.
@@ -99,11 +102,41 @@ def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
         >>> parse(says, where="mine.yaml").below
         -2.5
     """
-    if isinstance(data, Mapping) and isinstance(data.get("members"), list):
-        data = {**data, "members": [_member(member, where=where, home=Path(home)) for member in data["members"]]}
-    data = rooted(data, home)
     kind = recipe_class(data, where=where)
+    data = rooted(with_members(data, where=where, home=home), home)
     return validate(kind, kind.completed(data) if isinstance(data, Mapping) else data, where=where)
+
+
+def with_members(data: Any, *, where: str, home: str | Path = "") -> Any:
+    """Return a recipe's data with the recipes of the systems within it spelled out, and paths of runs seen from here.
+
+    Args:
+        data: the mapping of a recipe, not validated yet.
+        where: the file's name, for messages.
+        home: the folder that paths in the recipe are relative to.
+
+    Returns:
+        The data, new ones where something is changed.
+
+    Raises:
+        UserError: an unknown kind, no such recipe, or a wrong value in one within.
+
+    Example:
+        >>> members = ["zadc-threshold", {"recipe": "zadc-threshold", "set": {"below": -3}}]
+        >>> told = with_members({"kind": "ensemble", "members": members}, where="mine.yaml")
+        >>> [member["recipe"]["below"] for member in told["members"]]
+        [-2.0, -3]
+    """
+    kind = recipe_class(data, where=where)
+    for key in kind.nested if isinstance(data, Mapping) else ():
+        held, within = data.get(key), f"{where}: {key}"
+        if key == "members" and isinstance(held, Mapping):
+            held = _repeated(held, where=where)
+        if isinstance(held, list):
+            data = {**data, key: [_member(member, where=within, home=Path(home)) for member in held]}
+        elif isinstance(held, str | Mapping):
+            data = {**data, key: _member(held, where=within, home=Path(home))}
+    return data
 
 
 def recipe_class(data: Any, *, where: str) -> type[Recipe]:
@@ -200,8 +233,28 @@ def replace(data: dict[str, Any], override: str) -> None:
     place[_position(place, last, override)] = parse_yaml(text, where=f"--set {key}")
 
 
+def _repeated(members: Mapping[str, Any], *, where: str) -> list[Any]:
+    """Return the members that one recipe with several seeds, or folds, stands for."""
+    one = {key: value for key, value in members.items() if key not in ("seeds", "folds")}
+    seeds, folds = members.get("seeds"), members.get("folds")
+    if (seeds is None) == (folds is None):
+        raise UserError(f"{where}: members of one recipe need either seeds, a list, or folds, a number")
+    if folds is not None:
+        if type(folds) is not int or folds < 2:
+            raise UserError(f"{where}: members.folds: expected a number of at least 2, found {folds!r}")
+        return [{**one, "fold": [number, folds]} for number in range(folds)]
+    if not isinstance(seeds, list) or len(seeds) < 2 or any(type(seed) is not int for seed in seeds):
+        raise UserError(f"{where}: members.seeds: expected a list of at least 2 whole numbers, found {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}: members.seeds: {seeds} names a seed twice, and both members would be the same")
+    said = one.get("set") or {}
+    if not isinstance(said, Mapping):  # which is refused where it is read
+        return [one]
+    return [{**one, "set": merged(said, {"training": {"seed": seed}})} for seed in seeds]
+
+
 def _member(member: Any, *, where: str, home: Path) -> Any:
-    """Return a member of a system of systems with its recipe spelled out and its run's path as seen from here."""
+    """Return a system within a system with its recipe spelled out and its run's path as seen from here."""
     if isinstance(member, str):
         member = {"recipe": member}
     if not isinstance(member, Mapping):
@@ -214,7 +267,7 @@ def _member(member: Any, *, where: str, home: Path) -> Any:
         recipe = load(home / recipe if is_file else recipe).model_dump(mode="json")
     if isinstance(recipe, Mapping):
         if not isinstance(changes, Mapping):
-            raise UserError(f"{where}: members.set: expected a mapping of sections to values, found {changes!r}")
+            raise UserError(f"{where}.set: expected a mapping of sections to values, found {changes!r}")
         member["recipe"] = rooted(merged(recipe, changes), home)
     elif changes:
         member["set"] = changes  # which validation refuses: a run is trained already

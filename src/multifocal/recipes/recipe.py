@@ -1,7 +1,7 @@
 """What every recipe says, whatever kind of system it describes, and the kinds there are."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from multifocal.cohorts import Labels
 from multifocal.config import Config
@@ -26,6 +26,8 @@ class Recipe(Config):
         >>> recipe.kind, recipe.needs_training, recipe.monitor
         ('threshold', False, None)
     """
+
+    nested: ClassVar[tuple[str, ...]] = ("members",)  # keys that hold other systems: one of them, or a list
 
     kind: str
     name: str
@@ -56,6 +58,11 @@ class Recipe(Config):
     def monitor(self) -> str | None:
         """The metric of validation cases by which an epoch is chosen; None where no validation case is needed."""
         return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)
+
+    @property
+    def fixed_steps(self) -> int:
+        """Steps of a training other than ours, whatever the number of cases; a study reckons its time by them."""
+        return 0
 
     @property
     def is_pretraining(self) -> bool:

@@ -82,7 +82,7 @@ def write_classes(parts: Sequence[StudyData], out: Path) -> None:
         out: the report's folder, where each class has a folder of its name.
     """
     study = parts[0].study.study
-    shown = [METRICS[name] for name in SHOWN if name in METRICS]
+    shown = [METRICS[name] for name in SHOWN if name in METRICS and METRICS[name].best != "zero"]
     page = render(
         "classes.html.j2",
         root=f"{parts[0].label}/",
@@ -90,6 +90,7 @@ def write_classes(parts: Sequence[StudyData], out: Path) -> None:
         description=study.description,
         parts=parts,
         shown=shown,
+        words=parts[0].words,
     )
     (out / "index.html").write_text(page, encoding="utf-8")
 

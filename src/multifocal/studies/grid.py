@@ -70,7 +70,7 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "threshold": {"min_size_ml": 0.0, "min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False},
-    "ensemble": {"combine": {"hysteresis": None, "min_size_ml": 0.0, **_MASK}},
+    "ensemble": {"combine": {"hysteresis": None, "min_size_ml": 0.0, **_MASK}, "members": [{"fold": None}]},
 }
 
 
@@ -188,7 +188,19 @@ class Grid:
             64 characters.
         """
         recipe = _as_hashed(self.recipe(cell).model_dump(mode="json"))
-        return _digest([FORMAT, recipe, self._fold_digests[cell.fold], cell.seed, self.fingerprint])
+        facts = [FORMAT, recipe, self._fold_digests[cell.fold], cell.seed, self.fingerprint]
+        starts = self._starts[cell.arm, cell.seed]
+        return _digest([*facts, starts] if starts else facts)
+
+    @cached_property
+    def _starts(self) -> dict[tuple[str, int], list[str]]:
+        # The weights that trainings begin with, by their contents: a path may hold others tomorrow.
+        begun = {key: [one for one in of.trainings if one.training.start_from] for key, of in self.recipes.items()}
+        if not any(begun.values()):
+            return {key: [] for key in begun}
+        from multifocal.training.warm_start import start_digest  # with Lightning, which studies else do without
+
+        return {key: [start_digest(one) for one in trainings] for key, trainings in begun.items()}
 
     @cached_property
     def _fold_digests(self) -> dict[int, str]:

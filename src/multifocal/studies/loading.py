@@ -81,6 +81,8 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Study:
         for holder in (data, *(arms.values() if isinstance(arms, dict) else ())):
             if isinstance(holder, dict) and isinstance(holder.get("recipe"), str):
                 holder["recipe"] = _recipe(holder["recipe"], home)
+            elif isinstance(holder, dict) and isinstance(holder.get("recipe"), Mapping):
+                holder["recipe"] = recipes.with_members(holder["recipe"], where=text, home=home)
     study = validate(Study, data, where=text)
     if isinstance(study.folds, FileFolds):
         study = with_fold_file(study, str(home / study.folds.path))
@@ -136,7 +138,7 @@ def resolve(study: Study, arm: str, *, seed: int, where: str = "study.yaml") -> 
     if not isinstance(data, Mapping):
         raise UserError(f"{where}: arms.{arm}.recipe: expected a recipe, found {data!r}")
     where = f"{where}: arm {arm}"
-    kind = recipes.recipe_class(data, where=where)
+    kind, data = recipes.recipe_class(data, where=where), recipes.with_members(data, where=where)
     recipe = recipes.parse(merged(kind.changed(data, study.set, seed=seed), changes), where=where)
     if recipe.is_pretraining:
         raise UserError(f"{where}: training.denoise finds noise, which no score is for; set it to null")

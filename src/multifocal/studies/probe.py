@@ -95,7 +95,7 @@ def seconds(grid: Grid, arm: str, cost: Probe) -> float:
     total = 0.0
     for number in grid.chosen:
         fold, recipe = grid.folds.folds[number], grid.recipes[arm, grid.study.seeds[0]]
-        predicted, steps = len(fold.test), 0.0
+        predicted, steps = len(fold.test), float(recipe.fixed_steps)
         for training in (one.training for one in recipe.trainings):
             steps += training.epochs * -(-len(fold.train) * cost.samples // training.batch_size)
             predicted += len(fold.validation) * (training.epochs // training.validate_every)
@@ -114,6 +114,7 @@ def _measure(job: Job) -> dict[str, Any]:
     recipe = recipes.parse(job.recipe, where=f"arm {job.arm}")
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
     steps, samples = [0.0], [0.0]
+    names = _mixed(fold.train, cohort)[:BATCHES]  # of what is fitted without a network
     for own in recipe.trainings:
         # The slices of a case fill a batch or more.
         dimensions = networks.dimensions(own.network.name)
@@ -134,7 +135,7 @@ def _measure(job: Job) -> dict[str, Any]:
 
         split = Fold(train=names, validation=(), test=())
         # Held: nobody else knows of the folder, and the labels were checked with the grid.
-        options: dict[str, Any] = {"device": job.device, "progress": False, "held": True}
+        options: dict[str, Any] = {"device": job.device, "progress": False, "held": True, "rehearsal": True}
         fit(short, cohort, split=split, out=job.folder, cache=job.study / CACHE, **options)
         steps.append(system_class(short).facts(short, job.folder)["step_ms"])
     model = system_class(short).load(short, job.folder, device=job.device) if recipe.needs_training else build(recipe)
@@ -158,6 +159,10 @@ def _shortened(recipe: Any) -> Any:
         data: dict[str, Any] = {key: None if key == "paste" else _shortened(value) for key, value in recipe.items()}
         if "sampling" in data:  # perhaps the first cases are all empty
             data["sampling"] = {**data["sampling"], "empty": "keep"}
+        if "folds" in data:  # of which two tell what each costs
+            data["folds"] = 2
+        if "iterations" in data:
+            data |= {"epochs": 1, "iterations": 2, "validation_iterations": 1}
         return {**data, "training": {**data["training"], **shorter}} if "training" in data else data
     return [_shortened(value) for value in recipe] if isinstance(recipe, list | tuple) else recipe
 

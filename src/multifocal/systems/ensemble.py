@@ -1,6 +1,8 @@
 """Several systems as one: their masks or probabilities combined, on the scan's own grid."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -8,17 +10,19 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from multifocal import recipes
-from multifocal.cohorts import Case, Cohort, Labels
+from multifocal.cohorts import Case, Cohort, Fold, ImageFile, Labels, lesion_shares, make_folds, with_labels
+from multifocal.cohorts.lesion_burden import brain_mask
 from multifocal.cohorts.seen import Seen, mark_seen, read_seen, seen_by_any
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.files import clear_up
 from multifocal.instances import Connectivity, components
 from multifocal.limits import at_least
+from multifocal.metrics import burden
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.classes import segment
-from multifocal.systems.loading import is_finished, load_model, system_class, with_tuned
-from multifocal.systems.postprocess import MaskSettings, Postprocess, binarize, calibrated, check_finite
+from multifocal.systems.loading import is_finished, load_model, seen_in, system_class, with_tuned
+from multifocal.systems.postprocess import MaskSettings, Postprocess, Share, binarize, calibrated, check_finite
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
 from multifocal.volumes import Geometry, Volume, extension_of, read, volumes_named, write
@@ -187,6 +191,57 @@ class ByVolume(Config):
         return counts[labels] * voxel_ml
 
 
+class ByBurden(Config):
+    """The prediction of a first system, or that of a second where the first finds little lesion for the brain's size.
+
+    `b = |M₁| / |B|`; the second's prediction is taken where `b < below`, that of an expert for small lesions.
+
+    Args:
+        rule: "burden", which tells it from the other rules.
+        below: the share of the brain.
+        brain: the map that is 0 outside the brain B.
+
+    Source:
+        A public thesis on BONBID-HIE (turekmat/HIE-segmentation) asks a second network where the first predicts fewer
+        than 60 to 80 voxels; a share of the brain in their place, and 1 %, the lowest of the strata here, are ours.
+
+    Example:
+        >>> rule = ByBurden(below=0.3, brain="adc")
+        >>> brain = np.array([1200.0, 900.0, 0.0, 1100.0, 800.0])
+        >>> rule.chosen(np.array([1, 0, 0, 0, 0]), brain), rule.chosen(np.array([1, 1, 0, 0, 0]), brain)
+        (1, 0)
+    """
+
+    reads: ClassVar[str] = MASK
+    rule: Literal["burden"] = "burden"
+    below: Share = 0.01
+    brain: Annotated[str, Field(min_length=1)]
+
+    def check(self, systems: int) -> None:
+        """Raise `UserError` unless there are two systems.
+
+        Args:
+            systems: how many there are.
+        """
+        if systems != 2:
+            raise UserError(f"by predicted burden one of 2 systems is chosen, not of {systems}")
+
+    def chosen(self, mask: np.ndarray, brain: np.ndarray) -> int:
+        """Return which system's prediction is taken.
+
+        Args:
+            mask: of the first system; lesion is what is above 0.
+            brain: the map that is 0 outside the brain, of the same shape.
+
+        Returns:
+            0 or 1.
+
+        Raises:
+            ValueError: no voxel is brain.
+        """
+        return 0 if at_least(burden(mask > 0, brain_mask(brain)), self.below) else 1
+
+
 Rule = Vote | Mean | ByVolume
 
 
@@ -196,20 +251,28 @@ class Member(Config):
     Args:
         recipe: spelled out; a recipe's name or file is read when the ensemble's recipe is.
         run: a run folder.
+        fold: (k, n): the ensemble's training cases are dealt into n folds, and this member validates on the k-th, from
+            0, and trains on the others. None trains and validates on the cases that the ensemble does.
 
     Raises:
-        ValueError: both are given, or none.
+        ValueError: recipe and run are given, or none, or a fold of what is not trained here.
     """
 
     recipe: dict[str, Any] | None = None
     run: str | None = None
+    fold: tuple[int, int] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Member":
         if (self.recipe is None) == (self.run is None):
             raise ValueError("a member is either a recipe or a run; give one of the two")
-        if self.recipe is not None:
-            self.resolved()
+        own = self.resolved()
+        if self.fold is None:
+            return self
+        if own is None or not own.needs_training:
+            raise ValueError("fold divides training cases, and this member is not trained here: leave it out")
+        if not (self.fold[1] >= 2 and 0 <= self.fold[0] < self.fold[1]):
+            raise ValueError(f"fold={list(self.fold)} is none; expected [k, n], the k-th (from 0) of n, at least 2")
         return self
 
     def resolved(self) -> Recipe | None:
@@ -225,7 +288,8 @@ class EnsembleRecipe(Recipe):
     """Several systems as one.
 
     Args:
-        members: the systems, at least two, in the order that the rule looks at them.
+        members: the systems, at least two, in the order that the rule looks at them. Several of one recipe are said as
+            `{"recipe": …, "seeds": [0, 1, 2]}` or `{"recipe": …, "folds": 5}`, see `multifocal.recipes.parse`.
         combine: how their predictions become one.
 
     Raises:
@@ -241,7 +305,7 @@ class EnsembleRecipe(Recipe):
 
     kind: Literal["ensemble"] = "ensemble"
     members: tuple[Member, ...] = Field(min_length=2)
-    combine: Annotated[Vote | Mean | ByVolume, Field(discriminator="rule")] = Mean()
+    combine: Annotated[Vote | Mean | ByVolume | ByBurden, Field(discriminator="rule")] = Mean()
 
     @model_validator(mode="after")
     def _check(self) -> "EnsembleRecipe":
@@ -269,6 +333,12 @@ class EnsembleRecipe(Recipe):
     def trainings(self) -> tuple[Any, ...]:
         """Those of the members."""
         return tuple(training for _, recipe in self.fitted for training in recipe.trainings)
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric of validation cases by which a member's epoch is chosen; one of a fold has cases of its own."""
+        own = [recipe.monitor for number, recipe in self.fitted if self.members[number].fold is None]
+        return next(filter(None, own), None)
 
     @property
     def fitted(self) -> tuple[tuple[int, Recipe], ...]:
@@ -305,10 +375,20 @@ class EnsembleRecipe(Recipe):
         Returns:
             New data.
         """
-        return {**data, "members": [_changed(member, changes, seed) for member in data.get("members", ())]}
+        return {**data, "members": [changed_member(member, changes, seed) for member in data.get("members", ())]}
 
 
-def _changed(member: Any, changes: Mapping[str, Any], seed: int) -> Any:
+def changed_member(member: Any, changes: Mapping[str, Any], seed: int) -> Any:
+    """Return what a study makes of the data of a system within a system.
+
+    Args:
+        member: as `Member` has it, not validated yet.
+        changes: nested settings that replace those of its recipe.
+        seed: of weights and training; each moves the recipe's own by 1000.
+
+    Returns:
+        New data; a run, or what is no member, as it is.
+    """
     if not isinstance(member, Mapping) or not isinstance(member.get("recipe"), Mapping):
         return member
     recipe = member["recipe"]
@@ -323,7 +403,7 @@ class EnsembleSystem(System):
 
     Args:
         recipe: members and rule.
-        members: the systems, ready to predict.
+        members: the systems, ready to predict, in the order of the recipe's.
 
     Raises:
         UserError: the rule combines probabilities, and a member has none.
@@ -364,19 +444,62 @@ class EnsembleSystem(System):
             case: with the maps that the members name.
 
         Returns:
-            The mask; the mean probability where all members have one.
+            The mask; the mean probability where all members have one; and the members' own predictions.
 
         Raises:
             UserError: whatever a member raises.
         """
-        found = [member.predict(case) for member in self.members]
+        return self.predict_with(case, {})
+
+    def predict_with(self, case: Case, prepared: MutableMapping[Any, Any]) -> Prediction:
+        """Return the same as `predict`; an image is read once, and prepared once for members that prepare it alike.
+
+        Args:
+            case: as `predict` takes it.
+            prepared: what has been prepared of the case; what is missing is added.
+
+        Returns:
+            What `predict` returns.
+        """
+        case = replace(case, images={name: _ReadOnce(one.path, one.component) for name, one in case.images.items()})
+        found = []
+        for number, member in enumerate(self.members):
+            try:
+                found.append(member.predict_with(case, prepared))
+            except UserError as error:
+                raise UserError(f"member {number} ({member.recipe.name}): {error}") from error
+        return replace(self._combined(case, found), members=tuple(found))
+
+    def _combined(self, case: Case, found: Sequence[Prediction]) -> Prediction:
+        """Return what the rule makes of the members' predictions."""
         grid = found[0].mask.geometry
+        if isinstance(self.recipe.combine, ByBurden):
+            return found[self._chosen(case, found[0].mask)]
         if found[0].classes and isinstance(self.recipe.combine, Mean):
             return self._mean_of_classes(found)
         probabilities = [each.probability.array for each in found if each.probability is not None]
         read = probabilities if self.recipe.combine.reads == PROBABILITY else [each.mask.array for each in found]
         mean = self._mean(probabilities, grid) if self.has_probabilities else None
         return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml, grid.axial), grid), mean)
+
+    def _chosen(self, case: Case, first: Volume) -> int:
+        """Return whose prediction the first one's burden asks for."""
+        rule = self.recipe.combine
+        if rule.brain not in case.images:
+            raise UserError(
+                f"case {case.name}: has no map '{rule.brain}', the brain of combine.brain; it has "
+                f"{', '.join(case.images)}"
+            )
+        brain = case.images[rule.brain].read()
+        if differences := brain.geometry.differences(first.geometry):
+            raise UserError(
+                f"{case.images[rule.brain].path}: lies on another grid than the mask of {self.members[0].recipe.name}: "
+                f"{'; '.join(differences)}; resample one onto the other"
+            )
+        try:
+            return int(rule.chosen(first.array, brain.array))
+        except ValueError as error:
+            raise UserError(f"{case.images[rule.brain].path}: {error}; check the file") from error
 
     def _mean(self, probabilities: Sequence[np.ndarray], grid: Geometry) -> Volume:
         """Return the mean probability as it counts."""
@@ -415,11 +538,13 @@ class EnsembleSystem(System):
                 home = Path(folder) / MEMBERS / str(number) if folder is not None and own.needs_training else None
                 own = own if home is None else with_tuned(own, home)
                 members.append(system_class(own).load(own, home, device=device))
+                if home is not None:
+                    members[-1].seen = Seen.of_all([members[-1].seen, seen_in(home)])
         return cls(recipe, members)
 
     @classmethod
     def fit(cls, recipe: EnsembleRecipe, job: FitJob) -> None:
-        """Fit the members one after the other, and score them together on the validation cases.
+        """Fit the members, and score them together on the validation cases.
 
         Args:
             recipe: members and rule.
@@ -432,9 +557,23 @@ class EnsembleSystem(System):
             if member.run is not None:
                 # One that is missing says so before hours of training.
                 _check_new(recipe, load_model(member.run, device=job.device), job.cohort.subset(job.split.validation))
-        for number, own in recipe.fitted:
-            job.fit_member(own, job.out / MEMBERS / str(number))
+        parts = _parts(recipe, job)
+        job.fit_members([(own, job.out / MEMBERS / str(number), parts[number]) for number, own in recipe.fitted])
         job.validate(cls.load(recipe, job.out, device=job.device))
+
+    @classmethod
+    def check_installed(cls, recipe: EnsembleRecipe) -> None:
+        """Raise `UserError` where something is not installed that a member is fitted with.
+
+        Args:
+            recipe: what is to be fitted.
+
+        Raises:
+            UserError: the first thing that is missing.
+        """
+        for member in recipe.members:
+            if (own := member.resolved()) is not None:
+                system_class(own).check_installed(own)
 
     @classmethod
     def is_fitted(cls, recipe: EnsembleRecipe, folder: str | Path) -> bool:
@@ -466,6 +605,38 @@ class EnsembleSystem(System):
             "epochs": sum(each.get("epochs") or 0 for each in found),
             "step_ms": max((each.get("step_ms") or 0.0 for each in found), default=0.0),
         }
+
+
+@dataclass(frozen=True)
+class _ReadOnce(ImageFile):
+    """An image that is read once, however many members ask for it."""
+
+    @cached_property
+    def _volume(self) -> Volume:
+        volume = super().read()
+        volume.array.flags.writeable = False  # what one member wrote there, the next would read
+        return volume
+
+    def read(self) -> Volume:
+        return self._volume
+
+
+def _parts(recipe: EnsembleRecipe, job: FitJob) -> dict[int, Fold]:
+    """Return the cases that each fitted member trains and validates on, by its number."""
+    parts = dict.fromkeys((number for number, _ in recipe.fitted), job.split)
+    divided = {number: fold for number in parts if (fold := recipe.members[number].fold) is not None}
+    if not divided:
+        return parts
+    training = with_labels(job.cohort.subset(job.split.train), recipe.target_labels)
+    shares = lesion_shares(training)
+    for number, (k, n) in divided.items():
+        try:
+            drawn = make_folds(training, shares, k=n).folds[k]
+        except UserError as error:
+            raise UserError(f"recipe {recipe.name}: the training cases of member {number}: {error}") from error
+        rest = (*job.split.validation, *job.split.test)
+        parts[number] = Fold(train=drawn.train, validation=drawn.test, test=rest)
+    return parts
 
 
 def _check_new(recipe: EnsembleRecipe, member: System, cases: Cohort) -> None:

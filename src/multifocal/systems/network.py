@@ -2,7 +2,7 @@
 
 import csv
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -69,9 +69,24 @@ class NetworkSystem(System):
             UserError: a map is missing, cannot be read, or has other dimensions than the network; or there is not
                 enough memory.
         """
+        return self.predict_with(case, {})
+
+    def predict_with(self, case: Case, prepared: MutableMapping[Any, Any]) -> Prediction:
+        """Return the same as `predict`; a network of the same preprocessing may have prepared the case before.
+
+        Args:
+            case: as `predict` takes it.
+            prepared: the case by preprocessing and lesion frequency; what is missing is added.
+
+        Returns:
+            What `predict` returns.
+        """
+        preprocessing, frequency = self.recipe.preprocessing, self.frequency
+        key = preprocessing.model_dump_json(), None if frequency is None else frequency.tobytes()
         with within_memory(LESS_MEMORY, where=f"case {case.name}"):
-            prepared = prepare(case, self.recipe.preprocessing, with_label=False, frequency=self.frequency)
-            found = self.predict_prepared(prepared)
+            if key not in prepared:
+                prepared[key] = prepare(case, preprocessing, with_label=False, frequency=frequency)
+            found = self.predict_prepared(prepared[key])
         settings = self.recipe.inference.instances
         if settings is None or found.probability is None:
             return found

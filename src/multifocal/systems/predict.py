@@ -8,7 +8,7 @@ from multifocal.cohorts.seen import mark_seen
 from multifocal.errors import UserError
 from multifocal.files import clear_up
 from multifocal.systems.loading import load_model
-from multifocal.systems.system import System
+from multifocal.systems.system import MEMBERS, System
 from multifocal.volumes import extension_of, write
 
 
@@ -18,6 +18,7 @@ def predict_cohort(
     out: str | Path,
     *,
     probabilities: bool = False,
+    members: bool = False,
     overwrite: bool = False,
     progress: Callable[[Case], None] | None = None,
 ) -> list[Path]:
@@ -33,6 +34,7 @@ def predict_cohort(
         cohort: the cases; labels are not looked at.
         out: the folder; files of other cases in it stay.
         probabilities: also write probabilities.
+        members: also write what each member of an ensemble finds, into `members/0`, `members/1`, … of the folder.
         overwrite: replace files that exist.
         progress: called after every case.
 
@@ -41,7 +43,7 @@ def predict_cohort(
 
     Raises:
         UserError: there is no such run, a file exists already (or is one of the cohort's), a case cannot be read or
-            prepared, a file cannot be written, or the model has no probabilities.
+            prepared, a file cannot be written, or the model has no probabilities, or no members.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -57,28 +59,34 @@ def predict_cohort(
     out, model = Path(out), load_model(model) if isinstance(model, str | Path) else model
     if probabilities and not model.has_probabilities:
         raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
-    masks = {case.name: out / f"{case.name}_lesion{_extension(case)}" for case in cohort}
+    if members and not model.members:
+        raise UserError(f"recipe {model.recipe.name} has no members; leave out --members")
+    parts = {number: member for number, member in enumerate(model.members) if members}
+    homes = {out: model} | {out / MEMBERS / str(number): member for number, member in parts.items()}
+    masks = {(home, case.name): home / f"{case.name}_lesion{_extension(case)}" for home in homes for case in cohort}
     labels = model.recipe.target_labels
     classes = ("", *(f"-{name}" for name in labels.names if labels.several)) if probabilities else ()
     maps = {
-        (case.name, name): out / f"{case.name}_probability{name}{_probability_extension(case)}"
+        (home, case.name, name): home / f"{case.name}_probability{name}{_probability_extension(case)}"
+        for home in homes
         for case in cohort
         for name in classes
     }
     targets = [*masks.values(), *maps.values()]
     _check_free(out, targets, cohort, overwrite=overwrite)
-    clear_up(out)
+    clear_up(*homes)
     for case in cohort:
         prediction = model.predict(case)
-        for name in classes:
-            found = prediction.classes[name[1:]] if name else prediction.probability
-            if found is not None:
-                write(maps[case.name, name], found)
-        write(masks[case.name], prediction.mask)
-        mark_seen(out, case.name, model.seen.part(case, cohort=cohort.name))
+        for (home, system), part in zip(homes.items(), (prediction, *prediction.members), strict=False):
+            for name in classes:
+                found = part.classes[name[1:]] if name else part.probability
+                if found is not None:
+                    write(maps[home, case.name, name], found)
+            write(masks[home, case.name], part.mask)
+            mark_seen(home, case.name, system.seen.part(case, cohort=cohort.name))
         if progress:
             progress(case)
-    return list(masks.values())
+    return [masks[out, case.name] for case in cohort]
 
 
 def _check_free(out: Path, targets: list[Path], cohort: Cohort, *, overwrite: bool) -> None:

@@ -1,7 +1,7 @@
 """What every system is: a way from a case to a mask, whatever is between them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,6 +26,7 @@ class Prediction:
             apart what touches, a label map, 1 to n.
         probability: that of any lesion, float32 from 0 to 1; None where the system has none.
         classes: where there are several, the probability of each by name.
+        members: what each member of a system of systems finds, in their order.
 
     Raises:
         UserError: one of them holds NaN or infinity.
@@ -41,6 +42,7 @@ class Prediction:
     mask: Volume
     probability: Volume | None
     classes: Mapping[str, Volume] = field(default_factory=dict)
+    members: tuple["Prediction", ...] = ()
 
     def __post_init__(self) -> None:
         check_finite(self.mask.array, "a predicted mask")
@@ -58,11 +60,15 @@ class FitJob:
         out: the run folder; what is there already is to be continued.
         device: "auto", "cpu", "cuda", ….
         train_network: trains a network's recipe by gradient descent into `out`.
-        fit_member: fits another recipe, on the same cases, into a folder inside `out`; one that is finished is left.
+        fit_members: fits other recipes, each on some of the cases, each into a folder inside `out`, several at a time
+            where that was asked for; those that are finished are left.
         validate: scores a fitted system on the validation cases, into `out`.
+        begin: writes down what the run is; to be called once the cases are seen to be usable, before anything else is
+            written. Training a network, and fitting members, does so itself.
+        rehearsal: whether a few cases are fitted to see what that costs, which need not hold what training looks for.
 
     Example:
-        >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_member, validate)  # doctest: +SKIP
+        >>> FitJob(cohort, split, Path("runs/0"), "auto", train_network, fit_members, validate, begin)  # doctest: +SKIP
     """
 
     cohort: Cohort
@@ -70,8 +76,10 @@ class FitJob:
     out: Path
     device: str
     train_network: Callable[[Any], None]
-    fit_member: Callable[[Recipe, Path], None]
+    fit_members: Callable[[Sequence[tuple[Recipe, Path, Fold]]], None]
     validate: Callable[["System"], None]
+    begin: Callable[[], None]
+    rehearsal: bool = False
 
 
 class System(ABC):
@@ -86,6 +94,7 @@ class System(ABC):
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
         seen: the cases that it was trained, validated or tuned on.
         tuned: what was chosen for it on such cases; None where nothing was.
+        members: of a system of systems, those that it is made of.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -102,6 +111,7 @@ class System(ABC):
         self.recipe = recipe
         self.seen = Seen()
         self.tuned: Tuned | None = None
+        self.members: tuple[System, ...] = ()
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:
@@ -116,6 +126,20 @@ class System(ABC):
         Raises:
             UserError: a map is missing, cannot be read, or does not fit the others.
         """
+
+    def predict_with(self, case: Case, prepared: MutableMapping[Any, Any]) -> Prediction:
+        """Return the same as `predict`, from what other members of an ensemble that prepare a case alike have prepared.
+
+        Args:
+            case: as `predict` takes it.
+            prepared: what has been prepared of this very case, by whatever it depends on; what is missing is added. A
+                system that prepares nothing leaves it alone.
+
+        Returns:
+            What `predict` returns.
+        """
+        del prepared
+        return self.predict(case)
 
     @classmethod
     @abstractmethod
@@ -160,6 +184,18 @@ class System(ABC):
         """
         del recipe
         return (Path(folder) / WEIGHTS).is_file()
+
+    @classmethod
+    def check_installed(cls, recipe: Any) -> None:
+        """Raise `UserError` where something is not installed that this kind of system is fitted with.
+
+        Args:
+            recipe: what is to be fitted.
+
+        Raises:
+            UserError: the first thing that is missing.
+        """
+        del recipe
 
     @classmethod
     def facts(cls, recipe: Any, folder: str | Path) -> Mapping[str, Any]:

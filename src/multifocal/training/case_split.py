@@ -60,7 +60,7 @@ def choose_split(cohort: Cohort, recipe: Recipe, *, folds: str | Path | None = N
             f"{recipe.monitor}, which needs another one to validate: add cases, or --set training.monitor=null --set "
             "training.patience=null to keep the last epoch"
         )
-    seed = recipe.trainings[0].training.seed
+    seed = next((one.training.seed for one in recipe.trainings), 0)
     usable = with_labels(usable, recipe.target_labels)
     drawn = make_folds(usable, lesion_shares(usable), k=min(FIFTHS, subjects), seed=seed).folds[0]
     return Fold(train=drawn.train, validation=drawn.test, test=test)

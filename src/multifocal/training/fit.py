@@ -1,6 +1,6 @@
 """Fit a recipe's system on a cohort, into a run folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from multifocal.systems.packages import check_packages
 from multifocal.systems.system import WEIGHTS
 from multifocal.training.ddp import run_in_processes
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
+from multifocal.training.members import failed, train_members
 from multifocal.training.module import validation_scores
 from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
 from multifocal.training.run_folder import CACHE, begin_run, check_run, describe
@@ -44,9 +45,11 @@ def fit(
     cache: str | Path | None = None,
     resume: bool = False,
     processes: int = 1,
+    members: int = 1,
     device: str = "auto",
     progress: bool = True,
     held: bool = False,
+    rehearsal: bool = False,
 ) -> Path:
     """Fit until done.
 
@@ -59,10 +62,13 @@ def fit(
         resume: continue the run in `out` when there is one; one that is finished is left as it is.
         processes: data-parallel processes (DDP): GPUs, or processes on the CPU. More than one needs the caller's
             module to be importable (a script guards its start with `if __name__ == "__main__"`).
+        members: how many members of an ensemble are trained at a time, each by a process of its own that has its share
+            of the threads; the same is true of the caller's module.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         progress: show a progress bar in a terminal, and a line an epoch on stderr elsewhere.
         held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training, and has checked
             the labels (`multifocal.cohorts.check_labels`).
+        rehearsal: a few cases are fitted to see what that costs; they need not hold what training looks for.
 
     Returns:
         The path of the weights; of a system that has none of its own, the run folder.
@@ -89,7 +95,9 @@ def fit(
     cohort = with_labels(cohort, recipe.target_labels)
     if not held:
         check_labels(cohort, names=(*split.train, *split.validation))
-    if processes > 1 or any(training.training.workers for training in recipe.trainings):
+    if members > 1 and processes > 1:
+        raise UserError("--members and --processes do not go together: choose one of the two")
+    if members > 1 or processes > 1 or any(training.training.workers for training in recipe.trainings):
         check_main()
     check_packages(recipe)
     for training in recipe.trainings:
@@ -113,13 +121,28 @@ def fit(
         def train_network(own: NetworkRecipe) -> None:
             _train_network(own, job, cached, processes=processes, progress=progress, begin=begin)
 
-        def fit_member(own: Recipe, folder: Path) -> None:
+        def fit_members(parts: Sequence[tuple[Recipe, Path, Fold]]) -> None:
             begin()
-            if not is_finished(own, folder):
-                options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
-                fit(own, cohort, split=split, out=folder, cache=cached, resume=True, held=True, **options)
+            options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
+            options |= {"resume": True, "held": True, "rehearsal": rehearsal}
+            works = {
+                f"member {folder.name} ({own.name})": partial(
+                    fit, own, cohort, split=part, out=folder, cache=cached, **options
+                )
+                for own, folder, part in parts
+                if not is_finished(own, folder)
+            }
+            if members > 1 and len(works) > 1:
+                train_members(works, at_once=members)
+                return
+            for name, work in works.items():
+                try:
+                    work()
+                except UserError as error:
+                    raise failed(name, error) from error
 
-        job = FitJob(cohort, split, out, device, train_network, fit_member, partial(_validate, cohort, split, out))
+        validate = partial(_validate, cohort, split, out)
+        job = FitJob(cohort, split, out, device, train_network, fit_members, validate, begin, rehearsal)
         with within_memory(LESS_MEMORY):
             system_class(recipe).fit(recipe, job)
             if recipe.tune is not None:

@@ -16,7 +16,7 @@ from multifocal.systems.tuning import TUNED
 
 
 def tune_run(
-    run: Path,
+    run: str | Path,
     recipe: Recipe,
     cohort: Cohort,
     tuning: Tuning,
@@ -48,6 +48,7 @@ def tune_run(
         >>> tune_run(Path("runs/0"), recipe, cohort.subset(["a", "b"]), tuning).choice  # doctest: +SKIP
         {'threshold': 0.4}
     """
+    run = Path(run)
     if recipe.postprocess is None:
         raise UserError(f"recipe {recipe.name} makes masks without a probability: there is nothing to tune")
     if unlabelled := [case.name for case in cohort if case.label is None]:

@@ -87,6 +87,21 @@ def start_record(recipe: NetworkRecipe) -> dict[str, Any]:
     return {KEY: {"weights": str(file), "sha256": _digest(file), "seen": seen_in(file.parent).to_json()}}
 
 
+def start_digest(recipe: NetworkRecipe) -> str:
+    """Return the SHA-256 (hex) of the weights file that a training begins with.
+
+    Args:
+        recipe: of the training, which has a `training.start_from`.
+
+    Returns:
+        64 characters.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    return _digest(_file(Path(str(recipe.training.start_from))))
+
+
 def check_same_start(run: Path, recipe: NetworkRecipe) -> None:
     """Check that a run that was killed in its first epoch begins again with the weights it began with.
 

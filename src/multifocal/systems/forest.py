@@ -1,0 +1,242 @@
+"""Random forests as arrays: fitted by scikit-learn, kept in safetensors, and asked without it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from multifocal.config import Config
+from multifocal.errors import UserError
+from multifocal.kernels.compiled import compiled, parallel_for
+from multifocal.weights import read_weights, write_weights
+
+PACKAGE = "sklearn"  # what fitting needs, and nothing else does
+_ROWS = 512  # fewer are not worth a thread
+_BLOCK = 256  # rows that stay in the processor's cache while all trees see them
+
+
+class ForestSettings(Config):
+    """How a random forest is grown.
+
+    Args:
+        trees: how many.
+        max_depth: of each; null grows them until the leaves are pure, or as small as `min_samples_leaf`.
+        min_samples_leaf: samples that a leaf holds at least.
+        max_features: the share of the features that a split chooses from; null is the square root of their number.
+        seed: of the samples that each tree sees, and the features that each split does.
+
+    Source:
+        Breiman, Machine Learning 45:5 (2001), doi:10.1023/A:1010933404324.
+
+    Example:
+        >>> ForestSettings(trees=20).max_depth
+        8
+    """
+
+    trees: int = Field(default=100, ge=1, le=10_000)
+    max_depth: int | None = Field(default=8, ge=1)
+    min_samples_leaf: int = Field(default=20, ge=1)
+    max_features: float | None = Field(default=None, gt=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Trees of yes and no, one after the other in arrays: `p(x) = 1/T Σ_t value[leaf of x in tree t]`.
+
+    Args:
+        roots: int32 `(T,)`, where the root of each tree is.
+        left: int32 `(nodes,)`, where a node's child is for `x[feature] <= threshold`; -1 in leaves.
+        right: int32 `(nodes,)`, where the other one is; -1 in leaves.
+        feature: int32 `(nodes,)`, what is compared; 0 in leaves.
+        threshold: float64 `(nodes,)`, what with.
+        value: float64 `(nodes,)`, the share of yes among the samples at the node.
+        importance: float64 `(features,)`, how much of the impurity each feature takes away; the sum is 1, or 0 where no
+            tree splits.
+
+    Example:
+        >>> def ints(*values):
+        ...     return np.array(values, np.int32)
+        >>> stump = Forest(
+        ...     ints(0), ints(1, -1, -1), ints(2, -1, -1), ints(0, 0, 0),
+        ...     np.array([0.5, 0, 0]), np.array([0.4, 0.1, 0.9]), np.ones(1),
+        ... )
+        >>> stump.predict(np.array([[0.0], [0.5], [0.6]], np.float32)).tolist()
+        [0.1, 0.1, 0.9]
+    """
+
+    roots: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    value: np.ndarray
+    importance: np.ndarray
+
+    @classmethod
+    def fit(cls, rows: np.ndarray, answers: np.ndarray, settings: ForestSettings, *, threads: int = 1) -> Self:
+        """Grow a forest with scikit-learn's `RandomForestClassifier`; the number of threads changes nothing.
+
+        Args:
+            rows: float32 `(n, features)`, n at least 1.
+            answers: bool `(n,)`.
+            settings: how it is grown.
+            threads: at most so many.
+
+        Returns:
+            The forest.
+
+        Raises:
+            ModuleNotFoundError: scikit-learn, the extra `forest`, is not installed.
+        """
+        from sklearn.ensemble import RandomForestClassifier
+
+        grown = RandomForestClassifier(
+            settings.trees,
+            max_depth=settings.max_depth,
+            min_samples_leaf=settings.min_samples_leaf,
+            max_features="sqrt" if settings.max_features is None else settings.max_features,
+            random_state=settings.seed,
+            n_jobs=threads,
+        ).fit(rows, answers)
+        trees = [estimator.tree_ for estimator in grown.estimators_]
+        roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+        yes = np.flatnonzero(grown.classes_)  # none, where no answer was yes
+        values = [tree.value[:, 0, yes].sum(axis=1) for tree in trees]
+
+        def children(name: str) -> np.ndarray:
+            found = [getattr(tree, name) for tree in trees]
+            moved = [np.where(each < 0, -1, each + root) for each, root in zip(found, roots, strict=True)]
+            return np.concatenate(moved).astype(np.int32)
+
+        return cls(
+            roots.astype(np.int32),
+            children("children_left"),
+            children("children_right"),
+            np.maximum(np.concatenate([tree.feature for tree in trees]), 0).astype(np.int32),
+            np.concatenate([tree.threshold for tree in trees]).astype(np.float64),
+            np.concatenate(values).astype(np.float64),
+            grown.feature_importances_.astype(np.float64),
+        )
+
+    def predict(self, rows: np.ndarray, *, threads: int = 1) -> np.ndarray:
+        """Return the probability of yes: that of scikit-learn's `predict_proba`, to the last digit.
+
+        Args:
+            rows: `(n, features)`, compared as float32; without NaN.
+            threads: at most so many.
+
+        Returns:
+            float64 `(n,)`.
+
+        Raises:
+            ValueError: there are other features than the forest was fitted on, or one is NaN.
+        """
+        rows = np.ascontiguousarray(rows, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != len(self.importance):
+            raise ValueError(f"rows have shape {rows.shape}; expected (n, {len(self.importance)})")
+        if np.isnan(rows).any():
+            raise ValueError("rows hold NaN, which is on no side of a threshold")
+        found = np.zeros(len(rows))
+        itself = np.arange(len(self.left), dtype=np.int32)
+        children = np.stack([np.where(each < 0, itself, each) for each in (self.left, self.right)], axis=1)
+
+        def work(start: int, stop: int) -> None:
+            arrays = (self.roots, children, self.feature, self.threshold, self.value)
+            _descend(rows[start:stop], *arrays, found[start:stop])
+
+        parallel_for(work, len(rows), threads=threads, least=_ROWS)
+        return found
+
+    def importances(self, names: Sequence[str]) -> Mapping[str, float]:
+        """Return the importance of each feature, the greatest first.
+
+        Args:
+            names: of the features.
+
+        Returns:
+            Importances by name.
+        """
+        order = np.argsort(-self.importance, kind="stable")
+        return {names[number]: float(self.importance[number]) for number in order}
+
+    def save(self, path: str | Path) -> None:
+        """Write the arrays into a safetensors file, whole or not at all.
+
+        Args:
+            path: the file.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        arrays = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in vars(self).items()}
+        write_weights(path, arrays, checksum=True)
+
+    @classmethod
+    def load(cls, path: str | Path, *, features: Collection[int]) -> Self:
+        """Read a forest; nothing is unpickled.
+
+        Args:
+            path: a file that `save` wrote.
+            features: how many it may be asked by.
+
+        Returns:
+            The forest.
+
+        Raises:
+            UserError: it is no such file, is damaged, or holds a forest of other features.
+        """
+        arrays = {name: tensor.numpy() for name, tensor in read_weights(path).items()}
+        if arrays.keys() != cls.__dataclass_fields__.keys() or not _is_forest(arrays, features):
+            raise UserError(f"{path}: holds no forest of the features of recipe.yaml; copy the run again")
+        return cls(**arrays)
+
+
+def _is_forest(arrays: Mapping[str, np.ndarray], features: Collection[int]) -> bool:
+    """Return whether arrays can be descended: every index inside, every child behind its parent, so that it ends."""
+    kinds: dict[str, Any] = dict.fromkeys(("roots", "left", "right", "feature"), np.int32)
+    kinds |= dict.fromkeys(("threshold", "value", "importance"), np.float64)
+    if any(arrays[name].ndim != 1 or arrays[name].dtype != kind for name, kind in kinds.items()):
+        return False
+    roots, left, right, feature = (arrays[name] for name in ("roots", "left", "right", "feature"))
+    nodes = len(left)
+    if any(len(arrays[name]) != nodes for name in ("right", "feature", "threshold", "value")):
+        return False
+    inner, behind = left != -1, np.arange(nodes)
+    return bool(
+        len(roots)
+        and len(arrays["importance"]) in features
+        and ((roots >= 0) & (roots < nodes)).all()
+        and ((right != -1) == inner).all()
+        and ((feature >= 0) & (feature < len(arrays["importance"]))).all()
+        and all(((child > behind) & (child < nodes))[inner].all() for child in (left, right))
+        and np.isfinite(arrays["threshold"]).all()
+        and ((arrays["value"] >= 0) & (arrays["value"] <= 1)).all()
+    )
+
+
+@compiled
+def _descend(rows, roots, children, feature, threshold, value, found):  # type: ignore[no-untyped-def]
+    # A level at a time for a block of rows: their ways are independent, so that none waits for another's memory, and
+    # a leaf, which is its own child, needs no branch. Sums are in the order of the trees, as scikit-learn's are.
+    nodes = np.empty(_BLOCK, np.int32)
+    for start in range(0, len(rows), _BLOCK):
+        count = min(_BLOCK, len(rows) - start)
+        for root in roots:
+            nodes[:] = root
+            moved = True
+            while moved:
+                moved = False
+                for i in range(count):
+                    node = nodes[i]
+                    beyond = not rows[start + i, feature[node]] <= threshold[node]
+                    nodes[i] = children[node, np.int64(beyond)]
+                    moved |= nodes[i] != node
+            for i in range(count):
+                found[start + i] += value[nodes[i]]
+        for i in range(start, start + count):
+            found[i] /= len(roots)
