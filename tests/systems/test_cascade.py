@@ -21,7 +21,7 @@ from multifocal.training import choose_split, fit
 from multifocal.volumes import Volume, bounding_box, crop, orient, read, write
 
 VOXELS = {"kind": "voxels", "maps": ["zadc", "adc"], "map": "zadc", "below": -1.0, "above": 0.3, "others": None}
-COMPONENTS = {"kind": "candidates", "maps": ["zadc", "adc"], "map": "zadc", "below": [-1.5, -2.0]}
+COMPONENTS = {"kind": "candidates", "maps": ["zadc", "adc"], "map": "zadc", "below": [-1.5, -2.0], "overlap": 0.5}
 FOREST = {"trees": 5, "min_samples_leaf": 2}
 KILLED = -9
 

@@ -232,7 +232,7 @@ class Candidates(_Places):
     below: tuple[float, ...] = ()
     above: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     min_size_ml: float = Field(default=0.02, ge=0)
-    overlap: Share = 0.5
+    overlap: Share = 0.0
 
     _of_case: ClassVar[tuple[str, ...]] = ("volume_ml", "share_of_burden", "candidates", "burden", "brain_ml")
     _of_shape: ClassVar[tuple[str, ...]] = ("fill", "surface", "edge_mean_mm", "edge_least_mm", "off_midline")
