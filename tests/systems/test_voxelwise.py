@@ -127,3 +127,13 @@ def test_a_case_that_cannot_be_registered_is_named(trained, cohort, monkeypatch)
     monkeypatch.setattr(module, "register", register)
     with pytest.raises(UserError, match="^case S_1-VISIT_01: two brains could not be registered"):
         load_model(trained[1]).predict(cohort.cases[1])
+
+
+@pytest.mark.parametrize("name", ["hie-voxelwise-2023", "hie-voxelwise-cpu"])
+def test_the_recipes_train_and_predict(trained, cohort, tmp_path, name):
+    less = ("spacing=4", "rounds=2", "registration={affine_iterations: 2, demons_iterations: 2}")
+    recipe = recipes.load(name, overrides=[*less, "shared_steps=40", "steps=10"])
+    fit(recipe, cohort, out=tmp_path / "run", **trained[2])
+    case = cohort.cases[5]
+    found = load_model(tmp_path / "run").predict(case)
+    assert found.mask.array.any() and not found.mask.geometry.differences(case.images["adc"].geometry())
