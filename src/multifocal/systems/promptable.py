@@ -234,16 +234,15 @@ def _model(recipe: PromptableRecipe) -> Any:
     logging.disable_progress_bar()
     weights, local = recipe.weights, Path(recipe.weights).is_dir() or not recipe.download
     try:
-        config = Sam2Config.from_pretrained(weights, local_files_only=local)
+        config: Any = Sam2Config.from_pretrained(weights, local_files_only=local)
         if recipe.size is not None:
             side = recipe.size
             config.prompt_encoder_config.image_size = side
             config.vision_config.backbone_config.image_size = [side, side]
             config.vision_config.backbone_feature_sizes = [[side // step, side // step] for step in (4, 8, 16)]
-        model, told = Sam2Model.from_pretrained(
-            weights, config=config, local_files_only=local, use_safetensors=True, dtype=torch.float32,
-            output_loading_info=True,
-        )  # fmt: skip
+        options: dict[str, Any] = {"local_files_only": local, "use_safetensors": True, "dtype": torch.float32}
+        loaded: Any = Sam2Model.from_pretrained(weights, config=config, output_loading_info=True, **options)
+        model, told = loaded
     except (OSError, ValueError, RuntimeError) as error:
         cure = (
             "it needs config.json and model.safetensors of a SAM-2 in the form of transformers"
