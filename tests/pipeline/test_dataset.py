@@ -179,9 +179,11 @@ def test_crops_of_slices_and_crops_that_are_larger_than_some_images(cases, folde
     assert width < 12 and sample.images.shape[2] == 12 and not sample.images[:, :, width:].any()
 
 
-def test_a_crop_that_would_be_filled_up_in_every_sample(cases, folder):
-    with pytest.raises(UserError, match=r"sampling.crop: 20 voxels along axis 1 are more than any .*\(16 at most\)"):
-        make(cases, folder, preprocessing=SLICES, dimensions=2, crop=(8, 20))
+def test_a_crop_that_is_filled_up_in_every_sample_is_told(cases, folder):
+    with pytest.warns(UserWarning, match=r"sampling.crop: 20 voxels along axis 1 are more than any .*\(16 at most\)"):
+        found = make(cases, folder, preprocessing=SLICES, dimensions=2, crop=(8, 20))
+    (sample,) = found[[(0, 3)]]
+    assert sample.images.shape == (2, 8, 20) and not sample.images[..., 16:].any()
 
 
 # Which cases

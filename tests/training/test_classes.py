@@ -136,8 +136,3 @@ def test_a_case_that_is_ignored_altogether(two_classes, small_recipe, tmp_path):
     split = Fold(train=tuple(case.name for case in cohort)[:4], validation=(cohort.cases[5].name,), test=())
     with pytest.raises(UserError, match=rf"case {cohort.cases[1].name}: all of its label is ignored \(255\)"):
         fit(recipe, cohort, split=split, out=tmp_path / "run", progress=False)
-
-
-def test_a_crop_that_is_larger_than_every_case(run):
-    with pytest.raises(UserError, match=r"sampling.crop: 99 voxels along axis 1 are more than any training case has"):
-        run(APART, "sampling.crop=[8, 99, null]")

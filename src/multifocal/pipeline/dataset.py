@@ -1,6 +1,7 @@
 """Training samples: prepared cases, their slices or crops, augmented by a draw from seed, epoch and index alone."""
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -131,13 +132,14 @@ class TrainingSet(Dataset[list[Sample]]):
         self.weights = burden_weights(burdens) if sampling.weights == "burden" else None
 
     def _check_crop(self, dimensions: int) -> None:
-        """Refuse a crop that would be filled up along an axis in every sample: nobody means that."""
+        """Tell of a crop that is filled up along an axis in every sample: usual for 128³, else perhaps a mistake."""
         for axis, length in enumerate(self.sampling.crop or ()):
             largest = max(self.cache.get(case).target.shape[axis] for case in self.cases)  # type: ignore[union-attr]
             if length is not None and length > largest:
-                raise UserError(
+                warnings.warn(
                     f"sampling.crop: {length} voxels along axis {axis} are more than any training case has there "
-                    f"({largest} at most); choose at most as many, or null for the whole axis"
+                    f"({largest} at most); the rest is 0: choose at most as many, or null for the whole axis",
+                    stacklevel=2,
                 )
 
     def _check_codes(self) -> None:
