@@ -375,6 +375,22 @@ def test_the_threshold_is_the_best_of_bao_2025():
     assert recipes.load("zadc-threshold").below == -2.0
 
 
+def test_the_forest_of_toubal_and_its_first_stage():
+    """S1 of the supplement, and the code of CIVA-Lab."""
+    recipe = recipes.load("hie-swinrf-2023")
+    first = recipe.trained
+    assert [channel.standardize for channel in first.preprocessing.channels] == [(1350.251, 428.1346), (0.3467, 2.4878)]
+    assert first.preprocessing.spacing == (1.0, 1.0, 1.0) and first.optimizer.lr == 1e-4
+    assert first.network.options == {"feature_size": 48, "normalize": False}
+    assert list(losses.build(first.loss.name, **first.loss.options).weights) == ["dice", "log-hausdorff-dt"]
+    assert (first.inference.window, first.inference.overlap) == ((128, 128, 128), 0.0)
+    assert (recipe.second.window, recipe.second.maps, recipe.forest.trees) == ("5x5", ("zadc", "adc"), 100)
+    mask = recipe.inference
+    assert (mask.threshold, mask.min_size_voxels, mask.min_size_dimensions) == (0.5, 5, 2)
+    small = recipes.load("hie-swinrf-cpu")
+    assert (small.second, small.forest, small.inference) == (recipe.second, recipe.forest, recipe.inference)
+
+
 def test_nnunet_is_as_it_comes_at_1_mm():
     recipe = recipes.load("hie-nnunet-2023")
     assert (recipe.epochs, recipe.iterations, recipe.validation_iterations, recipe.step_size) == (1000, 250, 50, 0.5)

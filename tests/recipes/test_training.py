@@ -34,6 +34,7 @@ TINY = {
     "hie-sejong-cpu": (UNET,),
     "hie-sparseg-cpu": (SMP, "sampling.crop=[24, 24]"),
     "hie-swin4-cpu": ((SWIN, CROP),) * 4,
+    "hie-swinrf-cpu": (SWIN, CROP),
     "hie-ternaus-cpu": (SMP, "preprocessing.size=[24, 24, null]"),
     "hie-unet3d-cpu": (UNET, "preprocessing.size=[16, 16, 8]"),
     "tnbc-instance-cpu": (SWIN, "sampling.crop=[32, 32]"),
@@ -77,6 +78,9 @@ def small(name, *overrides):
     if isinstance(changes[0], tuple):
         said = [f"members.{n}.set.{change}" for n, each in enumerate(changes) for change in (*SHORT, *each)]
         return recipes.load(name, overrides=[*said, *overrides])
+    if recipes.load(name).kind == "cascade":
+        said = [f"first.recipe.{change}" for change in (*SHORT, *changes)]
+        return recipes.load(name, overrides=[*said, "folds=2", "forest.trees=3", *overrides])
     return recipes.load(name, overrides=[*SHORT, *changes, *overrides])
 
 
