@@ -207,8 +207,8 @@ class ByBurden(Config):
 
     Example:
         >>> rule = ByBurden(below=0.3, brain="adc")
-        >>> brain = np.array([1200.0, 900.0, 0.0, 1100.0, 800.0])
-        >>> rule.chosen(np.array([1, 0, 0, 0, 0]), brain), rule.chosen(np.array([1, 1, 0, 0, 0]), brain)
+        >>> brain = np.array([[1200.0, 900.0, 0.0, 1100.0, 800.0]])
+        >>> rule.chosen(np.array([[1, 0, 0, 0, 0]]), brain), rule.chosen(np.array([[1, 1, 0, 0, 0]]), brain)
         (1, 0)
     """
 
