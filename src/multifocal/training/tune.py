@@ -50,7 +50,9 @@ def tune_run(
     """
     run = Path(run)
     if recipe.postprocess is None:
-        raise UserError(f"recipe {recipe.name} makes masks without a probability: there is nothing to tune")
+        several = recipe.target_labels.several or recipe.predicts_instances
+        why = "predicts several classes, or instances" if several else "makes masks without a probability"
+        raise UserError(f"recipe {recipe.name} {why}: there is no one probability to tune")
     if unlabelled := [case.name for case in cohort if case.label is None]:
         raise UserError(f"case {unlabelled[0]}: has no label to tune by; leave it out")
     cohort = with_labels(cohort, recipe.target_labels)
