@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from multifocal.cohorts import Fold, Labels, open_cohort
 from multifocal.errors import UserError
 from multifocal.evaluation import evaluate_cohort
 from multifocal.pipeline.dataset import as_target
-from multifocal.systems import load_model, predict_cohort
+from multifocal.systems import Tuner, Tuning, build, load_model, predict_cohort
+from multifocal.systems.ensemble import ByVolume, Mean, combine_files
 from multifocal.training import fit
 from multifocal.volumes import Volume, read, write
 
@@ -136,3 +138,28 @@ def test_a_case_that_is_ignored_altogether(two_classes, small_recipe, tmp_path):
     split = Fold(train=tuple(case.name for case in cohort)[:4], validation=(cohort.cases[5].name,), test=())
     with pytest.raises(UserError, match=rf"case {cohort.cases[1].name}: all of its label is ignored \(255\)"):
         fit(recipe, cohort, split=split, out=tmp_path / "run", progress=False)
+
+
+def test_whatever_makes_a_mask_of_one_class_takes_its_value(run, two_classes, tmp_path):
+    """The value of a class that is not 1: by a network, a mean, lesions by volume, and what was tuned."""
+    labels, case = {"classes": {"any": [4, 2]}}, two_classes.cases[1]
+    everywhere = "inference.threshold=0.001"
+    folder = run(labels, everywhere)
+    members = [{"run": str(folder)}, {"run": str(folder)}]
+    for combine in ({"rule": "mean", "threshold": 0.001}, {"rule": "volume"}):
+        says = {"kind": "ensemble", "name": "two", "members": members, "combine": combine}
+        assert _values(build(recipes.parse(says, where="two.yaml")).predict(case)) == {0, 4}
+    predict_cohort(load_model(folder), two_classes.subset([case.name]), tmp_path / "p", probabilities=True)
+    (mask,), (map_,) = ([*(tmp_path / "p").glob(f"*_{kind}.mha")] for kind in ("lesion", "probability"))
+    assert set(np.unique(read(mask).array)) == {0, 4}
+    named = Labels.model_validate({"classes": {"any": (4, 2)}})
+    for file, rule in ((map_, Mean(threshold=0.001)), (mask, ByVolume())):
+        combine_files([file, file], tmp_path / "both.mha", rule=rule, labels=named)
+        assert set(np.unique(read(tmp_path / "both.mha").array)) == {0, 4}
+    tuning = Tuning(threshold=(0.001,))
+    tuner = Tuner({case.name: map_}, replace(two_classes, labels=named), tuning, load_model(folder).recipe.postprocess)
+    assert set(np.unique(tuner.mask(case.name, tuner.on([case.name])).array)) == {0, 4}
+
+
+def _values(prediction):
+    return set(np.unique(prediction.mask.array))

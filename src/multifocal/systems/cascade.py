@@ -203,7 +203,8 @@ class CascadeSystem(System):
         image = Volume(second.paint(found, probability, scan.inside.shape), prepared.geometry)
         settings = {name: getattr(self.recipe.inference, name) for name in MaskSettings.model_fields}
         native = restore(image, prepared.native, interpolation="nearest")
-        return Prediction(*postprocess(native, Postprocess(**settings)))
+        mask, counted = postprocess(native, Postprocess(**settings))
+        return Prediction(Volume(self.recipe.target_labels.decode(mask.array), mask.geometry), counted)
 
     @classmethod
     def load(cls, recipe: CascadeRecipe, folder: str | Path | None, *, device: str) -> Self:

@@ -429,7 +429,7 @@ class EnsembleSystem(System):
         if instances := [member.recipe.name for member in self.members if member.recipe.predicts_instances]:
             raise UserError(f"recipe {recipe.name}: member {instances[0]} predicts label maps, which are not combined")
         labels = [member.recipe.target_labels for member in self.members]
-        if any(other.classes != labels[0].classes for other in labels):
+        if any((other.classes, other.overlap) != (labels[0].classes, labels[0].overlap) for other in labels):
             raise UserError(f"recipe {recipe.name}: its members predict different classes; choose those of the same")
         if labels[0].several and recipe.combine.rule == "volume":
             raise UserError(f"recipe {recipe.name}: volume shares out lesions of one class; combine by mean or vote")
@@ -480,7 +480,8 @@ class EnsembleSystem(System):
         probabilities = [each.probability.array for each in found if each.probability is not None]
         read = probabilities if self.recipe.combine.reads == PROBABILITY else [each.mask.array for each in found]
         mean = self._mean(probabilities, grid) if self.has_probabilities else None
-        return Prediction(Volume(self.recipe.combine(read, grid.voxel_ml, grid.axial), grid), mean)
+        array = self.recipe.combine(read, grid.voxel_ml, grid.axial)
+        return Prediction(Volume(_valued(array, self.recipe.combine, self.members[0].recipe.target_labels), grid), mean)
 
     def _chosen(self, case: Case, first: Volume) -> int:
         """Return whose prediction the first one's burden asks for."""
@@ -671,7 +672,12 @@ def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule, l
                 f"{file}: lies on another grid than {paths[0]}: {'; '.join(differences)}; predict both again"
             )
     checked = [_checked(volume.array, file, rule, labels) for file, volume in zip(paths, volumes, strict=True)]
-    write(out, Volume(rule(checked, grid.voxel_ml, grid.axial), grid))
+    write(out, Volume(_valued(rule(checked, grid.voxel_ml, grid.axial), rule, labels), grid))
+
+
+def _valued(array: np.ndarray, rule: Any, labels: Labels) -> np.ndarray:
+    """Return a mask with the value of its class; a vote's has the values that were voted for."""
+    return array if rule.rule == "vote" else labels.decode(array)
 
 
 def _checked(array: np.ndarray, file: Path, rule: Rule, labels: Labels) -> np.ndarray:

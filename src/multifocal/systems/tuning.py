@@ -254,7 +254,8 @@ class Tuner:
         settings = self._settings({**tuned.choice, "temperature": temperature})
         found = _read_map(self.maps[case])
         grid = found.geometry
-        return Volume(binarize(found.array, settings, voxel_ml=grid.voxel_ml, axial=grid.axial), grid)
+        mask = binarize(found.array, settings, voxel_ml=grid.voxel_ml, axial=grid.axial)
+        return Volume(self.cohort.labels.decode(mask), grid)
 
     def _settings(self, point: Mapping[str, Any]) -> MaskSettings:
         shared = {name: getattr(self.base, name) for name in MaskSettings.model_fields}
