@@ -163,3 +163,17 @@ def test_whatever_makes_a_mask_of_one_class_takes_its_value(run, two_classes, tm
 
 def _values(prediction):
     return set(np.unique(prediction.mask.array))
+
+
+def test_an_ensemble_of_runs_writes_the_probability_of_each_class(run, two_classes, tmp_path):
+    folder = str(run(APART))
+    says = {"kind": "ensemble", "name": "two", "members": [{"run": folder}, {"run": folder}]}
+    case = two_classes.cases[1].name
+    predict_cohort(
+        build(recipes.parse(says, where="two.yaml")), two_classes.subset([case]), tmp_path / "p", probabilities=True
+    )
+    alone = load_model(folder).predict(two_classes.cases[1])
+    for name in APART["classes"]:
+        written = read(tmp_path / "p" / f"{case}_probability-{name}.mha")
+        assert np.allclose(written.array, alone.classes[name].array, atol=1e-6)
+    assert np.array_equal(read(tmp_path / "p" / f"{case}_lesion.mha").array, alone.mask.array)

@@ -428,7 +428,7 @@ class EnsembleSystem(System):
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         if instances := [member.recipe.name for member in self.members if member.recipe.predicts_instances]:
             raise UserError(f"recipe {recipe.name}: member {instances[0]} predicts label maps, which are not combined")
-        labels = [member.recipe.target_labels for member in self.members]
+        labels = [member.labels for member in self.members]
         if any((other.classes, other.overlap) != (labels[0].classes, labels[0].overlap) for other in labels):
             raise UserError(f"recipe {recipe.name}: its members predict different classes; choose those of the same")
         if labels[0].several and recipe.combine.rule == "volume":
@@ -450,6 +450,11 @@ class EnsembleSystem(System):
             UserError: whatever a member raises.
         """
         return self.predict_with(case, {})
+
+    @property
+    def labels(self) -> Labels:
+        """Those of its members, which may be runs that its recipe only names."""
+        return self.members[0].labels
 
     def predict_with(self, case: Case, prepared: MutableMapping[Any, Any]) -> Prediction:
         """Return the same as `predict`; an image is read once, and prepared once for members that prepare it alike.
@@ -481,7 +486,7 @@ class EnsembleSystem(System):
         read = probabilities if self.recipe.combine.reads == PROBABILITY else [each.mask.array for each in found]
         mean = self._mean(probabilities, grid) if self.has_probabilities else None
         array = self.recipe.combine(read, grid.voxel_ml, grid.axial)
-        return Prediction(Volume(_valued(array, self.recipe.combine, self.members[0].recipe.target_labels), grid), mean)
+        return Prediction(Volume(_valued(array, self.recipe.combine, self.labels), grid), mean)
 
     def _chosen(self, case: Case, first: Volume) -> int:
         """Return whose prediction the first one's burden asks for."""
@@ -510,7 +515,7 @@ class EnsembleSystem(System):
 
     def _mean_of_classes(self, found: Sequence[Prediction]) -> Prediction:
         """Return what the mean probabilities of several classes make."""
-        labels, grid = self.members[0].recipe.target_labels, found[0].mask.geometry
+        labels, grid = self.labels, found[0].mask.geometry
         means = [Volume(np.mean([each.classes[name].array for each in found], axis=0), grid) for name in labels.names]
         shared = {name: getattr(self.recipe.combine, name) for name in MaskSettings.model_fields}
         return segment(means, labels, Postprocess(**shared))

@@ -64,7 +64,7 @@ def predict_cohort(
     parts = {number: member for number, member in enumerate(model.members) if members}
     homes = {out: model} | {out / MEMBERS / str(number): member for number, member in parts.items()}
     masks = {(home, case.name): home / f"{case.name}_lesion{_extension(case)}" for home in homes for case in cohort}
-    labels = model.recipe.target_labels
+    labels = model.labels
     classes = ("", *(f"-{name}" for name in labels.names if labels.several)) if probabilities else ()
     maps = {
         (home, case.name, name): home / f"{case.name}_probability{name}{_probability_extension(case)}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from multifocal.cohorts import Case, Cohort, Fold
+from multifocal.cohorts import Case, Cohort, Fold, Labels
 from multifocal.cohorts.seen import Seen
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
@@ -112,6 +112,12 @@ class System(ABC):
         self.seen = Seen()
         self.tuned: Tuned | None = None
         self.members: tuple[System, ...] = ()
+
+    @property
+    def labels(self) -> Labels:
+        """What the values of its masks mean."""
+        labels: Labels = self.recipe.target_labels
+        return labels
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:
