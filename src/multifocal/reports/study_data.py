@@ -45,15 +45,15 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), and the arm
-    whose cells they come from where that is another one, for they are tuned.
+    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), and the arms
+    whose cells they come from: none names it itself, what is tuned or combined comes from others.
     """
 
     number: int
     name: str
     masks: Path
     results: Results | None
-    trained: str | None = None
+    trained: tuple[str, ...] = ()
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -141,11 +141,17 @@ def read_study_data(folder: str | Path) -> list[StudyData]:
 
 
 def _study_data(study: "StudyFolder", label: str) -> StudyData:
-    scored = {name: arm for name, arm in study.study.scored.items() if name == arm or name in study.arms}
+    scored = {name: of for name, of in study.study.scored.items() if name in study.study.arms or name in study.arms}
     words = _words([study.masks(name) for name in scored])
     arms = (
-        Arm(number, name, study.masks(name), _in_unit(study.arms.get(name), words), None if name == arm else arm)
-        for number, (name, arm) in enumerate(scored.items())
+        Arm(
+            number,
+            name,
+            study.masks(name),
+            _in_unit(study.arms.get(name), words),
+            () if name in study.study.arms else of,
+        )
+        for number, (name, of) in enumerate(scored.items())
     )
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
     compared = _compared_in_unit(study.comparison, words)

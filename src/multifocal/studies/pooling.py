@@ -74,7 +74,7 @@ def evaluate_arms(
 
     A case of an arm counts when it has a mask from every seed: several are combined by majority vote. The comparison
     is over the cases that all evaluated arms have. Where the study is tuned, so is each arm that has probabilities and
-    two folds, and is evaluated a second time.
+    two folds, and is evaluated a second time. Combined arms come last: of the masks that the others end with.
 
     Args:
         grid: the study.
@@ -123,6 +123,16 @@ def evaluate_arms(
         tuned = {case: home / MASKS / target.name for case, target in targets.items()}
         rows += tune_arm(grid, arm, maps[arm], tuned, home, workers=workers)
         evaluate(f"{arm}{TUNED}", cases)
+    for name, one in grid.study.combined.items():
+        made_of = _of_all([into / ARMS / arm / MASKS for arm in one.of if arm in found], many=len(one.of))
+        if not made_of:
+            continue
+        if progress:
+            progress(name)
+        for files in made_of.values():
+            target = into / ARMS / name / MASKS / files[0].name
+            combine_files(files, target, rule=one.combine, labels=grid.cohort.labels)
+        evaluate(name, made_of)
     _compare(grid, found, into)
     return found, rows
 
@@ -160,6 +170,13 @@ def _by_case(grid: Grid, fold: int, folder: Path, ending: str) -> dict[str, Path
             cure = f"remove {folder.parent / CELL} and run again"
             raise UserError(f"{folder}: holds no {'mask' if ending == MASK else 'probability'} of case {case}; {cure}")
     return {case: found[case] for case in grid.folds.folds[fold].test}
+
+
+def _of_all(folders: Sequence[Path], *, many: int) -> dict[str, list[Path]]:
+    """Return the masks of the cases that all folders have, by case; none where there are fewer folders than wanted."""
+    found = [predictions_by_case(folder, MASK) for folder in folders] if len(folders) == many else []
+    first, *others = found or [{}]
+    return {case: [each[case] for each in found] for case in first if all(case in other for other in others)}
 
 
 def _pool(masks: Sequence[Path], target: Path, labels: Labels) -> None:
