@@ -30,17 +30,21 @@ def test_no_recipe_asks_for_validation_cases(name, small_cohort, names):
 @pytest.mark.slow
 def test_every_kind_is_measured_whatever_it_asks_of_validation_cases(small_recipe, small_cohort, tmp_path):
     tuned = {"recipe": str(small_recipe), "set": {"inference": {"tune": TUNE}, **PLATEAU}}
+    denoise = {"training": {"denoise": {}, "monitor": None, "patience": None}}
+    first = {"start_from": {"recipe": str(small_recipe), "set": denoise}}
+    staged = {"recipe": str(small_recipe), "set": {"training": first}}
     second = {"kind": "voxels", "maps": ["zadc"], "above": 0.0}
     says = {
         "network": {"recipe": str(small_recipe), "inference": {"tune": TUNE}, **PLATEAU},
         "ensemble": {"members": [tuned, tuned], "combine": {"rule": "mean", "tune": TUNE}},
         "folds": {"members": {**tuned, "folds": 4}, "combine": {"rule": "mean", "tune": TUNE}},
         "cascade": {"first": tuned, "brain": "adc", "second": second, "inference": {"tune": TUNE}},
+        "stages": {"members": [staged, staged]},
         "voxelwise": {"brain": "adc", "map": "zadc", "spacing": 4.0, "rounds": 1, "inference": {"tune": TUNE}},
     }
     arms = {"network": says.pop("network")}
     for arm, said in says.items():
-        kind = "ensemble" if arm == "folds" else arm
+        kind = "ensemble" if "members" in said else arm
         (tmp_path / f"{arm}.yaml").write_text(json.dumps({"kind": kind, "name": arm, **said}))
         arms[arm] = {"recipe": f"{arm}.yaml"}
     folds = {"scheme": "nested", "number": 3, "run": [0]}
