@@ -339,6 +339,37 @@ def test_weights_to_start_from_count_by_their_contents(fingerprint_of, tmp_path)
     assert found[0] == found[2] != found[1]
 
 
+DENOISE = "training: {denoise: {}, monitor: null, epochs: 3}, network: {options: {prior: null}}"
+STAGES = f"{{recipe: default, set: {{{DENOISE}}}}}"
+
+
+def test_a_recipe_to_start_from_counts_by_what_it_says(fingerprint_of):
+    said = f"arms.network.training.start_from={STAGES}"
+    longer = said.replace("epochs: 3", "epochs: 4")
+    neutral = said.replace("epochs: 3", "epochs: 3, ema: null")  # a key that recipes have gained
+    found = [fingerprint_of("network", override) for override in (said, longer, neutral)]
+    assert len({FINGERPRINTS["network"], *found}) == 3 and found[0] == found[2]
+
+
+def test_the_seed_of_a_recipe_to_start_from_moves_with_the_studys(load, tmp_path):
+    says = recipes.load("default", overrides=["training.seed=3", f"training.start_from={STAGES}"])
+    (tmp_path / "own.yaml").write_text(recipes.dump(says))
+    members = "{kind: ensemble, name: two, members: {recipe: own.yaml, seeds: [3, 4]}}"
+    arms = f"arms:\n  one: {{recipe: own.yaml}}\n  both: {{recipe: {members}}}\n"
+    study = load(f"name: mine\nrecipe: default\nset: {{training: {{epochs: 7}}}}\n{arms}")
+    one, first = studies.resolve(study, "one", seed=5).trainings
+    assert (one.training.seed, first.training.seed) == (5, 2)
+    assert (one.training.epochs, first.training.epochs) == (
+        7,
+        3,
+    )  # the study's changes are not those of what was before
+    assert studies.resolve(study, "one", seed=0).start.training.seed >= 0
+    both = studies.resolve(study, "both", seed=2)
+    ((start, numbers),) = both.shared_starts
+    assert numbers == (0, 1) and start.training.seed == 2000
+    assert [member.training.seed for _, member in both.fitted] == [2003, 2004]
+
+
 def test_members_named_in_a_study_take_its_seed_and_changes(load, tmp_path):
     (tmp_path / "own.yaml").write_text(recipes.dump(recipes.load("default", overrides=["training.seed=5"])))
     members = "{kind: ensemble, name: two, members: [own.yaml, {recipe: default, set: {training: {seed: 1}}}]}"

@@ -195,7 +195,11 @@ class Grid:
     @cached_property
     def _starts(self) -> dict[tuple[str, int], list[str]]:
         # The weights that trainings begin with, by their contents: a path may hold others tomorrow.
-        begun = {key: [one for one in of.trainings if one.training.start_from] for key, of in self.recipes.items()}
+        begun = {
+            # What starts from a recipe has it among its own data.
+            key: [one for one in of.trainings if isinstance(one.training.start_from, str)]
+            for key, of in self.recipes.items()
+        }
         if not any(begun.values()):
             return {key: [] for key in begun}
         from multifocal.training.warm_start import start_digest  # with Lightning, which studies else do without
