@@ -28,18 +28,18 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": SMALLEST}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.machines = [add_machine(cluster) for _ in range(2)]
+    cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    cluster.machines = [patiently(lambda: cluster.add_node(num_cpus=1, object_store_memory=SMALLEST)) for _ in range(2)]
     yield cluster
     ray.shutdown()
     cluster.shutdown()
 
 
-def add_machine(cluster, *, tries=5):
-    """Add a machine; a busy computer may be too slow for the half minute that Ray waits."""
+def patiently(start, *, tries=5):
+    """Start a part of a cluster; a busy computer may be too slow for the half minute that Ray waits."""
     for left in reversed(range(tries)):
         try:
-            return cluster.add_node(num_cpus=1, object_store_memory=SMALLEST)
+            return start()
         except Exception as error:  # noqa: BLE001  (Ray raises nothing more special)
             if "timed out during startup" not in str(error) or not left:
                 raise
