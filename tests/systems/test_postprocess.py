@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from multifocal.systems import Postprocess, postprocess
+from multifocal.systems.postprocess import dice_threshold
 from multifocal.volumes import Geometry, Volume
 
 GRID = Geometry((6, 5, 4), (2.0, 1.0, 1.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
@@ -28,6 +29,34 @@ def test_the_threshold_itself_is_lesion(values):
 def test_hysteresis_grows_lesions_down_to_the_lower_threshold(values):
     expected = ndimage.binary_propagation(values >= 0.75, structure=np.ones((3, 3, 3)), mask=values >= 0.25)
     assert np.array_equal(mask(values, threshold=0.75, hysteresis=0.25), expected)
+
+
+@given(arrays(np.float32, (3, 4, 2), elements=st.floats(0, 1, width=32)))
+def test_the_threshold_of_the_greatest_expected_dice(values):
+    def expected(threshold):
+        chosen = values >= threshold
+        return 2 * values[chosen].sum(dtype=float) / (chosen.sum() + values.sum(dtype=float))
+
+    found = dice_threshold(values)
+    if not values.any():
+        assert found == 1 and not (values >= found).any()
+        return
+    assert found in values
+    best = max(expected(each) for each in np.unique(values[values > 0]))
+    assert expected(found) == pytest.approx(best)
+    # What is more likely than half of it adds to it, what is less takes away (Lipton, Elkan, Naryanaswamy 2014).
+    assert found >= best / 2 - 1e-9 and all(each <= best / 2 + 1e-9 for each in values[values < found])
+
+
+def test_the_expected_dice_goes_by_what_counts():
+    values = np.zeros(GRID.size, np.float32)
+    values[0, 0, 0], values[3, :3, :3] = 0.3, 0.9
+    brain = np.ones(GRID.size, bool)
+    brain[3] = False
+    assert mask(values, threshold="dice")[3].any() and not mask(values, threshold="dice")[0].any()
+    found, _ = postprocess(Volume(values, GRID), Postprocess(threshold="dice", within_brain=True), brain=brain)
+    assert np.argwhere(found.array).tolist() == [[0, 0, 0]]
+    assert not mask(values, threshold="dice", min_size_voxels=10).any() and not mask(0 * values, threshold="dice").any()
 
 
 @given(MAPS, st.sampled_from([0.002, 0.004, 0.006]))
@@ -120,6 +149,8 @@ def test_nothing_and_everything():
     ("settings", "message"),
     [
         ({"hysteresis": 0.6}, "above threshold"),
+        ({"threshold": "dice", "hysteresis": 0.3}, "another one for each volume"),
+        ({"threshold": "nsd"}, "dice"),
         ({"threshold": 0.0}, "greater than 0"),
         ({"min_size_ml": -1.0}, "0"),
         ({"min_size_voxels": -1}, "0"),

@@ -18,7 +18,7 @@ from multifocal.errors import UserError
 from multifocal.metrics import ScoringOptions, evaluate_case
 from multifocal.systems import Tuned, Tuner, Tuning
 from multifocal.systems.postprocess import MaskSettings, Postprocess, postprocess
-from multifocal.systems.tuning import TUNED, choose, read_tuned
+from multifocal.systems.tuning import TUNED, choose, read_tuned, score_settings
 from multifocal.volumes import Geometry, Volume, write
 
 GRID = Geometry((9, 8, 6), (1.0, 1.5, 2.0), (3.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
@@ -241,6 +241,19 @@ def test_what_is_read_back_is_what_was_written(files, tmp_path):
 def test_what_cannot_be_tuned(says, message):
     with pytest.raises(ValidationError, match=message):
         Tuning(**says)
+
+
+def test_the_threshold_of_the_expected_dice_is_one_to_try():
+    tuning = Tuning(threshold=(0.5, "dice"), hysteresis=(None, 0.4))
+    assert [(point["threshold"], point["hysteresis"]) for point in tuning.points(MaskSettings())] == [
+        (0.5, None), (0.5, 0.4), ("dice", None),
+    ]  # fmt: skip
+    values = np.array([[[0.3, 0.3, 0.02, 0.0]]])
+    grid = Geometry((1, 1, 4), (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
+    ways = [MaskSettings(), MaskSettings(threshold="dice"), MaskSettings(threshold="dice", temperature=2.0)]
+    options = ScoringOptions()
+    scores = score_settings(Volume(values, grid), values > 0.1, ways, metrics=["dice"], options=options)
+    assert scores.ravel().tolist() == [0.0, 1.0, 1.0]
 
 
 def test_a_recipe_whose_hysteresis_is_always_above_is_refused():

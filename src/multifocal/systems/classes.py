@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multifocal.cohorts import Labels
-from multifocal.systems.postprocess import Postprocess, postprocess
+from multifocal.systems.postprocess import Postprocess, postprocess, threshold_of
 from multifocal.systems.system import Prediction
 from multifocal.volumes import Volume
 
@@ -48,7 +48,8 @@ def segment(
     mask, probability = postprocess(Volume(of_any, grid), settings, brain=brain)
     where = mask.array.astype(bool)
     codes = np.zeros(where.shape, np.uint8)
-    codes[where] = labels.most_likely([array[where] for array in arrays], threshold=settings.threshold)
+    threshold = threshold_of(probability.array, settings)
+    codes[where] = labels.most_likely([array[where] for array in arrays], threshold=threshold)
     if len(arrays) == 1:
         return Prediction(Volume(labels.decode(codes), grid), probability)
     if settings.within_brain:

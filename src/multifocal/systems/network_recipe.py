@@ -14,7 +14,7 @@ from multifocal.pipeline.sampling import Sampling
 from multifocal.pipeline.settings import Mirror, MirrorDifference, Preprocessing
 from multifocal.recipes import Recipe, merged, parse
 from multifocal.systems.instances import Watershed
-from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
+from multifocal.systems.postprocess import Postprocess, Share, Threshold, check_thresholds
 from multifocal.systems.tuning import Tuning
 
 Positive = Annotated[float, Field(gt=0)]
@@ -260,7 +260,7 @@ class InferenceSettings(Config):
     chosen on the validation cases once training is done.
     """
 
-    threshold: Share = 0.5
+    threshold: Threshold = 0.5
     window: tuple[Count, ...] | None = None
     overlap: float = Field(default=0.5, ge=0, lt=1)
     flips: tuple[Axis, ...] = ()

@@ -13,6 +13,7 @@ from multifocal.limits import at_least
 from multifocal.volumes import Volume
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Threshold = Share | Literal["dice"]
 
 
 class MaskSettings(Config):
@@ -22,7 +23,8 @@ class MaskSettings(Config):
     `largest_only`. Voxels that share a corner are one component.
 
     Args:
-        threshold: probability from which a voxel is lesion: `M = {p >= threshold}`.
+        threshold: probability from which a voxel is lesion: `M = {p >= threshold}`; "dice" finds it for each volume, as
+            the one with the greatest expected Dice, see `dice_threshold`.
         hysteresis: lower probability down to which a lesion grows once a voxel of it reaches the threshold: the
             components of `{p >= hysteresis}` that hold a voxel of `M`. None leaves it at those.
         min_size_ml: volume in ml; smaller components are dropped.
@@ -32,14 +34,14 @@ class MaskSettings(Config):
         temperature: what the log-odds are divided by before all else, see `calibrated`.
 
     Raises:
-        ValueError: hysteresis is above the threshold.
+        ValueError: hysteresis is above the threshold, or beside one that is found for each volume.
 
     Example:
         >>> MaskSettings(min_size_voxels=3).threshold
         0.5
     """
 
-    threshold: Share = 0.5
+    threshold: Threshold = 0.5
     hysteresis: Share | None = None
     min_size_ml: float = Field(default=0.0, ge=0)
     min_size_voxels: int = Field(default=0, ge=0)
@@ -67,7 +69,7 @@ class Postprocess(MaskSettings):
         within_brain: whether the probability counts as 0 outside the brain.
 
     Raises:
-        ValueError: hysteresis is above the threshold.
+        ValueError: hysteresis is above the threshold, or beside one that is found for each volume.
 
     Example:
         >>> Postprocess(min_size_ml=0.05).threshold
@@ -77,18 +79,38 @@ class Postprocess(MaskSettings):
     within_brain: bool = False
 
 
-def check_thresholds(threshold: float, hysteresis: float | None) -> None:
-    """Raise `ValueError` for a lower threshold that is the higher one.
+def fits(threshold: float | str, hysteresis: float | None) -> bool:
+    """Return whether a lower threshold is below the other, which one that is found for each volume need not be.
 
     Args:
-        threshold: probability from which a voxel is lesion.
+        threshold: probability from which a voxel is lesion, or "dice".
+        hysteresis: probability down to which a lesion grows, or None.
+
+    Returns:
+        Whether it is.
+
+    Example:
+        >>> fits(0.5, 0.3), fits("dice", None), fits("dice", 0.3)
+        (True, True, False)
+    """
+    return hysteresis is None or (not isinstance(threshold, str) and hysteresis <= threshold)
+
+
+def check_thresholds(threshold: float | str, hysteresis: float | None) -> None:
+    """Raise `ValueError` where the lower threshold may be the higher one.
+
+    Args:
+        threshold: probability from which a voxel is lesion, or "dice".
         hysteresis: probability down to which a lesion grows, or None.
 
     Example:
         >>> check_thresholds(0.5, 0.3)
     """
-    if hysteresis is not None and hysteresis > threshold:
-        raise ValueError(f"hysteresis={hysteresis} is above threshold={threshold}; expected it below")
+    if not fits(threshold, hysteresis):
+        why = f"is above threshold={threshold}; expected it below"
+        if isinstance(threshold, str):
+            why = f"stands beside threshold: {threshold}, which is another one for each volume; leave one of them out"
+        raise ValueError(f"hysteresis={hysteresis} {why}")
 
 
 def check_finite(array: np.ndarray, what: str) -> None:
@@ -166,7 +188,7 @@ def binarize(probability: np.ndarray, settings: MaskSettings, *, voxel_ml: float
         [[0, 0, 0, 1, 1]]
     """
     probability = calibrated(probability, settings.temperature)
-    mask = probability >= settings.threshold
+    mask = probability >= threshold_of(probability, settings)
     if settings.hysteresis is not None:
         labels, count = components(probability >= settings.hysteresis)
         kept = np.zeros(count + 1, bool)
@@ -184,6 +206,51 @@ def binarize(probability: np.ndarray, settings: MaskSettings, *, voxel_ml: float
         sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
         mask = labels == 1 + int(np.argmax(sizes)) if count else mask
     return np.ascontiguousarray(mask, np.uint8)
+
+
+def threshold_of(probability: np.ndarray, settings: MaskSettings) -> float:
+    """Return the threshold of a volume: the settings' number, or the one that is found for it.
+
+    Args:
+        probability: of any shape, calibrated, 0 where nothing counts.
+        settings: which say one or the other.
+
+    Returns:
+        The threshold, above 0.
+
+    Example:
+        >>> unsure = np.array([0.2, 0.02])
+        >>> threshold_of(unsure, MaskSettings()), threshold_of(unsure, MaskSettings(threshold="dice"))
+        (0.5, 0.2)
+    """
+    return dice_threshold(probability) if isinstance(settings.threshold, str) else settings.threshold
+
+
+def dice_threshold(probability: np.ndarray) -> float:
+    """Return the threshold whose mask has the greatest expected Dice, if the probabilities are right.
+
+    `argmax_t 2 Σ_{p >= t} p / (|{p >= t}| + Σ p)`, the ratio of the expected values. It is half of that Dice: low where
+    little is certain, so that a lesion of which the system is unsure is still shown if it is all that there is.
+
+    Args:
+        probability: of any shape, from 0 to 1.
+
+    Returns:
+        One of the probabilities, the greatest of equal ones; 1 where all are 0 or there is none.
+
+    Source:
+        Lipton, Elkan, Naryanaswamy 2014, arXiv:1402.1892, theorem 1; Dai, Li, JMLR 24:224 (2023).
+
+    Example:
+        >>> dice_threshold(np.array([0.0, 0.9, 0.8, 0.1])), dice_threshold(np.array([0.0, 0.2, 0.02]))
+        (0.8, 0.2)
+    """
+    values = np.sort(probability[probability > 0].astype(np.float64))[::-1]
+    if not values.size:
+        return 1.0
+    held = np.cumsum(values)
+    expected = 2 * held / (np.arange(1, len(values) + 1) + held[-1])
+    return float(values[np.argmax(expected)])
 
 
 def calibrated(probability: np.ndarray, temperature: float) -> np.ndarray:

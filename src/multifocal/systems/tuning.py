@@ -18,7 +18,16 @@ from multifocal.metrics import METRICS, MaskPair, ScoringOptions
 from multifocal.metrics.validation import as_labels
 from multifocal.parallel import parallel_map
 from multifocal.systems.calibration import Calibration, OddsCounts, calibrate, summed
-from multifocal.systems.postprocess import MaskSettings, Share, binarize, calibrated, check_finite
+from multifocal.systems.postprocess import (
+    MaskSettings,
+    Share,
+    Threshold,
+    binarize,
+    calibrated,
+    check_finite,
+    fits,
+    threshold_of,
+)
 from multifocal.volumes import Geometry, Volume, bounding_box, read
 
 TUNED = "tuned.json"
@@ -57,7 +66,7 @@ class Tuning(Config):
     """
 
     metric: Names = ("dice",)
-    threshold: tuple[Share, ...] = ()
+    threshold: tuple[Threshold, ...] = ()
     hysteresis: tuple[Share | None, ...] = ()
     min_size_ml: tuple[NotNegative, ...] = ()
     min_size_voxels: tuple[Annotated[int, Field(ge=0)], ...] = ()
@@ -97,7 +106,7 @@ class Tuning(Config):
         for values in product(*self.axes.values()):
             point = dict(zip(self.axes, values, strict=True))
             whole = base.model_dump() | point
-            if whole["hysteresis"] is None or whole["hysteresis"] <= whole["threshold"]:
+            if fits(whole["threshold"], whole["hysteresis"]):
                 found.append(point)
         if not found:
             raise UserError("tune: hysteresis is above the threshold in every combination; name lower values of it")
@@ -366,7 +375,8 @@ def score_settings(
     for number, way in enumerate(settings):
         values, plain = maps[way.temperature], way.model_copy(update={"temperature": 1.0})
         # Most of an image is neither lesion nor taken for any: components and metrics need not look there.
-        box = bounding_box((values >= min(way.threshold, way.hysteresis or 1.0)) | (target > 0))
+        plain = plain.model_copy(update={"threshold": threshold_of(values, plain)})  # of the whole image
+        box = bounding_box((values >= min(plain.threshold, way.hysteresis or 1.0)) | (target > 0))
         place = tuple(slice(low, high) for low, high in zip(*box, strict=True)) if box else (slice(0, 1),) * target.ndim
         mask = binarize(values[place], plain, voxel_ml=grid.voxel_ml, axial=grid.axial)
         left_out = None if ignored is None else ignored[place]
