@@ -351,7 +351,7 @@ def test_what_is_cut_to_a_cpu_says_that_it_is_not_the_published_one(name):
 
 def test_short_trainings_begin_with_few_lesions_and_published_ones_as_published():
     """Without a prior, which no paper names, a CPU's few epochs go into learning that lesions are rare."""
-    systems = ("koirala", "runet", "segresnet", "sejong", "sparseg", "swin4", "ternaus", "unet3d")
+    systems = ("koirala", "nnunet", "runet", "segresnet", "sejong", "sparseg", "swin4", "ternaus", "unet3d")
     for name in (*(f"hie-{system}-cpu" for system in systems), "wmh-instance-cpu"):
         own = [each for each in recipes.load(name).trainings if not each.is_pretraining]
         assert {training.network.options.get("prior") for training in own} == {0.01}
@@ -401,6 +401,16 @@ def test_nnunet_is_as_it_comes_at_1_mm():
     assert (recipe.epochs, recipe.iterations, recipe.validation_iterations, recipe.step_size) == (1000, 250, 50, 0.5)
     assert (recipe.loss, recipe.mirroring, recipe.configuration) == (None, True, "3d_fullres")
     assert recipe.spacing == (1.0, 1.0, 1.0) and recipe.trainer == "nnUNetTrainer"
+
+
+def test_its_form_for_a_cpu_has_its_standard_settings():
+    small = recipes.load("hie-nnunet-cpu")
+    optimizer = small.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.momentum, optimizer.nesterov) == ("sgd", 0.01, 0.99, True)
+    assert (optimizer.weight_decay, small.schedule.power, small.loss.name) == (3e-5, 0.9, "dice-ce")
+    assert (small.training.batch_size, small.training.monitor, small.training.deep_supervision) == (2, None, ())
+    assert small.sampling.centred == pytest.approx(1 / 3, abs=1e-3) and small.inference.window == small.sampling.crop
+    assert (small.inference.overlap, small.inference.flips) == (0.5, (0, 1, 2))
 
 
 def test_sam2_has_the_boxes_of_the_same_threshold_and_a_grey_image_three_times():

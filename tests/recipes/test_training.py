@@ -31,6 +31,7 @@ TINY = {
         ("network={name: monai-unet, options: {channels: [2, 4], strides: [2]}}",),
         ("network={name: onet, options: {features: [2, 4], dropout: [0, 0]}}",),
     ),
+    "hie-nnunet-cpu": ("network.options={filters: [2, 4], strides: [1, 2], prior: 0.01}", CROP),
     "hie-runet-cpu": ("network.options={features: [2, 4], blocks: [1, 1]}",),
     "hie-segresnet-cpu": ("network.options={init_filters: 8, blocks_down: [1, 1], blocks_up: [1]}", CROP),
     "hie-sejong-cpu": (UNET,),
@@ -117,6 +118,11 @@ def check(recipe, cohort, tmp_path):
         if first.probability is not None:
             assert 0 <= first.probability.array.min() <= first.probability.array.max() <= 1
             assert np.array_equal(first.probability.array, again.probability.array)
+
+
+def test_all_of_them_are_here():
+    elsewhere = {"hie-voxelwise-cpu"}  # tests/systems/test_voxelwise.py
+    assert TINY.keys() | elsewhere == {name for name in recipes.names() if name.endswith("-cpu")}
 
 
 @pytest.mark.parametrize("name", QUICK)
