@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from multifocal.cohorts.labels import IGNORED
 from multifocal.errors import UserError
-from multifocal.systems.candidates import LESION, OTHER, RING_MM, UNKNOWN, Candidates, Scan, Voxels
+from multifocal.systems.candidates import LESION, OTHER, RING_MM, UNKNOWN, Candidates, Voxels
+from multifocal.systems.scan import Scan
 from multifocal.volumes import Geometry
 
 

@@ -14,9 +14,10 @@ from multifocal import recipes, versions
 from multifocal.cohorts import Cohort, Fold, Folds, make_folds, open_cohort
 from multifocal.errors import UserError
 from multifocal.systems import load_model, system_class
-from multifocal.systems.candidates import Candidates, Scan, Voxels
+from multifocal.systems.candidates import Candidates, Voxels
 from multifocal.systems.forest import Forest
 from multifocal.systems.packages import check_packages
+from multifocal.systems.scan import Scan
 from multifocal.training import choose_split, fit
 from multifocal.volumes import Volume, bounding_box, crop, orient, read, write
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from multifocal.errors import UserError
-from multifocal.systems.forest import Forest, ForestSettings
+from multifocal.systems.forest import BoostedTrees, Forest, RandomTrees
 from multifocal.weights import read_weights, write_weights
 
 
@@ -32,7 +32,7 @@ def sample(seed, rows=200, features=5, levels=None):
 @settings(max_examples=15)
 def test_predictions_are_those_of_scikit_learn(seed, trees, depth, leaf, features, levels, asked):
     rows, answers = sample(seed, levels=levels)
-    says = ForestSettings(trees=trees, max_depth=depth, min_samples_leaf=leaf, max_features=features, seed=seed)
+    says = RandomTrees(trees=trees, max_depth=depth, min_samples_leaf=leaf, max_features=features, seed=seed)
     theirs = RandomForestClassifier(
         trees, max_depth=depth, min_samples_leaf=leaf, max_features=features or "sqrt", random_state=seed
     ).fit(rows, answers)
@@ -44,24 +44,56 @@ def test_predictions_are_those_of_scikit_learn(seed, trees, depth, leaf, feature
     assert np.array_equal(ours.importance, theirs.feature_importances_)
 
 
+@given(
+    st.integers(0, 2**16),
+    st.integers(1, 12),
+    st.integers(2, 20),
+    st.sampled_from([1, 30]),
+    st.sampled_from([None, 0.6]),
+    st.sampled_from([None, 3]),
+    st.integers(1, 700),
+)
+@settings(max_examples=15)
+def test_predictions_of_boosted_trees_are_those_of_scikit_learn(seed, trees, leaves, leaf, features, levels, asked):
+    rows, answers = sample(seed, levels=levels)
+    says = {"trees": trees, "max_leaves": leaves, "min_samples_leaf": leaf, "max_features": features, "seed": seed}
+    ours = Forest.fit(rows, answers, BoostedTrees(method="boosted", learning_rate=0.3, l2=0.5, **says))
+    theirs = HistGradientBoostingClassifier(
+        max_iter=trees,
+        learning_rate=0.3,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=leaf,
+        max_features=features or 1.0,
+        l2_regularization=0.5,
+        early_stopping=False,
+        random_state=seed,
+    ).fit(rows, answers)
+    new, _ = sample(seed + 1, rows=asked, levels=levels)
+    assert np.array_equal(ours.predict(new), theirs.predict_proba(new)[:, 1])
+    assert np.array_equal(ours.predict(new, threads=3), ours.predict(new))
+    assert ours.importance.sum() == pytest.approx(1) or not ours.importance.any()
+
+
+@pytest.mark.parametrize("method", [RandomTrees(trees=3), BoostedTrees(method="boosted", trees=3)])
 @pytest.mark.parametrize("answer", [False, True])
-def test_where_all_answers_are_one_it_is_the_answer(answer):
+def test_where_all_answers_are_one_it_is_the_answer(answer, method):
     rows, _ = sample(0)
-    forest = Forest.fit(rows, np.full(len(rows), answer), ForestSettings(trees=3))
+    forest = Forest.fit(rows, np.full(len(rows), answer), method)
     assert set(forest.predict(rows)) == {float(answer)} and not forest.importance.any()
 
 
 def test_threads_change_nothing():
     rows, answers = sample(3)
-    one, two = (Forest.fit(rows, answers, ForestSettings(trees=8), threads=threads) for threads in (1, 2))
+    one, two = (Forest.fit(rows, answers, RandomTrees(trees=8), threads=threads) for threads in (1, 2))
     assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in vars(one))
 
 
-def test_a_forest_comes_back_as_it_was_and_to_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("method", [RandomTrees(trees=5), BoostedTrees(method="boosted", min_samples_leaf=5)])
+def test_a_forest_comes_back_as_it_was_and_to_the_same_bytes(tmp_path, method):
     rows, answers = sample(1)
-    forest = Forest.fit(rows, answers, ForestSettings(trees=5))
+    forest = Forest.fit(rows, answers, method)
     for name in ("a", "b"):
-        Forest.fit(rows, answers, ForestSettings(trees=5)).save(tmp_path / name)
+        Forest.fit(rows, answers, method).save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     back = Forest.load(tmp_path / "a", features={5, 9})
     assert np.array_equal(back.predict(rows), forest.predict(rows))
@@ -89,13 +121,31 @@ def test_a_forest_comes_back_as_it_was_and_to_the_same_bytes(tmp_path):
 )
 def test_arrays_that_are_no_forest_are_refused(tmp_path, name, change):
     rows, answers = sample(2)
-    Forest.fit(rows, answers, ForestSettings(trees=2)).save(tmp_path / "a")
+    Forest.fit(rows, answers, RandomTrees(trees=2)).save(tmp_path / "a")
     arrays = read_weights(tmp_path / "a")
     if change is None:
         del arrays[name]
     else:
         arrays[name] = change(arrays[name].clone())
     write_weights(tmp_path / "a", arrays, checksum=True)
+    with pytest.raises(UserError, match="holds no forest"):
+        Forest.load(tmp_path / "a", features={5})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("start", lambda values: values * np.nan),
+        ("start", lambda values: values.repeat(2)),
+        ("start", lambda values: values[:0]),  # as of a random forest, whose values are shares
+        ("value", lambda values: values * np.inf),
+    ],
+)
+def test_arrays_that_are_no_boosted_trees_are_refused(tmp_path, name, change):
+    rows, answers = sample(2)
+    Forest.fit(rows, answers, BoostedTrees(method="boosted", trees=2, min_samples_leaf=5)).save(tmp_path / "a")
+    arrays = read_weights(tmp_path / "a")
+    write_weights(tmp_path / "a", {**arrays, name: change(arrays[name].clone())}, checksum=True)
     with pytest.raises(UserError, match="holds no forest"):
         Forest.load(tmp_path / "a", features={5})
 
@@ -108,7 +158,7 @@ def test_a_networks_weights_are_no_forest(tmp_path):
 
 def test_rows_that_it_cannot_be_asked_by():
     rows, answers = sample(4)
-    forest = Forest.fit(rows, answers, ForestSettings(trees=2))
+    forest = Forest.fit(rows, answers, RandomTrees(trees=2))
     with pytest.raises(ValueError, match=r"rows have shape \(200, 4\); expected \(n, 5\)"):
         forest.predict(rows[:, :4])
     rows[3, 2] = np.nan

@@ -1,8 +1,7 @@
 """What a second stage judges, and by what: voxels with what is around them, or components described by numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,32 +12,13 @@ from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.instances import components
 from multifocal.limits import at_least
-from multifocal.pipeline.channels import sagittal_plane
-from multifocal.volumes import Geometry, axis_codes, bounding_box
+from multifocal.systems.scales import at_scales, features_at_scales
+from multifocal.systems.scan import Scan
 
 LESION, OTHER, UNKNOWN = 1, 0, -1  # answers
 RING_MM = 4.0  # how far what is around a component reaches
 Map = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """A case as the second stage sees it, cut to the brain.
-
-    Args:
-        name: of the case.
-        maps: float32 `(*spatial)` by name, in their own units.
-        probability: float32 `(*spatial)`, the first stage's.
-        inside: bool `(*spatial)`, the brain.
-        geometry: of these voxels, in the canonical orientation.
-    """
-
-    name: str
-    maps: dict[str, np.ndarray]
-    probability: np.ndarray
-    inside: np.ndarray
-    geometry: Geometry
 
 
 class _Places(Config):
@@ -62,7 +42,13 @@ class _Places(Config):
 
 
 class Voxels(_Places):
-    """Voxels, each judged by the maps and the probability in the window around it.
+    """Voxels, each judged by the maps and the probability around it.
+
+    That is every voxel of a small window, or what is around it at several scales: of each map and of the probability
+    the means within Gaussians of 2, 4, 8 and 16 mm and the spread within 4 mm, in the brain alone; the value and the
+    4 mm mean at the mirrored place; the brain's own mean and spread; then where in the brain the voxel is, how deep,
+    how far from the midline; and of the map that is low in lesions the volume of the component that holds the voxel,
+    and the share of the brain, below each of `levels`.
 
     A candidate is a voxel of the brain with `p > above`, or where `map` is below `below`. A forest is fitted on all
     that are lesion, and on `others` times as many that are not, drawn from all cases; where that is more than `most`,
@@ -72,7 +58,8 @@ class Voxels(_Places):
         kind: "voxels".
         maps: see above; in their own units.
         map: see above.
-        window: "5x5" of the axial slice, or "3x3x3".
+        window: "5x5" of the axial slice, "3x3x3", or "scales".
+        levels: see above; of "scales" alone.
         above: the probability.
         below: the value.
         others: how many for each that is lesion; null takes all.
@@ -84,10 +71,13 @@ class Voxels(_Places):
     Example:
         >>> Voxels(kind="voxels", maps=("zadc", "adc"), map="zadc", below=-1.0).features(3)[:2]
         ('zadc (-2, -2, 0)', 'zadc (-2, -1, 0)')
+        >>> Voxels(kind="voxels", maps=("zadc",), window="scales").features(3)[:3]
+        ('zadc', 'zadc 2 mm', 'zadc 4 mm')
     """
 
     kind: Literal["voxels"]
-    window: Literal["5x5", "3x3x3"] = "5x5"
+    window: Literal["5x5", "3x3x3", "scales"] = "5x5"
+    levels: tuple[float, ...] = ()
     above: Share = 0.02
     below: float | None = None
     others: Annotated[float, Field(gt=0)] | None = 3.0
@@ -97,10 +87,12 @@ class Voxels(_Places):
     def _check_below(self) -> "Voxels":
         if (self.map is None) != (self.below is None):
             raise ValueError("map and below belong together: give both, or leave both out")
+        if self.levels and (self.map is None or self.window != "scales"):
+            raise ValueError("levels are those of map, around voxels at several scales: give map, and window: scales")
         return self
 
     def features(self, dimensions: int) -> tuple[str, ...]:
-        """Return what a voxel is judged by: each map, then the probability, at each place of the window.
+        """Return what a voxel is judged by: each map, then the probability, at each place of the window or each scale.
 
         Args:
             dimensions: 2 or 3.
@@ -108,6 +100,8 @@ class Voxels(_Places):
         Returns:
             Names.
         """
+        if self.window == "scales":
+            return features_at_scales((*self.maps, "probability"), self.map, self.levels, dimensions)
         places = [str(tuple(map(int, place))) for place in self._window(dimensions)]
         return tuple(f"{name} {place}" for name in (*self.maps, "probability") for place in places)
 
@@ -170,11 +164,14 @@ class Voxels(_Places):
         Raises:
             UserError: a window of a volume is wanted of an image.
         """
+        flat = found if wanted is None else found[wanted]
+        if self.window == "scales":
+            return at_scales(scan, (*self.maps, "probability"), self.map, self.levels, flat)
         if self.window == "3x3x3" and scan.inside.ndim == 2:
             raise UserError(f"case {scan.name}: is 2D, and window 3x3x3 is of volumes; choose window 5x5")
         window = self._window(scan.inside.ndim, scan.geometry.axial)
         margin = [(int(side), int(side)) for side in window.max(axis=0)]
-        places = np.unravel_index(found if wanted is None else found[wanted], scan.inside.shape)
+        places = np.unravel_index(flat, scan.inside.shape)
         columns = []
         for values in (*(scan.maps[name] for name in self.maps), scan.probability):
             padded = np.pad(values, margin, mode="reflect")
@@ -325,7 +322,9 @@ class Candidates(_Places):
         kept = range(len(found)) if wanted is None else np.flatnonzero(wanted).tolist()
         if not len(kept):
             return np.zeros((0, len(self.features(scan.inside.ndim))), np.float32)
-        brain = _Brain(scan)
+        reach = np.floor(RING_MM / scan.spacing).astype(int)
+        voxels = int(np.count_nonzero(scan.inside))
+        images = [*(scan.maps[name] for name in self.maps), scan.probability]
         held = np.unique(np.concatenate(list(found)))
         voxel_ml = scan.geometry.voxel_ml
         rows = []
@@ -334,10 +333,10 @@ class Candidates(_Places):
                 len(one) * voxel_ml,
                 len(one) / len(held),
                 len(found),
-                len(held) / brain.voxels,
-                brain.voxels * voxel_ml,
+                len(held) / voxels,
+                voxels * voxel_ml,
             )
-            rows.append([*case, *brain.described(one, [*(scan.maps[name] for name in self.maps), scan.probability])])
+            rows.append([*case, *_described(scan, one, images, reach)])
         return np.array(rows, np.float32)
 
     def paint(self, found: Sequence[np.ndarray], probability: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -361,48 +360,31 @@ class Candidates(_Places):
 Stage = Annotated[Voxels | Candidates, Field(discriminator="kind")]
 
 
-class _Brain:
-    """What all components of a case are measured against."""
-
-    def __init__(self, scan: Scan) -> None:
-        inside = scan.inside
-        self.inside, self.shape, self.spacing = inside, inside.shape, np.array(scan.geometry.spacing)
-        self.voxels = int(np.count_nonzero(inside))
-        box: Any = bounding_box(inside)  # prepared cases have a brain
-        self.lower, self.upper = np.array(box)
-        # The border of the image is one of the brain, too.
-        self.depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=self.spacing)
-        self.depth = self.depth[(slice(1, -1),) * inside.ndim]
-        self.left_right = next(axis for axis, letter in enumerate(axis_codes(scan.geometry)) if letter in "LR")
-        self.twice = sagittal_plane(inside, self.left_right)
-        self.reach = np.floor(RING_MM / self.spacing).astype(int)
-
-    def described(self, one: np.ndarray, images: Sequence[np.ndarray]) -> list[float]:
-        places = np.stack(np.unravel_index(one, self.shape), axis=1)
-        low, high = places.min(axis=0), places.max(axis=0) + 1
-        first = np.maximum(low - self.reach - 1, 0)
-        last = np.minimum(high + self.reach + 1, self.shape)
-        window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-        mask = np.zeros(last - first, bool)
-        mask[tuple((places - first).T)] = True
-        away = ndimage.distance_transform_edt(~mask, sampling=self.spacing)
-        ring = (away > 0) & (away <= RING_MM) & self.inside[window]
-        surface = np.count_nonzero(mask & ~ndimage.binary_erosion(mask)) / len(one)
-        centred = (places - places.mean(axis=0)) * self.spacing
-        axes = np.sqrt(np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(one)), 0))
-        middle = (places.mean(axis=0) + 0.5 - self.lower) / (self.upper - self.lower) * 2 - 1
-        depth = self.depth.ravel()[one]
-        off = abs(2 * places[:, self.left_right].mean() - self.twice) / 2 * self.spacing[self.left_right]
-        shape = (len(one) / np.prod(high - low), surface, depth.mean(), depth.min(), off)
-        other = places.copy()
-        other[:, self.left_right] = self.twice - other[:, self.left_right]
-        other = other[(other[:, self.left_right] >= 0) & (other[:, self.left_right] < self.shape[self.left_right])]
-        other = other[self.inside[tuple(other.T)]]
-        found = [*shape, *((high - low) * self.spacing), *axes, *middle]
-        for image in images:
-            values, around, mirrored = image.ravel()[one], image[window][ring], image[tuple(other.T)]
-            mean = float(values.mean(dtype=np.float64))
-            found += [mean, float(values.std(dtype=np.float64)), float(values.min()), float(values.max())]
-            # What has no brain around or opposite differs in nothing from it.
-            found += [float(each.mean(dtype=np.float64)) if each.size else mean for each in (around, mirrored)]
-        return found
+def _described(scan: Scan, one: np.ndarray, images: Sequence[np.ndarray], reach: np.ndarray) -> list[float]:
+    """Return the shape, place and values of a component; `reach` is `RING_MM` in voxels."""
+    shape, spacing = scan.inside.shape, scan.spacing
+    places = np.stack(np.unravel_index(one, shape), axis=1)
+    low, high = places.min(axis=0), places.max(axis=0) + 1
+    first = np.maximum(low - reach - 1, 0)
+    last = np.minimum(high + reach + 1, shape)
+    window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    mask = np.zeros(last - first, bool)
+    mask[tuple((places - first).T)] = True
+    away = ndimage.distance_transform_edt(~mask, sampling=spacing)
+    ring = (away > 0) & (away <= RING_MM) & scan.inside[window]
+    surface = np.count_nonzero(mask & ~ndimage.binary_erosion(mask)) / len(one)
+    centred = (places - places.mean(axis=0)) * spacing
+    axes = np.sqrt(np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(one)), 0))
+    centre = places.mean(axis=0, keepdims=True)
+    depth = scan.depth.ravel()[one]
+    form = (len(one) / np.prod(high - low), surface, depth.mean(), depth.min(), scan.off_midline(centre)[0])
+    other, is_brain = scan.opposite(places)
+    other = other[is_brain]
+    found = [*form, *((high - low) * spacing), *axes, *scan.in_box(centre)[0]]
+    for image in images:
+        values, around, mirrored = image.ravel()[one], image[window][ring], image[tuple(other.T)]
+        mean = float(values.mean(dtype=np.float64))
+        found += [mean, float(values.std(dtype=np.float64)), float(values.min()), float(values.max())]
+        # What has no brain around or opposite differs in nothing from it.
+        found += [float(each.mean(dtype=np.float64)) if each.size else mean for each in (around, mirrored)]
+    return found

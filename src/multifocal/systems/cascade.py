@@ -16,11 +16,12 @@ from multifocal.files import read_json, write_json
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import BrainBox, Channel
 from multifocal.recipes import KINDS, Recipe
-from multifocal.systems.candidates import LESION, Candidates, Scan, Stage, Voxels
+from multifocal.systems.candidates import LESION, Candidates, Stage, Voxels
 from multifocal.systems.ensemble import Member, changed_member
-from multifocal.systems.forest import PACKAGE, Forest, ForestSettings
+from multifocal.systems.forest import PACKAGE, Forest, ForestSettings, RandomTrees
 from multifocal.systems.loading import RECIPE, is_finished, load_model, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, Postprocess, postprocess
+from multifocal.systems.scan import Scan
 from multifocal.systems.system import MEMBERS, WEIGHTS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
 from multifocal.versions import check_installed
@@ -90,7 +91,7 @@ class CascadeRecipe(Recipe):
     folds: int = Field(default=5, ge=2)
     brain: str = Field(min_length=1)
     second: Stage
-    forest: ForestSettings = ForestSettings()
+    forest: ForestSettings = RandomTrees()
     inference: CascadeInference = CascadeInference()
 
     @model_validator(mode="after")
