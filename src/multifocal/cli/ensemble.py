@@ -40,7 +40,7 @@ def ensemble(
     """
     from multifocal.cohorts import Labels
     from multifocal.errors import UserError
-    from multifocal.systems import ensemble as floor
+    from multifocal.systems import combination as floor
 
     given = {"--at-least": at_least, "--threshold": threshold, "--below": below, "--connectivity": connectivity}
     own = {"vote": ("--at-least",), "mean": ("--threshold",), "volume": ("--below", "--connectivity")}[how]

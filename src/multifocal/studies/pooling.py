@@ -17,7 +17,7 @@ from multifocal.studies.run import Plan, survey
 from multifocal.studies.settings import TUNED
 from multifocal.studies.tables import Row, by_class, write_tables
 from multifocal.studies.tuning import Maps, tune_arm
-from multifocal.systems.ensemble import MASK, PROBABILITY, Vote, combine_files, predictions_by_case
+from multifocal.systems.combination import MASK, PROBABILITY, Vote, combine_files, predictions_by_case
 
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
 
