@@ -1,5 +1,6 @@
 """Several systems as one: their masks or probabilities combined, on the scan's own grid."""
 
+import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from multifocal.systems.postprocess import MaskSettings, Postprocess, calibrated
 from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
 from multifocal.volumes import Geometry, Volume
+
+_LONGEST = 60  # characters of a recipe's name in that of a folder
 
 
 class Member(Config):
@@ -202,7 +205,7 @@ class EnsembleSystem(System):
 
     def __init__(self, recipe: EnsembleRecipe, members: Sequence[System]) -> None:
         super().__init__(recipe)
-        self.members = tuple(members)
+        self.members: tuple[System, ...] = tuple(members)
         self.seen = Seen.of_all(member.seen for member in self.members)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         if instances := [member.recipe.name for member in self.members if member.recipe.predicts_instances]:
@@ -223,12 +226,19 @@ class EnsembleSystem(System):
             case: with the maps that the members name.
 
         Returns:
-            The mask; the mean probability where all members have one; and the members' own predictions.
+            The mask; the mean probability where all members have one; and as parts the members' own predictions.
 
         Raises:
             UserError: whatever a member raises.
         """
         return self.predict_with(case, {})
+
+    @property
+    def parts(self) -> Mapping[str, Seen]:
+        """Its members: the number of each, which its run has in `members/`, and the name of its recipe."""
+        names = (re.sub(r"[^A-Za-z0-9._+-]+", "-", member.recipe.name)[:_LONGEST] for member in self.members)
+        numbered = (f"{number}-{name}" for number, name in enumerate(names))
+        return {name: member.seen for name, member in zip(numbered, self.members, strict=True)}
 
     @property
     def labels(self) -> Labels:
@@ -252,7 +262,7 @@ class EnsembleSystem(System):
                 found.append(member.predict_with(case, prepared))
             except UserError as error:
                 raise UserError(f"member {number} ({member.recipe.name}): {error}") from error
-        return replace(self._combined(case, found), members=tuple(found))
+        return replace(self._combined(case, found), parts=dict(zip(self.parts, found, strict=True)))
 
     def _combined(self, case: Case, found: Sequence[Prediction]) -> Prediction:
         """Return what the rule makes of the members' predictions."""
