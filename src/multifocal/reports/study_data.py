@@ -45,8 +45,8 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), and the arm
-    whose cells they come from where that is another one, for they are tuned.
+    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), the arm whose
+    cells they come from where that is another one, for they are tuned, and the parts of its system, arms of their own.
     """
 
     number: int
@@ -54,6 +54,7 @@ class Arm:
     masks: Path
     results: Results | None
     trained: str | None = None
+    parts: tuple["Arm", ...] = ()
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -144,7 +145,17 @@ def _study_data(study: "StudyFolder", label: str) -> StudyData:
     scored = {name: arm for name, arm in study.study.scored.items() if name == arm or name in study.arms}
     words = _words([study.masks(name) for name in scored])
     arms = (
-        Arm(number, name, study.masks(name), _in_unit(study.arms.get(name), words), None if name == arm else arm)
+        Arm(
+            number,
+            name,
+            study.masks(name),
+            _in_unit(study.arms.get(name), words),
+            None if name == arm else arm,
+            tuple(
+                Arm(place, part, study.masks(name, part), _in_unit(results, words))
+                for place, (part, results) in enumerate(study.parts.get(name, {}).items())
+            ),
+        )
         for number, (name, arm) in enumerate(scored.items())
     )
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
