@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 
+from multifocal.reports.cases.page import Parts, Score
 from multifocal.reports.cases.parts import COLOURS, part_colour, part_lines, part_tiles
 from multifocal.reports.cases.pictures import Slice, Tile
 
@@ -34,3 +35,9 @@ def test_all_outlines_are_in_the_first_picture_and_a_parts_own_in_the_others():
     together, a, b, c = part_tiles(Slice(0, tile(TRUE), arms, {}), "all", ["a", "b", "c"])
     assert together.paths == (TRUE, ("part-0", "M2 2", "a"), ("prediction", "M1 1", "all"))
     assert a.paths == (TRUE, ("part-0", "M2 2", "a")) and b is None and c.paths == (TRUE,)
+
+
+def test_an_arm_may_have_the_name_of_its_part():
+    part = Score(0, "boxes", None, ROW | {"dice": 0.25}, None)
+    of = Parts.of(Score(3, "boxes", None, ROW, None, (part,)), [])
+    assert [(line.name, line.scores["dice"]) for line in of.lines] == [("boxes", 0.5), ("boxes", 0.25)]

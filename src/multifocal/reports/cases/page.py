@@ -113,14 +113,14 @@ def write_case(job: CaseJob) -> Thumbnail:
         counts=_counts,
         slice_count=case.truth.shape[2],
         shown=[(name, mask is not None) for name, mask in masks.items()],
-        parts=[_Parts.of(score, drawn) for score in job.scores if score.parts],
+        parts=[Parts.of(score, drawn) for score in job.scores if score.parts],
         part_metrics=METRICS,
     )
     (job.out / FOLDER / f"{job.file}.html").write_text(page, encoding="utf-8")
     return _thumbnail(drawn, [score.arm for score in job.scores])
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """An arm of several parts: lines of the table, and rows of slices: all outlines, then each part."""
 
     score: Score
@@ -129,9 +129,21 @@ class _Parts(NamedTuple):
 
     @classmethod
     def of(cls, score: Score, shown: list[Slice]) -> Self:
+        """Return what the page shows of the parts of an arm.
+
+        Args:
+            score: the arm's, with parts.
+            shown: the slices, drawn for the arm and its parts.
+
+        Returns:
+            Lines and rows.
+        """
+
+        def rows(one: Score) -> list[Mapping[str, Any]]:
+            return [one.row] if one.row else []
+
         names = [part.arm for part in score.parts]
-        rows = {each.arm: [each.row] if each.row else [] for each in (score, *score.parts)}
-        lines = part_lines(score.arm, rows[score.arm], {name: rows[name] for name in names})
+        lines = part_lines(score.arm, rows(score), {part.arm: rows(part) for part in score.parts})
         columns = [part_tiles(one, score.arm, names) for one in shown]
         return cls(score, list(lines), list(zip(*columns, strict=True)))
 
