@@ -4,6 +4,7 @@
 
 Inputs: slices-48 and slices-4 (B, 1, 256, 256) with 0-15 lesions and 10-40 predicted components a slice; volumes-4
 (4, 1, 192, 192, 32) and volume-1 (1, 1, 128, 128, 64) with 5-60; options: what those of every loss cost;
+paper: the mini-batch of Rachmadi, Byra, Skibbe 2024, slices-48, beside the times that they print;
 growth: one image with 10 to 400 lesions; masks: the real masks of `ms-lesion-masks` with degraded predictions; memory:
 (4, 1, 192, 192, 64). Losses take turns, so that what else the machine does meets them all alike; a time is the median
 of its turns. Memory is the growth of the peak resident set over one step, in a process of its own (Linux). `--write`
@@ -29,6 +30,7 @@ from bench_inputs import INPUTS, Batch, crowded, masks, synthetic
 
 from multifocal import losses
 from multifocal.files import write_text
+from multifocal.instances import components
 
 MONAI = {
     "dice": "DiceLoss",
@@ -56,6 +58,22 @@ OPTIONS: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor], dict[str, Any]
     "label_smoothing": ({"label_smoothing": 0.1}, lambda target: {}),
     "reduction none": ({"reduction": "none"}, lambda target: {}),
 }
+# Rachmadi, Byra, Skibbe 2024, table 3: ms a mini-batch of 48 slices of 256×256, without and with the connected
+# components of the target made beforehand.
+PUBLISHED: dict[str, tuple[float, float | None]] = {
+    "dice": (1.58, None),
+    "dice-ce": (5.99, None),
+    "generalized-dice": (2.55, None),
+    "focal": (2.23, None),
+    "tversky": (0.62, None),
+    "gdf": (20.95, None),
+    "blob-dice": (1625.74, 660.62),
+    "blob-gdf": (1734.02, 771.01),
+    "ici": (18312.64, 17668.82),
+    "false": (18475.02, 17970.53),
+    "proximity": (24592.12, 23638.50),
+}
+COMPONENTS = ", target's components given"
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -78,6 +96,9 @@ def loss_of(row: str, target: torch.Tensor) -> Loss:
         built, make_given = OPTIONS[option]
         made, beside = losses.build(name, **built), make_given(target)
         return lambda x, y: made(x, y, **beside).sum()
+    if row.endswith(COMPONENTS):
+        of_lesions, labels = losses.build(row.removesuffix(COMPONENTS)), lesions(target)
+        return lambda x, y: of_lesions(x, y, instances=labels)
     if row not in GIVEN:
         return losses.build(row)
     name, argument, make = GIVEN[row]
@@ -120,6 +141,34 @@ def speed(name: str, names: list[str], options: argparse.Namespace) -> str:
         beside = f"{same:.1f} | {took[row] / same:.2f}" if same else " | "
         text += f"| {row} | {took[row]:.1f} | {beside} | {took[row] / took['monai gdf']:.2f} |\n"
     return text
+
+
+def lesions(target: torch.Tensor) -> torch.Tensor:
+    """Return the connected components of each image of a target."""
+    found = [components(image.numpy() > 0)[0].astype(np.int64) for image in target.flatten(0, 1)]
+    return torch.from_numpy(np.stack(found)).view(target.shape)
+
+
+def paper(names: list[str], options: argparse.Namespace) -> str:
+    """Return the table of the paper, ours beside theirs; the ratios are to each one's own gdf."""
+    names = [name for name in names if name in PUBLISHED]
+    batch = synthetic("slices-48")
+    given = [name + COMPONENTS for name in names if PUBLISHED[name][1] is not None]
+    took = timed(list(dict.fromkeys([*names, *given, "gdf"])), batch, options)
+    text = f"### A mini-batch of Rachmadi et al. 2024, {'×'.join(map(str, batch[0].shape))}\n\n"
+    text += "| loss | ms | theirs | given: ms | theirs | of gdf | theirs | given: of gdf | theirs |\n"
+    text += f"|---|{'---|' * 8}\n"
+    for name in names:
+        pairs = zip((took[name], took.get(name + COMPONENTS)), PUBLISHED[name], strict=True)
+        times = [number for ours, theirs in pairs for number in (ours, theirs)]
+        of_gdf = [n and n / (PUBLISHED["gdf"][0] if i % 2 else took["gdf"]) for i, n in enumerate(times)]
+        cells = [*(_digits(number, 1) for number in times), *(_digits(number, 2) for number in of_gdf)]
+        text += f"| {name} | {' | '.join(cells)} |\n"
+    return text
+
+
+def _digits(number: float | None, digits: int) -> str:
+    return "" if number is None else f"{number:.{digits}f}"
 
 
 def tenth(target: torch.Tensor) -> torch.Tensor:
@@ -221,6 +270,7 @@ def write_section(page: Path, name: str, text: str) -> None:
 
 
 SECTIONS = {name: None for name in INPUTS if name != "memory"} | {
+    "paper": paper,
     "options": of_options,
     "growth": growth,
     "masks": real,

@@ -338,7 +338,7 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel], data: Any) -> s
     elif problem["type"] == "json_invalid":
         what = f"cannot be read: {context['error'].partition(' at line')[0]}"  # the rest speaks of our JSON
     elif problem["type"] == "missing":
-        keys = keys if keys[-1] == path[-1] else [*keys, path[-1]]
+        keys = keys if keys[-1:] == [path[-1]] else [*keys, path[-1]]
         return f"{'.'.join(map(str, keys))} is missing"
     else:
         what = problem["msg"].removeprefix("Value error, ")
@@ -355,8 +355,8 @@ def _keys(path: tuple[Any, ...], data: Any) -> list[Any]:
             kept.append(part)
             data = data[part]
     # A tag in the last place is one of several ways to read a value, and no key in it.
-    if kept and not isinstance(data, Mapping) and not (isinstance(data, list | tuple) and isinstance(path[-1], int)):
-        return kept
+    if kept and not (isinstance(data, Mapping) and path[-1] in data):
+        return kept if not (isinstance(data, list | tuple) and isinstance(path[-1], int)) else [*kept, path[-1]]
     return [*kept, *path[-1:]]
 
 

@@ -306,22 +306,26 @@ def test_as_many_weights_as_were_counted_of_transformers(name, changes, count):
 def test_members_and_rule(name, rule, members):
     recipe = recipes.load(name)
     assert (recipe.combine.rule, len(recipe.members)) == (rule, members)
-    networks = {(each.network.name, str(each.network.options), each.training.seed) for each in recipe.trainings}
+    own = [member for _, member in recipe.fitted]
+    networks = {(each.network.name, str(each.network.options), each.training.seed) for each in own}
     assert len(networks) == members  # none twice
     shared = PRINTED[f"{name}-member"]
-    for member in recipe.trainings:
+    for member in own:
         assert {key: _at(member, key) for key in shared} == shared
 
 
-def test_a_member_begins_where_pretraining_ended(tmp_path):
-    run = tmp_path / "pre"
-    changes = [f"members.{number}.set.training.start_from={run}" for number in range(8)]
-    for member in recipes.load("hie-ternaus-2023", overrides=changes).trainings:
-        assert member.training.start_from == str(run)
-    for name in ("hie-ternaus-2023-member", "hie-ternaus-cpu"):
-        then, first = recipes.load(name), recipes.load(f"{name.removesuffix('-member')}-pretraining")
-        assert then.preprocessing == first.preprocessing and then.network.name == first.network.name
-        assert {**then.network.options, "prior": None} == {**first.network.options, "prior": None}  # of the head alone
+def test_all_members_begin_with_one_pretraining():
+    ((start, numbers),) = recipes.load("hie-ternaus-2023").shared_starts
+    assert start == recipes.load("hie-ternaus-2023-pretraining") and numbers == tuple(range(8))
+
+
+@pytest.mark.parametrize("name", ["hie-ternaus-2023-member", "hie-ternaus-cpu"])
+def test_what_is_pretrained_is_the_same_network_on_the_same_images(name):
+    then = recipes.load(name)
+    assert then.start == recipes.load(f"{name.removesuffix('-member')}-pretraining")
+    assert then.preprocessing == then.start.preprocessing and then.network.name == then.start.network.name
+    # The prior is of the head alone.
+    assert {**then.network.options, "prior": None} == {**then.start.network.options, "prior": None}
 
 
 def test_exactly_one_of_sixteen_changes():
@@ -349,7 +353,8 @@ def test_short_trainings_begin_with_few_lesions_and_published_ones_as_published(
     """Without a prior, which no paper names, a CPU's few epochs go into learning that lesions are rare."""
     systems = ("koirala", "runet", "segresnet", "sejong", "sparseg", "swin4", "ternaus", "unet3d")
     for name in (*(f"hie-{system}-cpu" for system in systems), "wmh-instance-cpu"):
-        assert {training.network.options.get("prior") for training in recipes.load(name).trainings} == {0.01}
+        own = [each for each in recipes.load(name).trainings if not each.is_pretraining]
+        assert {training.network.options.get("prior") for training in own} == {0.01}
     assert not any("prior" in recipes.load(name).network.options for name in PRINTED)
 
 

@@ -22,6 +22,8 @@ SWIN = "network.options={feature_size: 12, window_size: 2, depths: [1, 1, 1, 1],
 SMP = "network.options={encoder: resnet18, depth: 3, prior: 0.01}"
 CROP = "sampling.crop=[16, 16, 8]"
 ADC = ("preprocessing.brain=adc", "preprocessing.channels.0.map=adc")
+SLICES = ("preprocessing.size=[24, 24, null]",)
+BOTH = tuple(f"training.start_from.set.{change}" for change in (*SLICES, SMP, "network.options.prior=null", *SHORT))
 # What makes each small, or of each of its members.
 TINY = {
     "hie-koirala-cpu": (
@@ -35,12 +37,11 @@ TINY = {
     "hie-sparseg-cpu": (SMP, "sampling.crop=[24, 24]"),
     "hie-swin4-cpu": ((SWIN, CROP),) * 4,
     "hie-swinrf-cpu": (SWIN, CROP),
-    "hie-ternaus-cpu": (SMP, "preprocessing.size=[24, 24, null]"),
+    "hie-ternaus-cpu": (SMP, *SLICES, *BOTH),
     "hie-unet3d-cpu": (UNET, "preprocessing.size=[16, 16, 8]"),
     "tnbc-instance-cpu": (SWIN, "sampling.crop=[32, 32]"),
     "wmh-instance-cpu": (SWIN, "sampling={crop: [16, 16], slices: 3}", *ADC),
 }
-PRETRAINING = "hie-ternaus-cpu-pretraining"
 QUICK = ("hie-sejong-cpu", "hie-segresnet-cpu")
 
 
@@ -127,14 +128,6 @@ def test_two_that_train_in_seconds(name, scans, tmp_path):
 @pytest.mark.parametrize("name", sorted(TINY.keys() - QUICK))
 def test_every_other_trains(name, scans, nuclei, tmp_path):
     check(small(name), nuclei if name.startswith("tnbc") else scans, tmp_path)
-
-
-@pytest.mark.slow
-def test_the_second_stage_goes_on_from_the_first(scans, tmp_path):
-    changes = ("preprocessing.size=[24, 24, null]", SMP, "network.options.prior=null", *SHORT)
-    first = train(recipes.load(PRETRAINING, overrides=changes), scans, tmp_path / "first")
-    assert all(math.isfinite(loss) for loss in losses(first)[0])
-    check(small("hie-ternaus-cpu", f"training.start_from={first}"), scans, tmp_path)
 
 
 @pytest.mark.slow

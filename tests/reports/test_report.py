@@ -5,6 +5,7 @@ import unicodedata
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -16,8 +17,9 @@ from multifocal.evaluation import read_results
 from multifocal.files import WRITING, write_csv
 from multifocal.reports import write_report
 from multifocal.reports.cases import page as case_page
-from multifocal.reports.study_data import Arm
-from multifocal.reports.tables import RankedRow, Ranking
+from multifocal.reports.study_data import Arm, CellRecord
+from multifocal.reports.tables import RankedRow, Ranking, cell_lines
+from multifocal.studies import CellResult
 from multifocal.volumes import Volume, read, write
 
 NASTY = "<script>alert('1')</script>"
@@ -152,6 +154,19 @@ def test_ranks_that_are_equal_but_for_rounding_share_the_first_place():
     tied = Ranking("all", 4, (row("a", 4 / 3), row("b", 1 / 3 + 1 / 3 + 2 / 3), row("c", 2.0)), {})
     assert tied.first == ("a", "b")
     assert Ranking("all", 4, (row("a", None),), {}).first == ()
+
+
+def test_what_tuned_and_combined_arms_took_is_that_of_the_cells_they_are_made_of():
+    def cell(arm, seconds):
+        result = CellResult(arm=arm, fold=0, seed=0, state="done", fingerprint="", seconds=seconds)
+        return CellRecord(arm, 0, 0, result)
+
+    arms = [
+        Arm(number, name, Path(), None, of)
+        for number, (name, of) in enumerate({"a": (), "b": (), "a+tuned": ("a",), "both": ("b", "a")}.items())
+    ]
+    lines = cell_lines(SimpleNamespace(arms=arms, cells=[cell("a", 1.0), cell("b", 4.0)]))
+    assert [(line.done, line.seconds) for line in lines] == [(1, 1.0), (1, 4.0), (1, 1.0), (2, 2.5)]
 
 
 def test_another_cohort_is_refused(small_study, small_cohort, phantom, tmp_path):

@@ -45,9 +45,10 @@ def test_a_dry_run_tells_the_cells_and_their_cost_and_leaves_nothing(multifocal,
 
 
 @pytest.mark.slow
-def test_a_dry_run_measures_what_needs_several_cases(multifocal, small_study, small_cohort, tmp_path):
+def test_a_dry_run_measures_what_needs_several_cases_or_validation(multifocal, small_study, small_cohort, tmp_path):
     channels = "[{map: adc, zscore: brain}, {derive: lesion-frequency}]"
-    arm = f"arms={{dice: {{preprocessing: {{channels: {channels}}}, augmentation: {{paste: {{p: 1}}}}}}}}"
+    changes = f"preprocessing: {{channels: {channels}}}, augmentation: {{paste: {{p: 1}}}}, schedule: {{name: plateau}}"
+    arm = f"arms={{dice: {{{changes}}}}}"
     code, out, err = multifocal("study", small_study, small_cohort, "--out", tmp_path / "s", "--dry-run", "--set", arm)
     assert (code, err) == (0, "") and re.search(r"^dice +[\d.]+ ", out, re.M)
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import hypothesis
 import pytest
+import torch
 import yaml
 from hypothesis import strategies as st
 
@@ -145,13 +146,21 @@ def test_every_study_of_the_package_says_what_it_is_and_where_numbers_are_from(n
     assert study.published is None or (study.published.source and study.published.data and study.published.values)
     for arm in study.arms:
         recipe = studies.resolve(study, arm, seed=0)
-        assert recipe.kind != "network" or recipe.loss.name in losses.names()
+        assert recipe.kind != "network" or losses.build(recipe.loss.name, **recipe.loss.options)
 
 
 def test_the_studies_of_the_package_have_the_arms_of_the_papers():
     arms = {name: list(studies.load(name).arms) for name in studies.names()}
-    assert len(arms["hie-losses"]) == 6 and len(arms["hie-inputs"]) == 4 and len(arms["hie-2d-losses"]) == 3
-    assert arms["instance-losses"] == ["gdf", "blob-gdf", "ici", "false", "proximity", "cc-dice-ce", "bicc-dice-ce"]
+    assert len(arms["hie-losses"]) == 6 and len(arms["hie-inputs"]) == 4 and len(arms["hie-2d-losses"]) == 5
+    nuclei = ["gdf", "blob-gdf", "ici", "false", "proximity"]
+    assert arms["instance-losses-nuclei"] == nuclei and arms["instance-losses"][:5] == nuclei
+    table_4 = {"dice", "dice-ce", "generalized-dice", "focal", "gdf", "tversky", "inverse-weighted-dice", "blob-dice"}
+    assert table_4 < set(arms["instance-losses"])
+    combined = studies.load("instance-losses").combined
+    assert {name: one.of for name, one in combined.items()} == {
+        f"{arm}+blob-gdf": ("blob-gdf", arm) for arm in ("gdf", "ici", "false", "proximity")
+    }
+    assert {(one.combine.rule, one.combine.below_ml) for one in combined.values()} == {("volume", 0.05)}
     inputs = studies.load("hie-inputs")
     channels = [len(studies.resolve(inputs, arm, seed=0).preprocessing.channels) for arm in inputs.arms]
     assert channels == [1, 1, 2, 3]
@@ -160,7 +169,68 @@ def test_the_studies_of_the_package_have_the_arms_of_the_papers():
         None,
         None,
         "scse",
+        None,
+        None,
     ]
+
+
+@pytest.mark.parametrize("name", ["hie-compound-weights", "hie-tlhf-weights", "hie-2d-losses", "hie-inputs"])
+def test_the_studies_of_hie_run_on_the_form_for_a_cpu(name):
+    small = {"hie-compound-weights": "hie-unet3d-cpu"}.get(name, "hie-sparseg-cpu")
+    study = studies.load(name, overrides=[f"recipe={small}"])
+    assert {studies.resolve(study, arm, seed=0).name for arm in study.arms} == {small}
+
+
+def built(study, arm):
+    loss = studies.resolve(study, arm, seed=0).loss
+    return losses.build(loss.name, **loss.options)
+
+
+def test_the_weights_of_the_compounds_are_those_of_their_names():
+    torch.manual_seed(0)
+    batch = torch.randn(2, 1, 8, 9), (torch.rand(2, 1, 8, 9) < 0.2).float()
+    study = studies.load("hie-compound-weights")
+    for arm in study.arms:
+        name, alpha, beta = arm.rsplit("-", 2)
+        alpha, beta = float(alpha), float(beta)
+        assert 0.5 <= alpha <= 0.9 and 0.1 <= beta <= 0.5
+        terms = losses.build(f"{name}-hausdorff").terms(*batch)
+        region = terms["tversky"] if name == "tversky" else 0.5 * (terms["dice"] + terms["focal"])
+        expected = alpha * region + beta * terms["log-hausdorff-dt"]
+        assert built(study, arm)(*batch).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_each_weight_of_tlhf_moves_by_a_fifth_alone():
+    study = studies.load("hie-tlhf-weights")
+    centre, *others = (built(study, arm).weights for arm in study.arms)
+    moved = []
+    for weights in others:
+        [name] = [name for name in centre if weights[name] != centre[name]]
+        ratio = weights[name][0] / centre[name][0] if name == "focal" else weights[name] / centre[name]
+        assert name != "focal" or weights[name][1] / centre[name][1] == pytest.approx(ratio)
+        moved.append((name, round(ratio, 6)))
+    terms = ("tversky", "log-hausdorff-dt", "focal")
+    assert moved == [(name, ratio) for name in terms for ratio in (0.8, 1.2)]
+
+
+@pytest.mark.parametrize(
+    ("combined", "message"),
+    [
+        ("{one: {of: [one, two], combine: {rule: vote}}}", "combined.one: an arm of this name is trained"),
+        ("{ONE: {of: [one, two], combine: {rule: vote}}}", "arms one and ONE would share a folder"),
+        (
+            "{both: {of: [one, three], combine: {rule: vote}}}",
+            "combined.both.of: there is no arm three; choose from one",
+        ),
+        ("{both: {of: [one], combine: {rule: vote}}}", "combined.both.of"),
+        ("{both: {of: [one, two], combine: {rule: mean}}}", "combined.both.combine"),
+        ("{both: {of: [one, two, one], combine: {rule: volume}}}", "between 2 systems, not 3"),
+        ("{a/b: {of: [one, two], combine: {rule: vote}}}", "arm 'a/b': a name is a folder"),
+    ],
+)
+def test_combined_arms_that_cannot_be(load, combined, message):
+    with pytest.raises(UserError, match=message):
+        load(BASE + f"combined: {combined}\n")
 
 
 SETTINGS = st.recursive(
@@ -267,6 +337,37 @@ def test_weights_to_start_from_count_by_their_contents(fingerprint_of, tmp_path)
         (tmp_path / "mine.safetensors").write_bytes(contents)
         found.append(fingerprint_of("network", override))
     assert found[0] == found[2] != found[1]
+
+
+DENOISE = "training: {denoise: {}, monitor: null, epochs: 3}, network: {options: {prior: null}}"
+STAGES = f"{{recipe: default, set: {{{DENOISE}}}}}"
+
+
+def test_a_recipe_to_start_from_counts_by_what_it_says(fingerprint_of):
+    said = f"arms.network.training.start_from={STAGES}"
+    longer = said.replace("epochs: 3", "epochs: 4")
+    neutral = said.replace("epochs: 3", "epochs: 3, ema: null")  # a key that recipes have gained
+    found = [fingerprint_of("network", override) for override in (said, longer, neutral)]
+    assert len({FINGERPRINTS["network"], *found}) == 3 and found[0] == found[2]
+
+
+def test_the_seed_of_a_recipe_to_start_from_moves_with_the_studys(load, tmp_path):
+    says = recipes.load("default", overrides=["training.seed=3", f"training.start_from={STAGES}"])
+    (tmp_path / "own.yaml").write_text(recipes.dump(says))
+    members = "{kind: ensemble, name: two, members: {recipe: own.yaml, seeds: [3, 4]}}"
+    arms = f"arms:\n  one: {{recipe: own.yaml}}\n  both: {{recipe: {members}}}\n"
+    study = load(f"name: mine\nrecipe: default\nset: {{training: {{epochs: 7}}}}\n{arms}")
+    one, first = studies.resolve(study, "one", seed=5).trainings
+    assert (one.training.seed, first.training.seed) == (5, 2)
+    assert (one.training.epochs, first.training.epochs) == (
+        7,
+        3,
+    )  # the study's changes are not those of what was before
+    assert studies.resolve(study, "one", seed=0).start.training.seed >= 0
+    both = studies.resolve(study, "both", seed=2)
+    ((start, numbers),) = both.shared_starts
+    assert numbers == (0, 1) and start.training.seed == 2000
+    assert [member.training.seed for _, member in both.fitted] == [2003, 2004]
 
 
 def test_members_named_in_a_study_take_its_seed_and_changes(load, tmp_path):

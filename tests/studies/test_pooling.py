@@ -11,6 +11,7 @@ from multifocal.errors import UserError
 from multifocal.files import read_json, write_json
 from multifocal.studies.tables import shown
 from multifocal.systems import load_model
+from multifocal.systems.combination import ByVolume
 from multifocal.volumes import Volume, read, write
 
 
@@ -178,6 +179,39 @@ def test_numbers_are_shown_short():
     assert [shown(value) for value in (0.12345, 99.9996, 12345.6, 7, None, "a|b")] == [
         "0.123", "100.000", "12346", "7", "–", "a|b",
     ]  # fmt: skip
+
+
+BOTH = "combined={both: {of: [dice, false], combine: {rule: volume, below_ml: 0.02}}}"
+
+
+def test_a_combined_arm_is_what_the_rule_makes_of_the_masks_of_others(conclude):
+    table, out = conclude(BOTH, "seeds=[0,1]", "published={source: a, data: b, values: {both: {DSC: 0.5}}}")
+    rule = ByVolume(below_ml=0.02)
+    assert sorted(path.name for path in (out / "arms/both/masks").glob("*_lesion.mha")) == sorted(
+        path.name for path in (out / "arms/dice/masks").glob("*_lesion.mha")
+    )
+    for path in (out / "arms/both/masks").glob("*_lesion.mha"):
+        small, large = (read(out / f"arms/{arm}/masks" / path.name) for arm in ("dice", "false"))
+        np.testing.assert_array_equal(read(path).array, rule([small.array, large.array], small.geometry.voxel_ml))
+    [row] = [row for row in table if row["arm"] == "both"]
+    assert (row["cells"], row["done"], row["cases"], row["hours"]) == (8, 8, 4, 4.0)
+    assert list(read_json(out / "comparison/comparison.json")["overall"]["methods"]) == ["dice", "false", "both"]
+    found = studies.read_study(out)
+    assert list(found.arms) == ["dice", "false", "both"] and not any(name.startswith("both") for name in found.cells)
+    assert rows(out / "tables/published.csv")[0]["theirs: DSC"] == "0.5"
+
+
+def test_a_combined_arm_waits_for_what_it_is_made_of(conclude):
+    table, out = conclude(BOTH, without=["dice/fold0-seed0", "false/fold2-seed0"])
+    assert [row["arm"] for row in table] == ["dice", "false"] and not (out / "arms/both").exists()
+    table, _ = conclude(BOTH, without=["dice/fold0-seed0"])
+    assert [(row["arm"], row["cases"]) for row in table] == [("dice", 2), ("false", 4), ("both", 2)]
+
+
+def test_label_maps_are_not_combined(small_study, cohort):
+    study = studies.load(small_study, overrides=[BOTH, "metrics.rules.label_maps=both"])
+    with pytest.raises(UserError, match="combined is made of masks, not of label maps"):
+        studies.make_grid(study, cohort)
 
 
 PARTS = ["0-low", "1-middle", "2-high"]

@@ -2,12 +2,14 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from multifocal import studies
 from multifocal.errors import UserError
+from multifocal.studies.local import execute
 from multifocal.studies.ray_backend import run_on_ray
 from multifocal.studies.settings import Resources
 
@@ -26,18 +28,18 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": SMALLEST}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.machines = [add_machine(cluster) for _ in range(2)]
+    cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    cluster.machines = [patiently(lambda: cluster.add_node(num_cpus=1, object_store_memory=SMALLEST)) for _ in range(2)]
     yield cluster
     ray.shutdown()
     cluster.shutdown()
 
 
-def add_machine(cluster, *, tries=5):
-    """Add a machine; a busy computer may be too slow for the half minute that Ray waits."""
+def patiently(start, *, tries=5):
+    """Start a part of a cluster; a busy computer may be too slow for the half minute that Ray waits."""
     for left in reversed(range(tries)):
         try:
-            return cluster.add_node(num_cpus=1, object_store_memory=SMALLEST)
+            return start()
         except Exception as error:  # noqa: BLE001  (Ray raises nothing more special)
             if "timed out during startup" not in str(error) or not left:
                 raise
@@ -99,6 +101,14 @@ def test_a_lost_cell_that_cannot_be_written_down_stops_no_other(study, cohort, s
 
 def test_a_machine_is_lost_and_nothing_else(cluster, finished, small_study, cohort, small_cohort, tmp_path):
     out, study, lost, events = tmp_path / "study", studies.load(small_study), [], []
+    at_work = tmp_path / "at-work"  # where the first cell waits for the second, so that each machine has one
+    at_work.mkdir()
+
+    def execute_together(job, *, cpus, gpu):
+        (at_work / job.cell.name.replace("/", "-")).touch()
+        while len(list(at_work.iterdir())) < 2:
+            time.sleep(0.05)
+        return execute(job, cpus=cpus, gpu=gpu)
 
     def lose_one(event):
         events.extend([event] if event else [])
@@ -110,7 +120,7 @@ def test_a_machine_is_lost_and_nothing_else(cluster, finished, small_study, coho
     with studies.open_study(study, cohort, out, engine="ray") as plan:
         outcomes = studies.run_cells(
             plan,
-            lambda jobs: run_on_ray(jobs, resources=study.resources, address=cluster.address),
+            lambda jobs: run_on_ray(jobs, resources=study.resources, address=cluster.address, task=execute_together),
             cohort=small_cohort,
             on_event=lose_one,
         )

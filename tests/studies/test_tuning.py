@@ -239,7 +239,7 @@ def test_studies_that_cannot_be_tuned(small_study, cohort, overrides, message):
 def test_names_of_tuned_arms_are_taken(small_study):
     with pytest.raises(UserError, match=r"a name that ends in \+tuned is that of a tuned arm"):
         studies.load(small_study, overrides=[TUNE, "arms.dice+tuned={}"])
-    assert studies.load(small_study, overrides=["arms.dice+tuned={}"]).scored["dice+tuned"] == "dice+tuned"
+    assert studies.load(small_study, overrides=["arms.dice+tuned={}"]).scored["dice+tuned"] == ("dice+tuned",)
 
 
 def test_an_arm_tuned_by_its_recipe_needs_validation_cases(small_study, cohort):

@@ -115,9 +115,11 @@ def test_a_tensor_that_is_missing_or_strange_is_named(train, base, tmp_path):
     name = next(name for name in found if name.endswith("head.bias"))
     write_weights(tmp_path / "less.safetensors", {k: v for k, v in found.items() if k != name})
     write_weights(tmp_path / "more.safetensors", {**found, "strange": torch.zeros(1)})
-    with pytest.raises(UserError, match=f"tensor {name} is in this recipe's network, but not in the file; start"):
+    with pytest.raises(UserError, match=f"tensor {name} is in this recipe's network, but not there; start"):
         train(f"training.start_from={tmp_path / 'less.safetensors'}")
-    with pytest.raises(UserError, match="tensor strange is in the file, but not in the network; start from weights"):
+    with pytest.raises(
+        UserError, match="tensor strange is there, but not in this recipe's network; start from weights"
+    ):
         train(f"training.start_from={tmp_path / 'more.safetensors'}")
 
 

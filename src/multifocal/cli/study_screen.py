@@ -51,7 +51,7 @@ class StudyScreen:
         if event is None:
             for cell, task in self._running.items():
                 folder = folder_of(self.plan.out, cell)
-                self._bars.update(task, completed=_epochs(folder / "log.csv"))
+                self._bars.update(task, completed=sum(map(_epochs, folder.rglob("log.csv"))))  # members' logs, too
             return
         job, outcome = event
         if outcome is None:

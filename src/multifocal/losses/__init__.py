@@ -21,6 +21,7 @@ from multifocal.losses.criteria import (
     dice_ce,
     gdf,
 )
+from multifocal.losses.double_sigmoid import DoubleSigmoidFocal
 from multifocal.losses.gradient_shares import gradient_shares
 from multifocal.losses.inputs import Options
 from multifocal.losses.lesion_terms import Center, FalseDiscoveryRate, FalseNegativeRate, Proximity, instance_terms
@@ -39,6 +40,7 @@ __all__ = [
     "CriterionSum",
     "CrossEntropy",
     "Dice",
+    "DoubleSigmoidFocal",
     "Expression",
     "FalseDiscoveryRate",
     "FalseNegativeRate",

@@ -167,10 +167,13 @@ def rooted(data: Any, home: str | Path) -> Any:
 
     Args:
         data: of a recipe, or what changes one, not validated yet.
-        home: the folder that the path is relative to.
+        home: the folder that the path is relative to; a recipe in the path's place is spelled out.
 
     Returns:
         The settings, new ones where something is changed.
+
+    Raises:
+        UserError: no such recipe, or a wrong value in it.
 
     Example:
         >>> rooted({"training": {"start_from": "runs/0"}}, "/home/me")
@@ -180,9 +183,13 @@ def rooted(data: Any, home: str | Path) -> Any:
     if not isinstance(training, Mapping):
         return data
     start = training.get("start_from")
-    if not isinstance(start, str) or not start:
+    if isinstance(start, Mapping) and "recipe" in start:
+        start = _member(start, where="training.start_from", home=Path(home))
+    elif isinstance(start, str) and start:
+        start = str((Path(home) / start).absolute())
+    else:
         return data
-    return {**data, "training": {**training, "start_from": str((Path(home) / start).absolute())}}
+    return {**data, "training": {**training, "start_from": start}}
 
 
 def dump(recipe: Recipe) -> str:

@@ -36,7 +36,7 @@ class Recipe(Config):
 
     @property
     def trainings(self) -> "tuple[Any, ...]":
-        """The recipes of the networks that are trained by gradient descent: itself, its members', or none."""
+        """The recipes of the networks that are trained by gradient descent: itself and its start, those of members."""
         return ()
 
     @property
@@ -67,7 +67,12 @@ class Recipe(Config):
     @property
     def is_pretraining(self) -> bool:
         """Whether what it trains is for others to start from, and finds no lesions."""
-        return any(recipe.training.denoise is not None for recipe in self.trainings)
+        return False
+
+    @property
+    def start(self) -> "Recipe | None":
+        """What is trained first, for its own training to start from; None where nothing is."""
+        return None
 
     @property
     def mask_section(self) -> str | None:

@@ -45,15 +45,16 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), the arm whose
-    cells they come from where that is another one, for they are tuned, and the parts of its system, arms of their own.
+    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), the arms whose
+    cells they come from (none names it itself, what is tuned or combined comes from others), and the parts of its
+    system, arms of their own.
     """
 
     number: int
     name: str
     masks: Path
     results: Results | None
-    trained: str | None = None
+    trained: tuple[str, ...] = ()
     parts: tuple["Arm", ...] = ()
 
     @property
@@ -142,7 +143,7 @@ def read_study_data(folder: str | Path) -> list[StudyData]:
 
 
 def _study_data(study: "StudyFolder", label: str) -> StudyData:
-    scored = {name: arm for name, arm in study.study.scored.items() if name == arm or name in study.arms}
+    scored = {name: of for name, of in study.study.scored.items() if name in study.study.arms or name in study.arms}
     words = _words([study.masks(name) for name in scored])
     arms = (
         Arm(
@@ -150,13 +151,13 @@ def _study_data(study: "StudyFolder", label: str) -> StudyData:
             name,
             study.masks(name),
             _in_unit(study.arms.get(name), words),
-            None if name == arm else arm,
+            () if name in study.study.arms else of,
             tuple(
                 Arm(place, part, study.masks(name, part), _in_unit(results, words))
                 for place, (part, results) in enumerate(study.parts.get(name, {}).items())
             ),
         )
-        for number, (name, arm) in enumerate(scored.items())
+        for number, (name, of) in enumerate(scored.items())
     )
     text = (study.path / "study.yaml").read_text(encoding="utf-8")
     compared = _compared_in_unit(study.comparison, words)

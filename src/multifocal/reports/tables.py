@@ -129,7 +129,7 @@ def pair_lines(ranking: Ranking, group: Mapping[str, Any], metrics: Sequence[str
 
 def cell_lines(data: StudyData) -> list[CellLine]:
     """Return the cells arm by arm."""
-    return [_line(arm, [cell for cell in data.cells if cell.arm == (arm.trained or arm.name)]) for arm in data.arms]
+    return [_line(arm, [cell for cell in data.cells if cell.arm in (arm.trained or (arm.name,))]) for arm in data.arms]
 
 
 def _line(arm: Arm, cells: Sequence[CellRecord]) -> CellLine:

@@ -195,7 +195,11 @@ class Grid:
     @cached_property
     def _starts(self) -> dict[tuple[str, int], list[str]]:
         # The weights that trainings begin with, by their contents: a path may hold others tomorrow.
-        begun = {key: [one for one in of.trainings if one.training.start_from] for key, of in self.recipes.items()}
+        begun = {
+            # What starts from a recipe has it among its own data.
+            key: [one for one in of.trainings if isinstance(one.training.start_from, str)]
+            for key, of in self.recipes.items()
+        }
         if not any(begun.values()):
             return {key: [] for key in begun}
         from multifocal.training.warm_start import start_digest  # with Lightning, which studies else do without
@@ -240,6 +244,7 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
     cohort = with_labels(labelled(cohort), common_labels(arms))
     _check_instances(study, arms)
     folds = _folds(study, cohort)
+    _check_combined(study, cohort.labels)
     grid = Grid(study, cohort, folds, fingerprint(cohort), resolved)
     _check_tune(grid)
     for number in grid.chosen:
@@ -305,6 +310,15 @@ def _check_instances(study: Study, arms: Mapping[str, Recipe]) -> None:
         raise UserError(
             f"study {study.name}: arm {found[0]} predicts label maps, of which several seeds do not vote; use one seed"
         )
+
+
+def _check_combined(study: Study, labels: Labels) -> None:
+    """Raise `UserError` where masks would be combined that hold instances, or classes that the rule cannot tell."""
+    if study.combined and ScoringOptions(**study.metrics.rules).predicts_label_maps:
+        raise UserError(f"study {study.name}: combined is made of masks, not of label maps; leave it out")
+    for name, one in study.combined.items():
+        if labels.several and one.combine.rule == "volume":
+            raise UserError(f"study {study.name}: combined.{name}: volume shares out lesions of one class; choose vote")
 
 
 def _check_tune(grid: Grid) -> None:

@@ -75,6 +75,7 @@ def evaluate_arms(
     A case of an arm counts when it has a mask from every seed: several are combined by majority vote. The comparison
     is over the cases that all evaluated arms have. Where the study is tuned, so is each arm that has probabilities and
     two folds, and is evaluated a second time. The parts of an arm's system are pooled and evaluated like the whole.
+    Combined arms come last: of the masks that the others end with.
 
     Args:
         grid: the study.
@@ -129,6 +130,16 @@ def evaluate_arms(
         tuned = {case: home / MASKS / files[0].name for case, files in cases.items()}
         rows += tune_arm(grid, arm, maps[arm], tuned, home, workers=workers)
         found[f"{arm}{TUNED}"] = evaluate(home, cases)
+    for name, one in grid.study.combined.items():
+        made_of = _of_all([into / ARMS / arm / MASKS for arm in one.of if arm in found], many=len(one.of))
+        if not made_of:
+            continue
+        if progress:
+            progress(name)
+        for files in made_of.values():
+            target = into / ARMS / name / MASKS / files[0].name
+            combine_files(files, target, rule=one.combine, labels=grid.cohort.labels)
+        found[name] = evaluate(into / ARMS / name, made_of)
     _compare(grid, found, into)
     return found, rows
 
@@ -145,7 +156,7 @@ def _masks(grid: Grid, out: Path, arm: str, done: Sequence[Cell], part: str = ""
     """Return the masks of an arm, or of a part of its system, by case, one a seed, of the folds that are complete."""
     masks: dict[str, list[Path]] = {}
     for fold, _, folder in _complete(grid, out, arm, done):
-        for case, file in _by_case(grid, fold, part_folder(folder, part), MASK).items():
+        for case, file in _by_case(grid, fold, folder, MASK, part).items():
             masks.setdefault(case, []).append(file)
     return masks
 
@@ -166,13 +177,21 @@ def _complete(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Iterator
                 yield fold, seed, folder_of(out, Cell(fold, seed, 0, arm)) / MASKS
 
 
-def _by_case(grid: Grid, fold: int, folder: Path, ending: str) -> dict[str, Path]:
-    found = predictions_by_case(folder, ending)
+def _by_case(grid: Grid, fold: int, folder: Path, ending: str, part: str = "") -> dict[str, Path]:
+    home = part_folder(folder, part)
+    found = predictions_by_case(home, ending)
     for case in grid.folds.folds[fold].test:
         if case not in found:
             cure = f"remove {folder.parent / CELL} and run again"
-            raise UserError(f"{folder}: holds no {'mask' if ending == MASK else 'probability'} of case {case}; {cure}")
+            raise UserError(f"{home}: holds no {'mask' if ending == MASK else 'probability'} of case {case}; {cure}")
     return {case: found[case] for case in grid.folds.folds[fold].test}
+
+
+def _of_all(folders: Sequence[Path], *, many: int) -> dict[str, list[Path]]:
+    """Return the masks of the cases that all folders have, by case; none where there are fewer folders than wanted."""
+    found = [predictions_by_case(folder, MASK) for folder in folders] if len(folders) == many else []
+    first, *others = found or [{}]
+    return {case: [each[case] for each in found] for case in first if all(case in other for other in others)}
 
 
 def _pool(masks: Sequence[Path], target: Path, labels: Labels) -> None:

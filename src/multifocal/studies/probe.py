@@ -30,12 +30,14 @@ class Probe(Config):
 
     Args:
         step_ms: a training step.
+        fit_s: fitting without any steps, for each training case.
         samples: training samples of a case.
         predict_s: reading, predicting and writing one case.
         peak_mib: most memory held.
     """
 
     step_ms: float
+    fit_s: float = 0.0
     samples: float
     predict_s: float
     peak_mib: float
@@ -99,7 +101,7 @@ def seconds(grid: Grid, arm: str, cost: Probe) -> float:
         for training in (one.training for one in recipe.trainings):
             steps += training.epochs * -(-len(fold.train) * cost.samples // training.batch_size)
             predicted += len(fold.validation) * (training.epochs // training.validate_every)
-        total += steps * cost.step_ms / 1000 + predicted * cost.predict_s
+        total += steps * cost.step_ms / 1000 + len(fold.train) * cost.fit_s + predicted * cost.predict_s
     return total * len(grid.study.seeds)
 
 
@@ -113,7 +115,7 @@ def _measure(job: Job) -> dict[str, Any]:
     cohort = labelled(open_cohort(job.cohort, layout=job.layout))
     recipe = recipes.parse(job.recipe, where=f"arm {job.arm}")
     fold = Folds.load(job.study / FOLDS).fold(job.fold, cohort)
-    steps, samples = [0.0], [0.0]
+    step_ms, fit_s, samples = 0.0, 0.0, [0.0]
     names = _mixed(fold.train, cohort)[:BATCHES]  # of what is fitted without a network
     for own in recipe.trainings:
         # The slices of a case fill a batch or more.
@@ -137,12 +139,14 @@ def _measure(job: Job) -> dict[str, Any]:
         # Held: nobody else knows of the folder, and the labels were checked with the grid.
         options: dict[str, Any] = {"device": job.device, "progress": False, "held": True, "rehearsal": True}
         fit(short, cohort, split=split, out=job.folder, cache=job.study / CACHE, **options)
-        steps.append(system_class(short).facts(short, job.folder)["step_ms"])
+        facts = system_class(short).facts(short, job.folder)
+        step_ms = facts.get("step_ms") or 0.0
+        fit_s = 0.0 if step_ms else facts["seconds"] / len(names)
     model = system_class(short).load(short, job.folder, device=job.device) if recipe.needs_training else build(recipe)
     started = time.monotonic()
     predict_cohort(model, cohort.subset(fold.test[:1]), job.folder / "masks")
     took = {"predict_s": time.monotonic() - started, "peak_mib": peak_mib()}
-    return {"step_ms": max(steps), "samples": max(samples), **took}
+    return {"step_ms": step_ms, "fit_s": fit_s, "samples": max(samples), **took}
 
 
 def _mixed(names: Sequence[str], cohort: Cohort) -> tuple[str, ...]:
@@ -152,18 +156,23 @@ def _mixed(names: Sequence[str], cohort: Cohort) -> tuple[str, ...]:
 
 
 def _shortened(recipe: Any) -> Any:
-    """Return a recipe's data, or part of them, with trainings of one epoch."""
+    """Return a recipe's data, or part of them, with trainings of one epoch that ask for no validation cases."""
     if isinstance(recipe, dict):
-        shorter = {"epochs": 1, "monitor": None, "patience": None, "validate_every": 1}
-        # Perhaps the first cases have no lesions to paste.
-        data: dict[str, Any] = {key: None if key == "paste" else _shortened(value) for key, value in recipe.items()}
+        # Perhaps the first cases have no lesions to paste; and there is nothing to tune on.
+        data: dict[str, Any] = {key: None if key in ("paste", "tune") else _shortened(of) for key, of in recipe.items()}
         if "sampling" in data:  # perhaps the first cases are all empty
             data["sampling"] = {**data["sampling"], "empty": "keep"}
         if "folds" in data:  # of which two tell what each costs
             data["folds"] = 2
+        if "fold" in data:  # there may be fewer cases than folds of them
+            data["fold"] = None
         if "iterations" in data:
             data |= {"epochs": 1, "iterations": 2, "validation_iterations": 1}
-        return {**data, "training": {**data["training"], **shorter}} if "training" in data else data
+        if "training" in data:
+            data["training"] |= {"epochs": 1, "monitor": None, "patience": None, "validate_every": 1}
+            if (data.get("schedule") or {}).get("name") == "plateau":  # of what is monitored
+                data["schedule"] = {"name": "constant"}
+        return data
     return [_shortened(value) for value in recipe] if isinstance(recipe, list | tuple) else recipe
 
 

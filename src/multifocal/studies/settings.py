@@ -10,6 +10,7 @@ from multifocal.config import Config, Name, check_arguments
 from multifocal.metrics import ScoringOptions
 from multifocal.metrics.metric import Undefined
 from multifocal.systems import Tuning
+from multifocal.systems.combination import ByVolume, Vote
 
 Seed = Annotated[int, Field(ge=0)]
 Chosen = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
@@ -93,6 +94,27 @@ class Resources(Config):
     gpus: float = Field(default=0, ge=0, le=1)
 
 
+class Combination(Config):
+    """What an ensemble's rule makes of the masks of other arms, which costs no training.
+
+    Args:
+        of: the arms, two or more, in the order that the rule looks at them; also tuned ones, as `ARM+tuned`.
+        combine: the rule, as in the recipe of an ensemble: one that reads masks.
+
+    Example:
+        >>> Combination(of=["blob-gdf", "gdf"], combine={"rule": "volume", "below_ml": 0.05}).combine.below_ml
+        0.05
+    """
+
+    of: Annotated[tuple[Name, ...], Field(min_length=2)]
+    combine: Annotated[Vote | ByVolume, Field(discriminator="rule")]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Combination":
+        self.combine.check(len(self.of))
+        return self
+
+
 class Published(Config):
     """What a paper reports.
 
@@ -121,6 +143,7 @@ class Study(Config):
         recipe: the base of all arms, spelled out.
         set: values replaced in every arm.
         arms: by name, what differs from the base: anything that a recipe says.
+        combined: by name, arms that are made of the masks of others.
         folds: which cases train, validate and test.
         seeds: of weights and training; every arm is trained with each.
         metrics: how masks are scored.
@@ -143,6 +166,7 @@ class Study(Config):
     recipe: dict[str, Any]
     set: dict[str, Any] = {}
     arms: dict[Name, dict[str, Any] | None] = Field(min_length=1)
+    combined: dict[Name, Combination] = {}
     folds: Annotated[DrawnFolds | DatasetFolds | FileFolds, Field(discriminator="scheme")] = DrawnFolds(scheme="kfold")
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     metrics: MetricSettings = MetricSettings()
@@ -151,21 +175,24 @@ class Study(Config):
     published: Published | None = None
 
     @property
-    def scored(self) -> dict[str, str]:
-        """The names under which arms may be scored, tuned ones beside untuned ones, and whose cells they are of."""
+    def trained(self) -> dict[str, str]:
+        """The names under which arms that have cells may be scored, tuned ones too, and whose cells they are of."""
         names = ("", *([TUNED] if self.tune else []))
         return {f"{arm}{ending}": arm for arm in self.arms for ending in names}
 
-    @field_validator("arms")
+    @property
+    def scored(self) -> dict[str, tuple[str, ...]]:
+        """The names under which arms may be scored, and those whose cells they are of."""
+        trained = self.trained
+        combined = {name: tuple(dict.fromkeys(trained[arm] for arm in one.of)) for name, one in self.combined.items()}
+        return {name: (arm,) for name, arm in trained.items()} | combined
+
+    @field_validator("arms", "combined")
     @classmethod
     def _names(cls, arms: dict[str, Any]) -> dict[str, Any]:
         for name in arms:
             if not FOLDER_NAME.fullmatch(name):
                 raise ValueError(f"arm {name!r}: a name is a folder: letters, digits and . _ + - only, 100 at most")
-        folded: dict[str, str] = {}
-        for name in arms:
-            if (other := folded.setdefault(name.casefold(), name)) != name:
-                raise ValueError(f"arms {other} and {name} would share a folder on some systems; rename one")
         return arms
 
     @model_validator(mode="after")
@@ -178,9 +205,20 @@ class Study(Config):
         for where, changes in {"set": self.set, **{f"arms.{name}": arm for name, arm in self.arms.items()}}.items():
             if "seed" in ((changes or {}).get("training") or {}):
                 raise ValueError(f"{where}.training.seed: every arm is trained with each of `seeds`; name it there")
-        if len(self.scored) < len(self.arms) * (1 if self.tune is None else 2):
+        if len(self.trained) < len(self.arms) * (1 if self.tune is None else 2):
             raise ValueError(f"arms: a name that ends in {TUNED} is that of a tuned arm; rename it, or leave tune out")
+        for name, one in self.combined.items():
+            if name in self.trained:
+                raise ValueError(f"combined.{name}: an arm of this name is trained; rename one")
+            if strange := [arm for arm in one.of if arm not in self.trained]:
+                raise ValueError(
+                    f"combined.{name}.of: there is no arm {strange[0]}; choose from {', '.join(self.trained)}"
+                )
+        folded: dict[str, str] = {}
+        for name in (*self.arms, *self.combined):
+            if (other := folded.setdefault(name.casefold(), name)) != name:
+                raise ValueError(f"arms {other} and {name} would share a folder on some systems; rename one")
         for name in self.published.values if self.published else ():
-            if name not in self.arms:
+            if name not in self.arms and name not in self.combined:
                 raise ValueError(f"published.values.{name}: there is no such arm")
         return self

@@ -83,15 +83,15 @@ def _named(rows: Sequence[Row], label: str) -> list[Row]:
 def arms_table(study: Study, outcomes: Mapping[str, CellResult | None], found: Mapping[str, Results]) -> list[Row]:
     """Return a row an arm: cells, cases, mean metrics, epochs, the best epoch, time of a step, memory, time in all.
 
-    Tuned arms are told beside untuned ones, with the costs of the cells that they share. Epochs, steps and memory are
-    medians over the cells that are done; epochs to converge are counted to the best one (where the recipe keeps the
-    last, there is none).
+    Tuned and combined arms are told beside the others, with the costs of the cells that they are made of. Epochs, steps
+    and memory are medians over the cells that are done; epochs to converge are counted to the best one (where the
+    recipe keeps the last, there is none).
     """
     rows = []
     for arm, trained in study.scored.items():
-        if arm != trained and arm not in found:
+        if arm not in study.arms and arm not in found:
             continue
-        all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] == trained]
+        all_ = [outcome for name, outcome in outcomes.items() if name.partition("/")[0] in trained]
         done = [outcome for outcome in all_ if outcome is not None and outcome.state == "done"]
         metrics = found[arm].summary["overall"]["metrics"] if arm in found else {}
         medians = cell_medians(done)
@@ -169,6 +169,7 @@ def published_table(study: Study, rows: Sequence[Row]) -> list[Row]:
     return [
         {"arm": arm, **own[arm], **{f"theirs: {name}": values.get(name) for name in names}}
         for arm, values in study.published.values.items()
+        if arm in own
     ]
 
 

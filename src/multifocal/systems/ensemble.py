@@ -20,7 +20,7 @@ from multifocal.systems.classes import segment
 from multifocal.systems.combination import PROBABILITY, ByBurden, ByVolume, Mean, Vote, valued
 from multifocal.systems.loading import is_finished, load_model, seen_in, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, Postprocess, calibrated
-from multifocal.systems.system import MEMBERS, FitJob, Prediction, System
+from multifocal.systems.system import MEMBERS, START, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
 from multifocal.volumes import Geometry, Volume
 
@@ -91,7 +91,7 @@ class EnsembleRecipe(Recipe):
 
     @model_validator(mode="after")
     def _check(self) -> "EnsembleRecipe":
-        if self.is_pretraining:
+        if any(recipe.is_pretraining for _, recipe in self.fitted):
             raise ValueError("a member has training.denoise, and finds noise, not lesions: set it to null")
         self.combine.check(len(self.members))
         if any(recipe is not None and recipe.predicts_instances for recipe in map(Member.resolved, self.members)):
@@ -113,8 +113,20 @@ class EnsembleRecipe(Recipe):
 
     @property
     def trainings(self) -> tuple[Any, ...]:
-        """Those of the members."""
-        return tuple(training for _, recipe in self.fitted for training in recipe.trainings)
+        """Those of the members; what several start from is trained once."""
+        again = {number for _, numbers in self.shared_starts for number in numbers[1:]}
+        parts = (recipe.trainings[:1] if number in again else recipe.trainings for number, recipe in self.fitted)
+        return tuple(training for part in parts for training in part)
+
+    @property
+    def shared_starts(self) -> tuple[tuple[Recipe, tuple[int, ...]], ...]:
+        """What several members start from, the same recipe on the same cases, and their numbers."""
+        found: dict[str, tuple[Recipe, list[int]]] = {}
+        for number, recipe in self.fitted:
+            if recipe.start is not None:
+                key = f"{recipe.start.model_dump_json()} {self.members[number].fold}"
+                found.setdefault(key, (recipe.start, []))[1].append(number)
+        return tuple((start, tuple(numbers)) for start, numbers in found.values() if len(numbers) > 1)
 
     @property
     def monitor(self) -> str | None:
@@ -352,8 +364,11 @@ class EnsembleSystem(System):
             if member.run is not None:
                 # One that is missing says so before hours of training.
                 _check_new(recipe, load_model(member.run, device=job.device), job.cohort.subset(job.split.validation))
-        parts = _parts(recipe, job)
-        job.fit_members([(own, job.out / MEMBERS / str(number), parts[number]) for number, own in recipe.fitted])
+        parts, home = _parts(recipe, job), job.out / MEMBERS
+        starts = {home / f"{START}{which}": shared for which, shared in enumerate(recipe.shared_starts)}
+        job.fit_members([(start, at, parts[numbers[0]]) for at, (start, numbers) in starts.items()])
+        begun = {home / str(number): at for at, (_, numbers) in starts.items() for number in numbers}
+        job.fit_members([(own, home / str(number), parts[number]) for number, own in recipe.fitted], starts=begun)
         job.validate(cls.load(recipe, job.out, device=job.device))
 
     @classmethod
@@ -394,9 +409,12 @@ class EnsembleSystem(System):
         Returns:
             `seconds` and `epochs` are sums over the members, `step_ms` is that of the slowest; no epoch is the best.
         """
-        found = [system_class(own).facts(own, Path(folder) / MEMBERS / str(number)) for number, own in recipe.fitted]
+        home = Path(folder) / MEMBERS
+        found = [system_class(own).facts(own, home / str(number)) for number, own in recipe.fitted]
+        starts = [(start, home / f"{START}{which}") for which, (start, _) in enumerate(recipe.shared_starts)]
+        before = sum(system_class(start).facts(start, at)["seconds"] for start, at in starts)
         return {
-            "seconds": sum(each["seconds"] for each in found),
+            "seconds": before + sum(each["seconds"] for each in found),
             "epochs": sum(each.get("epochs") or 0 for each in found),
             "step_ms": max((each.get("step_ms") or 0.0 for each in found), default=0.0),
         }

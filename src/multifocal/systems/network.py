@@ -22,7 +22,7 @@ from multifocal.systems.classes import segment
 from multifocal.systems.forward import MEMORY_FORMATS, probabilities
 from multifocal.systems.instances import label_map
 from multifocal.systems.network_recipe import NetworkRecipe
-from multifocal.systems.system import WEIGHTS, FitJob, Prediction, System
+from multifocal.systems.system import START, WEIGHTS, FitJob, Prediction, System
 from multifocal.volumes import Volume, restore
 from multifocal.weights import read_weights
 
@@ -170,6 +170,8 @@ class NetworkSystem(System):
     def facts(cls, recipe: NetworkRecipe, folder: str | Path) -> Mapping[str, Any]:
         """Return what the log of a run says of its time, its epochs, and which of them was best.
 
+        What the run starts from counts for its time alone, where it was trained with it.
+
         Args:
             recipe: the run's.
             folder: the run folder.
@@ -179,13 +181,15 @@ class NetworkSystem(System):
         """
         with (Path(folder) / LOG).open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
+        own, first = sum(float(row["seconds"]) for row in rows), Path(folder) / START
+        before = cls.facts(recipe.start, first)["seconds"] if recipe.start and (first / LOG).is_file() else 0.0
         best, monitor = None, recipe.training.monitor
         if monitor:
             scores = [(float(row[f"val/{monitor}"]), int(row["epoch"])) for row in rows if row.get(f"val/{monitor}")]
             sign = -1 if METRICS[monitor].best == "highest" else 1
             best = min(scores, key=lambda score: (sign * score[0], score[1]))[1]
         return {
-            "seconds": sum(float(row["seconds"]) for row in rows),
+            "seconds": before + own,
             "epochs": len(rows),
             "best_epoch": best,
             "step_ms": statistics.median(float(row["step_ms"]) for row in rows),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from multifocal import networks
 from multifocal.cohorts import Labels
@@ -12,7 +12,7 @@ from multifocal.losses import check_options as check_loss_options
 from multifocal.pipeline.augment import Augmentation
 from multifocal.pipeline.sampling import Sampling
 from multifocal.pipeline.settings import Mirror, MirrorDifference, Preprocessing
-from multifocal.recipes import Recipe, merged
+from multifocal.recipes import Recipe, merged, parse
 from multifocal.systems.instances import Watershed
 from multifocal.systems.postprocess import Postprocess, Share, check_thresholds
 from multifocal.systems.tuning import Tuning
@@ -149,6 +149,46 @@ class Denoising(Config):
     margin: int = Field(default=5, ge=0)
 
 
+class Start(Config):
+    """A training that comes first, on the same cases: what begins with its weights.
+
+    Args:
+        recipe: of a network, spelled out; a recipe's name or file is read, and `set` taken, when the recipe that starts
+            from it is.
+
+    Raises:
+        ValueError: it is no recipe, or not that of a network.
+
+    Example:
+        >>> from multifocal import recipes
+        >>> noise = ["training.denoise={}", "training.monitor=null", "network.options.prior=null"]
+        >>> first = recipes.load("default", overrides=noise).model_dump(mode="json")
+        >>> Start(recipe=first).resolved().is_pretraining
+        True
+    """
+
+    recipe: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Start":
+        self.resolved()
+        return self
+
+    def resolved(self) -> "NetworkRecipe":
+        """Return the recipe, validated.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            ValueError: it is no recipe, or not that of a network.
+        """
+        found = parse(self.recipe, where="recipe")
+        if not isinstance(found, NetworkRecipe):
+            raise ValueError(f"recipe {found.name} is a {found.kind}, and weights to start from are those of a network")
+        return found
+
+
 class TrainingSettings(Config):
     """How long, in what portions, and what counts as best.
 
@@ -158,7 +198,8 @@ class TrainingSettings(Config):
     results vary from run to run, which matters on a GPU. A step takes the `mean` of the gradients of `accumulate`
     batches, or their `sum`; a step of fewer, at an epoch's end, divides by `accumulate`, too. `ema` is the share that
     the average of the weights keeps of itself at every step; where it is set, the average is validated and kept.
-    `start_from` is a run folder or weights file, which a new run begins with; a resumed one goes on from where it was.
+    `start_from` is a run folder or weights file, which a new run begins with, or a recipe, which is then trained first;
+    a resumed run goes on from where it was.
     `loggers` are told every row of the log, too.
     `deep_supervision` is the weight of the loss of each of the network's outputs, the full one first; none is the full
     one alone.
@@ -177,7 +218,13 @@ class TrainingSettings(Config):
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     deterministic: bool = False
-    start_from: Annotated[str, Field(min_length=1)] | None = None
+    start_from: (
+        Annotated[
+            Annotated[str, Field(min_length=1), Tag("a path")] | Annotated[Start, Tag("a recipe")],
+            Discriminator(lambda said: "a recipe" if isinstance(said, Mapping | Start) else "a path"),
+        ]
+        | None
+    ) = None
     loggers: tuple[Literal["wandb", "mlflow"], ...] = ()
     deep_supervision: tuple[Positive, ...] = ()
     denoise: Denoising | None = None
@@ -294,9 +341,20 @@ class NetworkRecipe(Recipe):
         return network
 
     @property
+    def start(self) -> "NetworkRecipe | None":
+        """What is trained first, for its own training to start from; None where nothing is."""
+        start = self.training.start_from
+        return start.resolved() if isinstance(start, Start) else None
+
+    @property
     def trainings(self) -> "tuple[NetworkRecipe, ...]":
-        """Itself."""
-        return (self,)
+        """Itself, and what it starts from where that is a recipe."""
+        return (self, *(() if self.start is None else self.start.trainings))
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether what it trains is for others to start from, and finds no lesions."""
+        return self.training.denoise is not None
 
     @property
     def mask_section(self) -> str:
@@ -343,13 +401,18 @@ class NetworkRecipe(Recipe):
 
         Args:
             data: of the recipe, not validated yet.
-            changes: nested settings that replace those of the recipe.
-            seed: of weights and training.
+            changes: nested settings that replace those of the recipe; a recipe that it starts from keeps its own.
+            seed: of weights and training; the seed of a recipe that it starts from moves by as much.
 
         Returns:
             New data.
         """
-        return merged(merged(data, changes), {"training": {"seed": seed}})
+        said, told = merged(data, changes), {"seed": seed}
+        match said.get("training"):
+            case {"start_from": {"recipe": Mapping() as first}}:
+                moved = cls.changed(first, {}, seed=(_seed_of(first) + seed - _seed_of(said)) % 2**32)  # never below 0
+                return merged(said, {"training": {**told, "start_from": {"recipe": moved}}})
+        return merged(said, {"training": told})
 
     @model_validator(mode="after")
     def _check(self) -> "NetworkRecipe":
@@ -398,6 +461,10 @@ class NetworkRecipe(Recipe):
                 raise ValueError(
                     f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
                 )
+        if self.start is not None and self.start.labels != self.labels:
+            raise ValueError("training.start_from has other labels than what starts from it: set the same in both")
+        if self.training.denoise is not None and self.inference.tune is not None:
+            raise ValueError("training.denoise finds noise, of which nothing is tuned: set inference.tune to null")
         if self.training.denoise is not None and self.network.options.get("prior") is not None:
             raise ValueError("training.denoise finds noise, which has no prior: set network.options.prior to null")
         outputs = networks.outputs(self.network.name, self.network.options)
@@ -416,3 +483,10 @@ class NetworkRecipe(Recipe):
         if self.inference.within_brain and self.preprocessing.brain is None:
             raise ValueError("inference.within_brain needs preprocessing.brain: the map that is 0 outside the brain")
         return self
+
+
+def _seed_of(data: Mapping[str, Any]) -> int:
+    """Return the seed of a recipe's data, not validated yet; what is none counts as 0."""
+    training = data.get("training")
+    seed = training.get("seed") if isinstance(training, Mapping) else None
+    return seed if isinstance(seed, int) else 0

@@ -1,7 +1,7 @@
 """What every system is: a way from a case to a mask, whatever is between them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +14,7 @@ from multifocal.systems.postprocess import check_finite
 from multifocal.systems.tuning import Tuned
 from multifocal.volumes import Volume
 
-WEIGHTS, MEMBERS, PARTS = "weights.safetensors", "members", "parts"
+WEIGHTS, MEMBERS, START, PARTS = "weights.safetensors", "members", "start", "parts"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class FitJob:
         device: "auto", "cpu", "cuda", ….
         train_network: trains a network's recipe by gradient descent into `out`.
         fit_members: fits other recipes, each on some of the cases, each into a folder inside `out`, several at a time
-            where that was asked for; those that are finished are left.
+            where that was asked for; those that are finished are left. `starts` says by folder where the run is that a
+            recipe's `start` was fitted into, which otherwise lies within its own.
         validate: scores a fitted system on the validation cases, into `out`.
         begin: writes down what the run is; to be called once the cases are seen to be usable, before anything else is
             written. Training a network, and fitting members, does so itself.
@@ -77,7 +78,7 @@ class FitJob:
     out: Path
     device: str
     train_network: Callable[[Any], None]
-    fit_members: Callable[[Sequence[tuple[Recipe, Path, Fold]]], None]
+    fit_members: Callable[..., None]
     validate: Callable[["System"], None]
     begin: Callable[[], None]
     rehearsal: bool = False

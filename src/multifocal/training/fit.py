@@ -1,9 +1,10 @@
 """Fit a recipe's system on a cohort, into a run folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from multifocal.systems.forward import window_of
 from multifocal.systems.loading import ABOUT, is_finished, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.packages import check_packages
-from multifocal.systems.system import WEIGHTS
+from multifocal.systems.system import START, WEIGHTS
 from multifocal.training.ddp import run_in_processes
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
 from multifocal.training.members import failed, train_members
@@ -30,7 +31,7 @@ from multifocal.training.module import validation_scores
 from multifocal.training.run_checkpoint import BEST, RESUME, RunCheckpoint, read_state
 from multifocal.training.run_folder import CACHE, begin_run, check_run, describe
 from multifocal.training.tune import tune_run
-from multifocal.training.warm_start import check_same_start, read_start, start_record
+from multifocal.training.warm_start import check_same_start, check_start, record_start, start_record, starting_at
 from multifocal.weights import read_weights, write_weights
 
 VALIDATION = "validation.csv"
@@ -50,6 +51,7 @@ def fit(
     progress: bool = True,
     held: bool = False,
     rehearsal: bool = False,
+    start: Path | None = None,
 ) -> Path:
     """Fit until done.
 
@@ -69,6 +71,8 @@ def fit(
         held: the caller holds `out` already (`multifocal.files.locked`), for longer than the training, and has checked
             the labels (`multifocal.cohorts.check_labels`).
         rehearsal: a few cases are fitted to see what that costs; they need not hold what training looks for.
+        start: the run folder of the recipe that a network's training starts from, or where that is to be trained
+            (default: `start` in the run folder).
 
     Returns:
         The path of the weights; of a system that has none of its own, the run folder.
@@ -105,7 +109,7 @@ def fit(
         # Options that no network can have, and weights that do not fit, should fail before cases are prepared.
         networks.check_options(training.network.name, training.network.options)
         if not (out / ABOUT).exists():
-            read_start(training)
+            check_start(training)
     about = describe(recipe, cohort, split, processes=processes)
     busy = f"{out}: another training is at work there; wait for it, or choose another folder"
     with nullcontext() if held else locked(out, busy=busy):
@@ -118,16 +122,32 @@ def fit(
         begin = partial(begin_run, out, about=about, recipe=recipe)
         cached = cache or out / CACHE
 
-        def train_network(own: NetworkRecipe) -> None:
-            _train_network(own, job, cached, processes=processes, progress=progress, begin=begin)
+        # Of what is fitted into folders within this run.
+        inner: dict[str, Any] = {"cache": cached, "processes": processes, "device": device, "progress": progress}
+        inner |= {"resume": True, "held": True, "rehearsal": rehearsal}
 
-        def fit_members(parts: Sequence[tuple[Recipe, Path, Fold]]) -> None:
+        def train_network(own: NetworkRecipe) -> None:
+            home = start or out / START
+
+            def begin_network() -> NetworkRecipe:
+                begin()
+                if own.start is None:
+                    return own
+                begun = starting_at(own, home)
+                if not (out / RESUME).is_file():  # what goes on from there does not look at the start again
+                    fit(own.start, cohort, split=split, out=home, **inner)
+                    record_start(out, begun)
+                return begun
+
+            _train_network(own, job, cached, processes=processes, progress=progress, begin=begin_network)
+
+        def fit_members(
+            parts: Sequence[tuple[Recipe, Path, Fold]], starts: Mapping[Path, Path] = MappingProxyType({})
+        ) -> None:
             begin()
-            options: dict[str, Any] = {"processes": processes, "device": device, "progress": progress}
-            options |= {"resume": True, "held": True, "rehearsal": rehearsal}
             works = {
                 f"member {folder.name} ({own.name})": partial(
-                    fit, own, cohort, split=part, out=folder, cache=cached, **options
+                    fit, own, cohort, split=part, out=folder, start=starts.get(folder), **inner
                 )
                 for own, folder, part in parts
                 if not is_finished(own, folder)
@@ -157,9 +177,15 @@ def _threads(run: Path) -> int:
 
 
 def _train_network(
-    recipe: NetworkRecipe, job: FitJob, cache: Path, *, processes: int, progress: bool, begin: Callable[[], None]
+    recipe: NetworkRecipe,
+    job: FitJob,
+    cache: Path,
+    *,
+    processes: int,
+    progress: bool,
+    begin: Callable[[], NetworkRecipe],
 ) -> None:
-    """Train a network by gradient descent, from where its run folder is."""
+    """Train a network by gradient descent, from where its run folder is; `begin` tells what is trained in the end."""
     accelerator, devices = _accelerator(recipe, job.device, processes)
     resuming = (job.out / ABOUT).exists()
     cases = [job.cohort.case(name) for name in job.split.train]
@@ -174,7 +200,7 @@ def _train_network(
     )
     validation = ValidationSet([job.cohort.case(name) for name in job.split.validation], prepared)
     _check_window(recipe, validation)
-    begin()
+    recipe = begin()
     if prepared.frequency is not None:
         prepared.frequency.save(job.out)
     state, checkpoint = job.out / RESUME, RunCheckpoint(job.out)

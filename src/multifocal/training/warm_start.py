@@ -1,6 +1,7 @@
 """Fine-tuning: a training begins with the weights of another one (`training.start_from`)."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from multifocal import networks
 from multifocal.config import read_yaml
 from multifocal.errors import UserError
+from multifocal.files import write_json
 from multifocal.systems.loading import ABOUT, RECIPE, read_about, seen_in
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import WEIGHTS
@@ -22,7 +24,7 @@ def read_start(recipe: NetworkRecipe) -> dict[str, torch.Tensor] | None:
     """Read the weights that a recipe's training begins with.
 
     Args:
-        recipe: of the training.
+        recipe: of the training; what it starts from is a path.
 
     Returns:
         Tensors by name, which fit the recipe's network, all but its head where they are those of a denoising; None
@@ -39,28 +41,55 @@ def read_start(recipe: NetworkRecipe) -> dict[str, torch.Tensor] | None:
     """
     if recipe.training.start_from is None:
         return None
-    file = _file(Path(recipe.training.start_from))
-    found = read_weights(file)
-    network = recipe.build_network()
-    expected = network.state_dict()
-    if _is_denoiser(file.parent):
-        head = networks.head_name(network, out_channels=network.out_channels)
-        expected = {name: value for name, value in expected.items() if not name.startswith(f"{head}.")}
-        found = {name: value for name, value in found.items() if not name.startswith(f"{head}.")}
-    for name in (name for name in expected if name in found):
-        there, here = list(found[name].shape), list(expected[name].shape)
-        if there != here:
-            raise UserError(
-                f"training.start_from: {file}: tensor {name} has the shape {there} there, and {here} in this recipe's "
-                f"{recipe.network.name}; start from weights of as many channels, classes and features"
-            )
-    if strange := sorted(expected.keys() ^ found.keys()):
-        where, but = ("this recipe's network", "the file") if strange[0] in expected else ("the file", "the network")
-        raise UserError(
-            f"training.start_from: {file}: tensor {strange[0]} is in {where}, but not in {but}; "
-            f"start from weights of a {recipe.network.name} with the same options"
-        )
-    return found
+    file = _file(Path(str(recipe.training.start_from)))
+    return _fitting(read_weights(file), recipe, where=str(file), is_denoiser=_is_denoiser(file.parent))
+
+
+def check_start(recipe: NetworkRecipe) -> None:
+    """Check that the weights that a training begins with fit, or will fit where they are yet to be trained.
+
+    Args:
+        recipe: of the training.
+
+    Raises:
+        UserError: there is no such file, or a tensor does not fit.
+    """
+    if recipe.start is None:
+        read_start(recipe)
+    else:
+        found, where = recipe.start.build_network().state_dict(), f"recipe {recipe.start.name}"
+        _fitting(found, recipe, where=where, is_denoiser=recipe.start.is_pretraining)
+
+
+def starting_at(recipe: NetworkRecipe, run: Path) -> NetworkRecipe:
+    """Return a recipe that starts from a run, in the place of the recipe that it was trained by.
+
+    Args:
+        recipe: of the training.
+        run: the run folder.
+
+    Returns:
+        The same but for `training.start_from`.
+    """
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={KEY: str(run.absolute())})})
+
+
+def record_start(run: Path, recipe: NetworkRecipe) -> None:
+    """Write into `run.json` what a training begins with that was trained after the run had begun.
+
+    Args:
+        run: the run folder.
+        recipe: of the training, see `starting_at`.
+
+    Raises:
+        UserError: the run was begun with other weights, or a file cannot be read or written.
+    """
+    about, record = read_about(run), start_record(recipe)
+    if KEY in about:
+        check_same_start(run, recipe)
+        return
+    weights = os.path.relpath(record[KEY]["weights"], run.absolute())  # they move with the run
+    write_json(run / ABOUT, {**about, KEY: {**record[KEY], "weights": weights}})
 
 
 def start_record(recipe: NetworkRecipe) -> dict[str, Any]:
@@ -71,7 +100,7 @@ def start_record(recipe: NetworkRecipe) -> dict[str, Any]:
 
     Returns:
         Under `start_from` the file, its SHA-256, and the cases that it has seen, which are not new to what is trained
-        from it; nothing where the training begins anew.
+        from it; nothing where the training begins anew, or with what is yet to be trained.
 
     Raises:
         UserError: there is no such file.
@@ -81,7 +110,7 @@ def start_record(recipe: NetworkRecipe) -> dict[str, Any]:
         >>> start_record(recipes.load("default"))
         {}
     """
-    if recipe.training.start_from is None:
+    if not isinstance(recipe.training.start_from, str):
         return {}
     file = _file(Path(recipe.training.start_from))
     return {KEY: {"weights": str(file), "sha256": _digest(file), "seen": seen_in(file.parent).to_json()}}
@@ -112,11 +141,39 @@ def check_same_start(run: Path, recipe: NetworkRecipe) -> None:
     Raises:
         UserError: the file is gone, or another one.
     """
-    if recipe.training.start_from is None or not (run / ABOUT).is_file():
+    if not isinstance(recipe.training.start_from, str) or not (run / ABOUT).is_file():
         return
     file, recorded = _file(Path(recipe.training.start_from)), read_about(run).get(KEY)
     if not isinstance(recorded, dict) or recorded.get("sha256") != _digest(file):
         raise UserError(f"{run}: was begun with other weights than {file} holds now; choose another folder for these")
+
+
+def _fitting(
+    found: dict[str, torch.Tensor], recipe: NetworkRecipe, *, where: str, is_denoiser: bool
+) -> dict[str, torch.Tensor]:
+    """Return the weights that a training takes, all but the head of a denoiser; `UserError` where one does not fit."""
+    network = recipe.build_network()
+    expected = network.state_dict()
+    if is_denoiser:
+        head = networks.head_name(network, out_channels=network.out_channels)
+        expected = {name: value for name, value in expected.items() if not name.startswith(f"{head}.")}
+        found = {name: value for name, value in found.items() if not name.startswith(f"{head}.")}
+    for name in (name for name in expected if name in found):
+        there, here = list(found[name].shape), list(expected[name].shape)
+        if there != here:
+            raise UserError(
+                f"training.start_from: {where}: tensor {name} has the shape {there} there, and {here} in this recipe's "
+                f"{recipe.network.name}; start from weights of as many channels, classes and features"
+            )
+    if strange := sorted(expected.keys() ^ found.keys()):
+        has, lacks = (
+            ("in this recipe's network", "there") if strange[0] in expected else ("there", "in this recipe's network")
+        )
+        raise UserError(
+            f"training.start_from: {where}: tensor {strange[0]} is {has}, but not {lacks}; "
+            f"start from weights of a {recipe.network.name} with the same options"
+        )
+    return found
 
 
 def _file(start_from: Path) -> Path:
