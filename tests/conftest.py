@@ -1,5 +1,6 @@
 """Fixtures for all tests: the real data beside the project (skips where it is absent), a small cohort, processes."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -113,6 +114,28 @@ def small_recipe(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("recipes") / "small.yaml"
     file.write_text(SMALL_RECIPE)
     return file
+
+
+@pytest.fixture(scope="session")
+def run_parts_study():
+    """Run a study of a vote of three thresholds, which has parts, and of a threshold, which has none, into a folder."""
+    from multifocal import studies
+    from multifocal.studies.cell import run
+
+    named = {"low": -1.5, "middle": -2.0, "high": -2.5}
+    members = [{"recipe": "zadc-threshold", "set": {"name": name, "below": value}} for name, value in named.items()]
+    vote = {"kind": "ensemble", "name": "vote", "members": members, "combine": {"rule": "vote"}}
+    overrides = [f"arms={json.dumps({'vote': {'recipe': vote}, 'one': {'recipe': 'zadc-threshold'}})}"]
+
+    def run_parts_study(cohort: Cohort, out: Path, *more: str) -> Path:
+        study = studies.load("demo", overrides=[*overrides, "folds={scheme: kfold, number: 2}", *more])
+        with studies.open_study(study, cohort, out, engine="local") as plan:
+            for job in studies.jobs(plan, cohort=cohort.root):
+                run(job)
+            studies.conclude(plan)
+        return out
+
+    return run_parts_study
 
 
 @pytest.fixture(scope="session")

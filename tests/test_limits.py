@@ -14,7 +14,7 @@ from multifocal.evaluation import evaluate_cohort, read_results, volume_bin, wri
 from multifocal.limits import SLACK, at_least, at_most
 from multifocal.metrics import ScoringOptions, score_case
 from multifocal.systems import Postprocess
-from multifocal.systems.ensemble import ByVolume
+from multifocal.systems.combination import ByVolume
 from multifocal.systems.postprocess import postprocess
 from multifocal.volumes import Geometry, Volume, read, write
 

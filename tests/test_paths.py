@@ -13,7 +13,7 @@ from multifocal import recipes, weights
 from multifocal.cohorts import ImageFile
 from multifocal.errors import UserError
 from multifocal.systems import system_class
-from multifocal.systems.ensemble import Vote, combine_folders
+from multifocal.systems.combination import Vote, combine_folders
 
 PACKAGES = (
     "cohorts cohorts.phantom comparison evaluation files metrics pipeline.cache pipeline.prepare recipes reports "

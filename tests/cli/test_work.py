@@ -11,6 +11,7 @@ import pytest
 
 from multifocal.cohorts import Folds, open_cohort
 from multifocal.metrics import METRICS
+from multifocal.systems import Postprocess, postprocess
 from multifocal.volumes import Geometry, Volume, read, write
 
 NAMES = [f"S_{number}-VISIT_01" for number in range(6)]
@@ -118,6 +119,55 @@ def test_the_threshold_with_another_value(multifocal, cohort, tmp_path, below):
         found = read(tmp_path / "out" / f"{case.name}_lesion.mha")
         np.testing.assert_array_equal(found.array, expected)
         assert found.geometry == case.images["adc"].geometry()
+
+
+def test_the_parts_of_a_system_are_folders_of_masks_like_any_other(multifocal, cohort, tmp_path):
+    members = ", ".join(f"{{recipe: zadc-threshold, set: {{name: z{n}, below: {-n}}}}}" for n in (1, 2))
+    says = f"{{kind: ensemble, name: both, members: [{members}], combine: {{rule: vote}}}}"
+    (tmp_path / "both.yaml").write_text(says)
+    out = tmp_path / "masks"
+    ended = multifocal("predict", tmp_path / "both.yaml", cohort, "--out", out, "--parts")
+    told = "".join(f"6 masks of part {part} in {out / 'parts' / part}\n" for part in ("0-z1", "1-z2"))
+    assert (ended.code, ended.err, ended.out) == (0, "", f"6 masks in {out}\n{told}")
+    multifocal("predict", "zadc-threshold", cohort, "--out", tmp_path / "one", "--set", "below=-1.0")
+    for file in (tmp_path / "one").glob("*.mha"):
+        assert file.read_bytes() == (out / "parts" / "0-z1" / file.name).read_bytes()
+    for name, folder in (("whole", out), ("z1", out / "parts" / "0-z1"), ("z2", out / "parts" / "1-z2")):
+        assert multifocal("evaluate", folder, cohort, "--out", tmp_path / name).code == 0
+    assert (
+        multifocal("compare", *(tmp_path / name for name in ("whole", "z1", "z2")), "--out", tmp_path / "c").code == 0
+    )
+    # As the option was called before.
+    assert multifocal("predict", tmp_path / "both.yaml", cohort, "--out", out, "--members", "--overwrite").code == 0
+
+
+def test_what_follows_a_mean_can_be_said(multifocal, cohort, finished_run, tmp_path):
+    for name in ("one", "other"):
+        multifocal("predict", finished_run, cohort, "--out", tmp_path / name, "--probabilities", "--device", "cpu")
+    said = ("--threshold", 0.5, "--hysteresis", 0.4, "--min-size-voxels", 3, "--min-size-dimensions", 2)
+    said += ("--min-size-ml", 0.02, "--temperature", 0.9, "--largest-only")
+    mean = ("ensemble", tmp_path / "one", tmp_path / "other", "--how", "mean", "--out")
+    assert multifocal(*mean, tmp_path / "both", *said).code == 0
+    settings = Postprocess(
+        threshold=0.5,
+        hysteresis=0.4,
+        min_size_voxels=3,
+        min_size_dimensions=2,
+        min_size_ml=0.02,
+        temperature=0.9,
+        largest_only=True,
+    )
+    found = 0
+    for file in (tmp_path / "one").glob("*_probability.mha"):
+        expected, _ = postprocess(read(file), settings)
+        both = read(tmp_path / "both" / file.name.replace("_probability", "_lesion")).array
+        np.testing.assert_array_equal(both, expected.array)
+        found += int(both.sum())
+    assert found
+    ended = multifocal(*mean, tmp_path / "no", "--hysteresis", 0.8)
+    assert ended.code == 2 and "--how mean: hysteresis=0.8 is above threshold=0.5" in ended.err
+    ended = multifocal("ensemble", tmp_path / "one", tmp_path / "other", "--out", tmp_path / "no", "--largest-only")
+    assert ended.code == 2 and "--largest-only means nothing with --how vote; leave it out" in ended.err
 
 
 def test_what_a_killed_command_left_half_written_is_cleared_by_the_next(multifocal, cohort, tmp_path):

@@ -113,6 +113,13 @@ def report(study, phantom, tmp_path_factory) -> Path:
     return write_report(copy, open_cohort(phantom))
 
 
+@pytest.fixture(scope="session")
+def parts_report(run_parts_study, small_cohort, tmp_path_factory) -> Path:
+    """The first page of a study with an arm of three parts."""
+    cohort = open_cohort(small_cohort)
+    return write_report(run_parts_study(cohort, tmp_path_factory.mktemp("parts") / "study"), cohort)
+
+
 @pytest.fixture
 def small_study(small_cohort, tmp_path) -> Path:
     """A quick study of two arms on the small cohort, to be broken."""

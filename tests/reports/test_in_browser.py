@@ -235,3 +235,18 @@ def test_a_browser_without_webgl_is_told(visit, case):
     page.wait_for_selector(".viewer[data-ready=failed]")
     assert "needs WebGL 2" in page.locator("[role=status]").text_content()
     assert not page.locator(".stage").is_visible()
+
+
+@pytest.mark.parametrize(("name", "size"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_parts_are_drawn_in_colours_of_their_own_and_can_be_chosen(visit, parts_report, name, size):
+    page = visit(parts_report.parent / "cases" / "S_4-VISIT_01.html", size=size)
+    colours = page.locator("#parts .key .line").evaluate_all("all => all.map(one => getComputedStyle(one).borderColor)")
+    assert len(colours) == len(set(colours)) == 5
+    drawn = page.locator("#parts svg .part-0").first.evaluate("path => getComputedStyle(path).stroke")
+    assert drawn == colours[2]
+    page.wait_for_selector(".viewer[data-ready=true]")
+    whole = until(page, lambda found: found.std() > 10 and coloured(found))
+    page.select_option("[name=arm]", label="vote/0-low")
+    until(page, lambda found: (found != whole).any())
+    shoot(page, f"parts-{name}")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

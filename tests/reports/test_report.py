@@ -331,3 +331,32 @@ def test_masks_and_data_of_a_study_whose_names_are_decomposed_are_found(small_co
     page = write_report(study, cohort)
     pages = list((page.parent / "cases").glob("*.html"))
     assert len(pages) == 3 and not any("no mask" in file.read_text(encoding="utf-8") for file in pages)
+
+
+def test_the_parts_of_a_system_stand_beside_the_whole(parts_report, report):
+    study = parts_report.parent.parent
+    rows = {part: read_results(study / "arms/vote/parts" / part).rows for part in ("0-low", "1-middle", "2-high")}
+    whole = read_results(study / "arms/vote").rows
+    page = parts_report.read_text(encoding="utf-8")
+    section = page[page.index('id="parts"') : page.index('id="cases"')]
+    for name, own in {"vote": whole, **rows}.items():
+        line = re.search(rf'<th scope="row">{name}.*?</tr>', section, re.DOTALL).group()
+        values = re.findall(r"<td[^>]*>([^<]*)</td>", line)
+        assert values[0] == f"{np.mean([row['dice'] for row in own]):.3f}"
+        counts = [int(sum(row[key] for row in own)) for key in ("predicted_lesions", "missed", "false")]
+        assert [int(values[3]), int(values[5]), int(values[6])] == counts
+    assert ">one<" not in section
+    for case in sorted((parts_report.parent / "cases").glob("*.html")):
+        text = case.read_text(encoding="utf-8")
+        section = text[text.index('id="parts"') : text.index('id="projections"')]
+        assert section.count('<div class="side">') == 4 and 'id="parts"' in text
+        mine = next(row for row in rows["0-low"] if row["case"] == case.stem)
+        assert f">{mine['dice']:.3f}<" in section
+        names = ["vote", "vote/0-low", "vote/1-middle", "vote/2-high", "one"]
+        options = re.findall(r'<option value="(\d)">([^<]*)</option>', text)
+        assert options[:5] == [(str(number), name) for number, name in enumerate(names)]
+        volumes = (case.parent / case.stem / "volumes.js").read_text(encoding="utf-8")
+        assert [arm["name"] for arm in json.loads(volumes.partition(" = ")[2].rstrip(";\n"))["arms"]] == names
+    # Systems that are one have none.
+    for file in (report, *(report.parent / "cases").glob("*.html")):
+        assert 'id="parts"' not in file.read_text(encoding="utf-8") and "#parts" not in file.read_text(encoding="utf-8")

@@ -8,9 +8,10 @@ import pytest
 
 from multifocal import studies
 from multifocal.errors import UserError
-from multifocal.files import read_json
+from multifocal.files import read_json, write_json
 from multifocal.studies.tables import shown
-from multifocal.systems.ensemble import ByVolume
+from multifocal.systems import load_model
+from multifocal.systems.combination import ByVolume
 from multifocal.volumes import Volume, read, write
 
 
@@ -211,3 +212,37 @@ def test_label_maps_are_not_combined(small_study, cohort):
     study = studies.load(small_study, overrides=[BOTH, "metrics.rules.label_maps=both"])
     with pytest.raises(UserError, match="combined is made of masks, not of label maps"):
         studies.make_grid(study, cohort)
+
+
+PARTS = ["0-low", "1-middle", "2-high"]
+
+
+def test_the_parts_of_an_arm_are_pooled_and_scored_beside_it(run_parts_study, cohort, tmp_path):
+    out = run_parts_study(cohort, tmp_path / "study", "seeds=[0,1]")
+    found = studies.read_study(out)
+    assert found.parts["one"] == {} and list(found.parts["vote"]) == PARTS and list(found.arms) == ["vote", "one"]
+    cases = {row["case"] for row in found.arms["vote"].rows}
+    assert cases == {case.name for case in cohort}
+    for number, part in enumerate(PARTS):
+        assert found.masks("vote", part) == out / "arms/vote/parts" / part / "masks"
+        model = load_model("zadc-threshold", overrides=[f"below={(-1.5, -2.0, -2.5)[number]}"])
+        for case in cohort:
+            mask = read(found.masks("vote", part) / f"{case.name}_lesion.mha")
+            np.testing.assert_array_equal(mask.array, model.predict(case).mask.array)
+    same = [
+        [{key: value for key, value in row.items() if value == value} for row in of.rows]
+        for of in (found.parts["vote"]["1-middle"], found.arms["one"])
+    ]
+    assert sorted(map(repr, same[0])) == sorted(map(repr, same[1]))
+    # Only arms are compared.
+    assert read_json(out / "comparison/comparison.json")["methods"] == ["vote", "one"]
+
+
+def test_an_arm_with_a_cell_of_before_there_were_parts_has_none(run_parts_study, cohort, tmp_path):
+    out = run_parts_study(cohort, tmp_path / "study")
+    [file, _] = sorted(out.glob("cells/vote/*/cell.json"))
+    ended = read_json(file)
+    assert ended.pop("parts") == PARTS
+    write_json(file, ended)
+    run_parts_study(cohort, out)
+    assert studies.read_study(out).parts == {"vote": {}, "one": {}} and not (out / "arms/vote/parts").exists()

@@ -13,7 +13,7 @@ from scipy import ndimage
 from multifocal import recipes, versions
 from multifocal.cohorts import Cohort, Fold, Folds, make_folds, open_cohort
 from multifocal.errors import UserError
-from multifocal.systems import load_model, system_class
+from multifocal.systems import load_model, predict_cohort, system_class
 from multifocal.systems.candidates import Candidates, Voxels
 from multifocal.systems.forest import Forest
 from multifocal.systems.packages import check_packages
@@ -214,6 +214,49 @@ def test_components_are_kept_as_a_whole(components, cohort):
     found = model.predict(case)
     assert found.mask.array.sum() in sizes and (found.mask.array > 0)[case.label.read().array > 0].mean() > 0.9
     assert system_class(model.recipe).facts(model.recipe, components)["epochs"] == 0
+
+
+def test_the_parts_of_a_cascade_are_what_leads_to_its_mask(components, run, cohort, tmp_path):
+    model, case = load_model(components, device="cpu"), cohort.cases[4]
+    whole, parts = model.predict(case), model.predict(case).parts
+    assert list(parts) == list(model.parts) == ["first", "candidates", "dropped"]
+    assert np.array_equal(parts["first"].mask.array, load_model("zadc-threshold").predict(case).mask.array)
+    zadc, brain = (case.images[name].read().array for name in ("zadc", "adc"))
+    labels, count = ndimage.label((zadc < -1.5) & (brain != 0), np.ones((3, 3, 3)))
+    sizes = ndimage.sum_labels(np.ones_like(labels), labels, range(count + 1))
+    big = sizes * case.images["adc"].geometry().voxel_ml >= 0.02
+    big[0] = False
+    judged = parts["candidates"].mask.array > 0
+    assert np.array_equal(judged, big[labels])  # those below -2 lie in those below -1.5
+    dropped = parts["dropped"].mask.array > 0
+    assert np.array_equal(dropped | (whole.mask.array > 0), judged) and not (dropped & (whole.mask.array > 0)).any()
+    assert all(part.mask.geometry == whole.mask.geometry for part in parts.values())
+    voxels = load_model(run, device="cpu")
+    found = voxels.predict(case)
+    first = load_model(run / "members" / "first", device="cpu").predict(case)
+    assert list(found.parts) == list(voxels.parts) == ["first", "candidates"]
+    assert np.array_equal(found.parts["first"].probability.array, first.probability.array)
+    assert (found.parts["candidates"].mask.array >= (found.probability.array > 0)).all()
+    predict_cohort(voxels, cohort.subset([case.name]), tmp_path / "masks", parts=True, probabilities=True)
+    written = {str(path.relative_to(tmp_path / "masks")) for path in tmp_path.rglob("*.mha")}
+    name = f"{case.name}_lesion.mha"
+    maps = {f"{place}{case.name}_probability.mha" for place in ("", "parts/first/")}
+    assert written == {name, f"parts/first/{name}", f"parts/candidates/{name}"} | maps
+
+
+def test_a_cascade_writes_the_value_of_its_class(say, network, cohort, small_cohort, split, tmp_path):
+    root = tmp_path / "cohort"
+    shutil.copytree(small_cohort, root)
+    for case in open_cohort(root):
+        volume = read(case.label.path)
+        write(case.label.path, Volume((4 * (volume.array > 0)).astype(np.uint8), volume.geometry))
+    member = {"recipe": network["recipe"], "set": {"training": {"epochs": 1}, "labels": {"classes": {"core": 4}}}}
+    recipe = recipes.load(say(member, COMPONENTS, folds=2))
+    fit(recipe, open_cohort(root), split=split, out=tmp_path / "run", progress=False, device="cpu")
+    found = load_model(tmp_path / "run", device="cpu").predict(open_cohort(root).cases[4])
+    assert set(np.unique(found.mask.array)) == {0, 4}
+    assert all(set(np.unique(part.mask.array)) <= {0, 4} for part in found.parts.values())
+    assert found.parts["candidates"].mask.array.any()
 
 
 def test_a_run_as_first_stage_may_not_have_seen_the_cases(components, run, say, cohort, split, tmp_path):

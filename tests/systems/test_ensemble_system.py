@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 from multifocal import recipes, volumes
-from multifocal.cohorts import Fold
+from multifocal.cohorts import Fold, Labels
 from multifocal.cohorts import case as case_module
 from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
 from multifocal.systems import build, load_model, predict_cohort
 from multifocal.systems import network as network_module
+from multifocal.systems.ensemble import EnsembleSystem
 from multifocal.training import fit
 from multifocal.weights import read_weights, write_weights
 
@@ -209,7 +210,9 @@ def test_members_of_folds_train_on_the_others(say, cohort, small_recipe, tmp_pat
 
 def test_what_each_member_finds_is_written_beside(trained, cohort, tmp_path):
     cases, out = cohort.subset([case.name for case in cohort][2:5:2]), tmp_path / "masks"
-    written = predict_cohort(load_model(tmp_path / "run", device="cpu"), cases, out, members=True, probabilities=True)
+    model = load_model(tmp_path / "run", device="cpu")
+    assert list(model.parts) == ["0-small", "1-small"] and list(model.predict(cases.cases[0]).parts) == [*model.parts]
+    written = predict_cohort(model, cases, out, parts=True, probabilities=True)
     assert [path.parent for path in written] == [out] * 2
     for number in "01":
         alone = predict_cohort(
@@ -219,13 +222,40 @@ def test_what_each_member_finds_is_written_beside(trained, cohort, tmp_path):
             probabilities=True,
         )
         for path in (path for path in tmp_path.joinpath(number).iterdir() if path.name != "seen.json"):
-            assert (out / "members" / number / path.name).read_bytes() == path.read_bytes()
-        assert len(alone) == 2 and read_seen(out / "members" / number) == read_seen(tmp_path / number)
+            assert (out / "parts" / f"{number}-small" / path.name).read_bytes() == path.read_bytes()
+        assert len(alone) == 2 and read_seen(out / "parts" / f"{number}-small") == read_seen(tmp_path / number)
     assert read_seen(out) == {cases.cases[0].name: "train", cases.cases[1].name: "validation"}
     with pytest.raises(UserError, match="already holds 6 of the 6 files"):
-        predict_cohort(load_model(tmp_path / "run", device="cpu"), cases, out, members=True)
-    with pytest.raises(UserError, match="recipe zadc-threshold has no members; leave out --members"):
-        predict_cohort("zadc-threshold", cases, tmp_path / "none", members=True)
+        predict_cohort(load_model(tmp_path / "run", device="cpu"), cases, out, parts=True)
+    with pytest.raises(UserError, match="recipe zadc-threshold is a system of one part; leave out --parts"):
+        predict_cohort("zadc-threshold", cases, tmp_path / "none", parts=True)
+
+
+def test_parts_have_names_of_folders(say, cohort):
+    names = ["../up", "a b/c", "x" * 200]
+    members = [{"recipe": "zadc-threshold", "set": {"name": name}} for name in names]
+    parts = load_model(say(members, combine={"rule": "vote"})).parts
+    assert list(parts) == ["0-..-up", "1-a-b-c", f"2-{'x' * 60}"]
+
+
+def test_members_whose_classes_overlap_beside_ones_that_do_not(say, small_recipe):
+    classes = {"whole": [2, 4], "core": [4]}
+    apart = {"high": [2], "low": [4]}
+    members = [
+        {"recipe": str(small_recipe), "set": {"labels": {"classes": values, "overlap": overlap}}}
+        for values, overlap in ((classes, True), (apart, False))
+    ]
+    with pytest.raises(UserError, match="the members have other labels than one another: set the same labels in all"):
+        recipes.load(say(members))
+    # Runs tell their labels only once they are loaded: here the same classes, that overlap and that do not.
+    recipe = recipes.load(say(thresholds(-2.0, -1.0), combine={"rule": "vote"}))
+    found = build(recipe).members
+    labels = [Labels(classes={"a": (1,), "b": (2,)}, overlap=overlap) for overlap in (True, False)]
+    told = [type("Told", (type(one),), {"labels": own})(one.recipe) for one, own in zip(found, labels, strict=True)]
+    with pytest.raises(UserError, match="recipe both: its members predict different classes; choose those of the same"):
+        EnsembleSystem(recipe, told)
+    told[1].__class__.labels = labels[0]
+    assert EnsembleSystem(recipe, told).labels == labels[0]
 
 
 def test_members_share_reading_and_preparation(trained, say, cohort, tmp_path, monkeypatch):
@@ -240,7 +270,7 @@ def test_members_share_reading_and_preparation(trained, say, cohort, tmp_path, m
     mixed = load_model(say([*members, {"run": "run"}], combine={"rule": "vote"}), device="cpu")
     read.clear()
     found = mixed.predict(case)
-    assert len(prepared) == 2 and len(read) == 2 and len(found.members) == 4 and len(found.members[3].members) == 2
+    assert len(prepared) == 2 and len(read) == 2 and len(found.parts) == 4 and len(found.parts["3-both"].parts) == 2
 
 
 def test_a_member_that_cannot_predict_is_named(trained, cohort, tmp_path):

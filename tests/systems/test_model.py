@@ -16,7 +16,7 @@ from multifocal.cohorts import Case, ImageFile
 from multifocal.device import choose_device
 from multifocal.errors import UserError
 from multifocal.systems import Postprocess, Prediction, load_model, postprocess
-from multifocal.systems.ensemble import Mean
+from multifocal.systems.combination import Mean
 from multifocal.systems.loading import RECIPE
 from multifocal.systems.network import NetworkSystem
 from multifocal.systems.system import WEIGHTS

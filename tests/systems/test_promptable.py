@@ -113,6 +113,13 @@ def test_the_model_is_asked_once_a_slice_in_its_own_pixels(tmp_path):
     image = model.calls[0][0]
     assert image.shape == (1, 3, 256, 256)
     assert np.allclose(image[0, :, 99, 99], (0.5 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225], atol=1e-4)
+    # What it is asked with is what it would answer without a model, and is no part where it is the answer.
+    assert list(found.parts) == ["candidates", "boxes"]
+    for name, part in found.parts.items():
+        alone = load_model(NAME, overrides=[f"answer={name}", "candidates.margin=0"])
+        expected = alone.predict(case)
+        assert np.array_equal(part.mask.array, expected.mask.array) and not alone.parts and not expected.parts
+        assert np.array_equal(part.probability.array, expected.probability.array)
     # A model that gives boxes back gives the boxes back.
     assert np.array_equal(found.mask.array, mask(case, "boxes", "candidates.margin=0"))
     assert found.probability.array.max() > 0.99

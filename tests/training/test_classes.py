@@ -14,7 +14,7 @@ from multifocal.errors import UserError
 from multifocal.evaluation import evaluate_cohort
 from multifocal.pipeline.dataset import as_target
 from multifocal.systems import Tuner, Tuning, build, load_model, predict_cohort
-from multifocal.systems.ensemble import ByVolume, Mean, combine_files
+from multifocal.systems.combination import ByVolume, Mean, combine_files
 from multifocal.training import fit
 from multifocal.volumes import Volume, read, write
 

@@ -16,8 +16,13 @@ def predict(
     folds: FoldFile = None,
     fold: Fold = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probabilities, too.")] = False,
-    members: Annotated[
-        bool, typer.Option("--members", help="Write what each member of an ensemble finds, too: DIR/members/0, ….")
+    parts: Annotated[
+        bool,
+        typer.Option(
+            "--parts",
+            "--members",
+            help="Write what each part finds by itself, too (members, first stage, boxes): DIR/parts/PART.",
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     set_: Overrides = None,
@@ -31,11 +36,14 @@ def predict(
 
     Example: `multifocal predict runs/fold0 BONBID2023_Train --out masks --folds folds.json --fold 0`
 
+    Example: `multifocal predict runs/ensemble BONBID2023_Train --out masks --parts`
+
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.cohorts.seen import seen_line
     from multifocal.systems import load_model, predict_cohort
+    from multifocal.systems.system import PARTS
     from multifocal.threads import settle_threads
 
     settle_threads(threads)
@@ -54,8 +62,10 @@ def predict(
             cases,
             out,
             probabilities=probabilities,
-            members=members,
+            parts=parts,
             overwrite=overwrite,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
     screen().print(f"{len(written)} masks in {out}", soft_wrap=True)
+    for name in model.parts if parts else ():
+        screen().print(f"{len(written)} masks of part {name} in {out / PARTS / name}", soft_wrap=True)

@@ -11,6 +11,8 @@ from multifocal.cohorts import STRATA
 from multifocal.evaluation.wording import VOLUMES
 from multifocal.metrics import METRICS
 from multifocal.reports.cases.page import Thumbnail
+from multifocal.reports.cases.parts import METRICS as PART_METRICS
+from multifocal.reports.cases.parts import Rows, part_lines
 from multifocal.reports.charts.canvas import STYLE, Chart
 from multifocal.reports.charts.case_charts import against_volume, boxes
 from multifocal.reports.charts.curves import loss_curves, validation_curves
@@ -70,6 +72,8 @@ def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]]
         failed=[cell for cell in data.cells if cell.state != "done"],
         facts=[line for line in facts(data.study.about) if not line[0].startswith("published")],
         published=published(data),
+        parts=[(arm, list(part_lines(arm.name, arm.rows, _rows(arm)))) for arm in data.arms if arm.parts],
+        part_metrics=PART_METRICS,
     )
     (out / "index.html").write_text(page, encoding="utf-8")
 
@@ -121,6 +125,10 @@ def _differences(data: StudyData, ranked: Sequence[Ranking]) -> list[Any]:
     if not ranked or not ranked[0].rows or not data.comparison:
         return []
     return list(pair_lines(ranked[0], data.comparison["overall"], data.comparison["metrics"]))
+
+
+def _rows(arm: Arm) -> Mapping[str, Rows]:
+    return {part.name: part.rows for part in arm.parts}
 
 
 def _cases(data: StudyData) -> list[dict[str, Any]]:

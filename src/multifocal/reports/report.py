@@ -104,11 +104,15 @@ def _jobs(data: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
     order, words = list(pages.items()), data.words
     digits = 2 if words is VOLUMES else 0
     # By the names' one form: what macOS wrote is decomposed.
-    masks = {arm.number: volumes_named(arm.masks, SUFFIX) if arm.masks.is_dir() else {} for arm in data.arms}
+    masks = {
+        arm.masks: volumes_named(arm.masks, SUFFIX) if arm.masks.is_dir() else {}
+        for whole in data.arms
+        for arm in (whole, *whole.parts)
+    }
     jobs = []
     for place, (name, file) in enumerate(order):
         case = cohort.case(name)
-        scores = tuple(_score(arm, name, masks[arm.number]) for arm in data.arms)
+        scores = tuple(_score(arm, name, masks) for arm in data.arms)
         row = next(score.row for score in scores if score.row)
         facts = (
             (f"true {words.size}", f"{number(row['true_ml'], digits=digits)} {words.unit}"),
@@ -122,6 +126,7 @@ def _jobs(data: StudyData, cohort: Cohort, out: Path) -> list[CaseJob]:
     return jobs
 
 
-def _score(arm: Arm, case: str, masks: Mapping[str, Path]) -> Score:
+def _score(arm: Arm, case: str, masks: Mapping[Path, Mapping[str, Path]]) -> Score:
     row = next((row for row in arm.rows if row["case"] == case), None)
-    return Score(arm.number, arm.name, masks.get(case), row, arm.options)
+    parts = tuple(_score(part, case, masks) for part in arm.parts)
+    return Score(arm.number, arm.name, masks[arm.masks].get(case), row, arm.options, parts)

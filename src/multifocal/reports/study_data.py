@@ -45,8 +45,9 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), and the arms
-    whose cells they come from: none names it itself, what is tuned or combined comes from others.
+    """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), the arms whose
+    cells they come from (none names it itself, what is tuned or combined comes from others), and the parts of its
+    system, arms of their own.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Arm:
     masks: Path
     results: Results | None
     trained: tuple[str, ...] = ()
+    parts: tuple["Arm", ...] = ()
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -150,6 +152,10 @@ def _study_data(study: "StudyFolder", label: str) -> StudyData:
             study.masks(name),
             _in_unit(study.arms.get(name), words),
             () if name in study.study.arms else of,
+            tuple(
+                Arm(place, part, study.masks(name, part), _in_unit(results, words))
+                for place, (part, results) in enumerate(study.parts.get(name, {}).items())
+            ),
         )
         for number, (name, of) in enumerate(scored.items())
     )

@@ -112,10 +112,11 @@ def run(job: Job) -> CellResult:
     started = time.monotonic()
     model = load_model(job.folder, device=job.device) if recipe.needs_training else build(recipe, device=job.device)
     tested, kept = cohort.subset(fold.test), job.probabilities
-    predict_cohort(model, tested, job.folder / MASKS, probabilities=kept, overwrite=True)
+    parts = tuple(model.parts)
+    predict_cohort(model, tested, job.folder / MASKS, probabilities=kept, parts=bool(parts), overwrite=True)
     facts = dict(kind.facts(recipe, job.folder))
     facts["seconds"] += time.monotonic() - started
-    outcome = job.ended(state="done", peak_mib=peak_mib(), probabilities=kept, **facts)
+    outcome = job.ended(state="done", peak_mib=peak_mib(), probabilities=kept, parts=parts, **facts)
     write_outcome(job.folder, outcome)
     return outcome
 

@@ -1,7 +1,7 @@
 """A study's folder: what its files are called, how a cell of it ended, and all of it read back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from multifocal.files import read_json, write_json
 from multifocal.studies import loading
 from multifocal.studies.grid import Cell, common_labels
 from multifocal.studies.settings import Study
+from multifocal.systems.system import PARTS
 
 STUDY, FOLDS, ABOUT = "study.yaml", "folds.json", "study.json"
 CELLS, REPLACED, CACHE = "cells", "replaced", "cache"
@@ -36,6 +37,7 @@ class CellResult(Config):
         fingerprint: of all that decides its masks, but for the package.
         version: the version of multifocal that made them; None in files of before it was written down.
         probabilities: whether it kept those of its cases, too.
+        parts: names of the parts of its system, in order; their masks lie beside the cell's.
         error: why it failed.
 
     Example:
@@ -56,12 +58,18 @@ class CellResult(Config):
     fingerprint: str
     version: str | None = None
     probabilities: bool = False
+    parts: tuple[str, ...] = ()
     error: str | None = None
 
 
 def folder_of(study: Path, cell: Cell) -> Path:
     """Return a cell's folder."""
     return study / CELLS / cell.name
+
+
+def part_folder(folder: Path, part: str) -> Path:
+    """Return where a part's files lie: within the arm's folder, or the cell's folder of masks, that has the whole's."""
+    return folder / PARTS / part if part else folder
 
 
 def read_outcome(folder: Path) -> CellResult | None:
@@ -87,6 +95,7 @@ class StudyFolder:
         cells: every cell of the study by its folder's name, `<arm>/fold<k>-seed<s>`: how it ended, or None.
         arms: the evaluation of each arm that has one; of tuned arms, too, whose names end in "+tuned".
         comparison: `comparison/comparison.json`, or None; with several classes see `of_class`.
+        parts: of each arm whose system has several parts, the evaluation of each.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -109,6 +118,7 @@ class StudyFolder:
     cells: Mapping[str, CellResult | None]
     arms: Mapping[str, Results]
     comparison: Mapping[str, Any] | None
+    parts: Mapping[str, Mapping[str, Results]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -145,7 +155,8 @@ class StudyFolder:
             UserError: a file cannot be read.
         """
         arms = {arm: results.of_class(label) for arm, results in self.arms.items()}
-        return replace(self, arms=arms, comparison=_comparison(self.comparison_folder(label)))
+        parts = {arm: {part: of.of_class(label) for part, of in found.items()} for arm, found in self.parts.items()}
+        return replace(self, arms=arms, parts=parts, comparison=_comparison(self.comparison_folder(label)))
 
     def cell(self, name: str) -> Path:
         """Return the run folder of a cell.
@@ -158,16 +169,17 @@ class StudyFolder:
         """
         return self.path / CELLS / name
 
-    def masks(self, arm: str) -> Path:
-        """Return the folder of an arm's pooled masks.
+    def masks(self, arm: str, part: str = "") -> Path:
+        """Return the folder of an arm's pooled masks, or of those of one of its parts.
 
         Args:
             arm: its name.
+            part: the part's, one of `parts[arm]`; "" for the whole.
 
         Returns:
             The path, whether it exists or not.
         """
-        return self.path / ARMS / arm / MASKS
+        return part_folder(self.path / ARMS / arm, part) / MASKS
 
 
 def read_study(path: str | Path) -> StudyFolder:
@@ -200,6 +212,11 @@ def read_study(path: str | Path) -> StudyFolder:
         for cell in (Cell(fold, seed, 0, arm) for seed in study.seeds)
     }
     evaluated = [arm for arm in study.scored if (folder / ARMS / arm / "cases.csv").is_file()]
+    parts: dict[str, dict[str, Results]] = {}
+    for arm in evaluated:
+        names = dict.fromkeys(part for ended in cells.values() if ended and ended.arm == arm for part in ended.parts)
+        homes = {part: part_folder(folder / ARMS / arm, part) for part in names}
+        parts[arm] = {part: read_results(home) for part, home in homes.items() if (home / "cases.csv").is_file()}
     return StudyFolder(
         path=folder,
         study=study,
@@ -208,6 +225,7 @@ def read_study(path: str | Path) -> StudyFolder:
         cells=cells,
         arms={arm: read_results(folder / ARMS / arm) for arm in evaluated},
         comparison=_comparison(folder / COMPARISON),
+        parts=parts,
     )
 
 

@@ -11,13 +11,13 @@ from multifocal.comparison import compare, write_comparison
 from multifocal.errors import UserError
 from multifocal.evaluation import Results, evaluate_cohort, read_results, write_results
 from multifocal.files import atomic, swapped
-from multifocal.studies.folder import ARMS, CELL, COMPARISON, MASKS, TABLES, folder_of, read_outcome
+from multifocal.studies.folder import ARMS, CELL, COMPARISON, MASKS, TABLES, folder_of, part_folder, read_outcome
 from multifocal.studies.grid import Cell, Grid
 from multifocal.studies.run import Plan, survey
 from multifocal.studies.settings import TUNED
 from multifocal.studies.tables import Row, by_class, write_tables
 from multifocal.studies.tuning import Maps, tune_arm
-from multifocal.systems.ensemble import MASK, PROBABILITY, Vote, combine_files, predictions_by_case
+from multifocal.systems.combination import MASK, PROBABILITY, Vote, combine_files, predictions_by_case
 
 WORTH_A_PROCESS = 20  # cases that take as long to score as a process to start
 
@@ -74,7 +74,8 @@ def evaluate_arms(
 
     A case of an arm counts when it has a mask from every seed: several are combined by majority vote. The comparison
     is over the cases that all evaluated arms have. Where the study is tuned, so is each arm that has probabilities and
-    two folds, and is evaluated a second time. Combined arms come last: of the masks that the others end with.
+    two folds, and is evaluated a second time. The parts of an arm's system are pooled and evaluated like the whole.
+    Combined arms come last: of the masks that the others end with.
 
     Args:
         grid: the study.
@@ -92,11 +93,15 @@ def evaluate_arms(
     """
     masks = {arm: _masks(grid, out, arm, done) for arm in grid.study.arms}  # a lost one is missed before hours of work
     maps = {arm: _maps(grid, out, arm, done) for arm in grid.study.arms if grid.is_tuned(arm)}
+    parts = {arm: _parts(grid, out, arm, done) for arm in grid.study.arms}
     found: dict[str, Results] = {}
     rows: list[Row] = []
 
-    def evaluate(name: str, cases: dict[str, list[Path]]) -> None:
-        folder = into / ARMS / name
+    def pool(folder: Path, cases: dict[str, list[Path]]) -> None:
+        for files in cases.values():
+            _pool(files, folder / MASKS / files[0].name, grid.cohort.labels)
+
+    def evaluate(folder: Path, cases: dict[str, list[Path]]) -> Results:
         for case, files in cases.items():
             # No cell trains on its test cases, but a run that is a member of an arm's ensemble may have.
             mark_seen(folder / MASKS, case, seen_by_any(read_seen(file.parent) for file in files).get(case))
@@ -104,25 +109,27 @@ def evaluate_arms(
         several = min(workers, 1 + len(cases) // WORTH_A_PROCESS)
         scores = evaluate_cohort(folder / MASKS, grid.cohort.subset(list(cases)), workers=several, **metrics.rules)
         write_results(scores, folder, undefined=metrics.undefined)
-        found[name] = read_results(folder)
+        return read_results(folder)
 
     for arm, cases in masks.items():
         if not cases:
             continue
         if progress:
             progress(arm)
-        targets = {case: into / ARMS / arm / MASKS / files[0].name for case, files in cases.items()}
-        for case, files in cases.items():
-            _pool(files, targets[case], grid.cohort.labels)
-        evaluate(arm, cases)
+        pool(into / ARMS / arm, cases)
+        found[arm] = evaluate(into / ARMS / arm, cases)
+        for part, of_part in parts[arm].items():
+            home = part_folder(into / ARMS / arm, part)
+            pool(home, of_part)
+            evaluate(home, of_part)
         if len({fold for fold, _ in maps.get(arm, {})}) < 2:
             continue  # nothing to choose by
         if progress:
             progress(f"{arm}{TUNED}")
         home = into / ARMS / f"{arm}{TUNED}"
-        tuned = {case: home / MASKS / target.name for case, target in targets.items()}
+        tuned = {case: home / MASKS / files[0].name for case, files in cases.items()}
         rows += tune_arm(grid, arm, maps[arm], tuned, home, workers=workers)
-        evaluate(f"{arm}{TUNED}", cases)
+        found[f"{arm}{TUNED}"] = evaluate(home, cases)
     for name, one in grid.study.combined.items():
         made_of = _of_all([into / ARMS / arm / MASKS for arm in one.of if arm in found], many=len(one.of))
         if not made_of:
@@ -132,7 +139,7 @@ def evaluate_arms(
         for files in made_of.values():
             target = into / ARMS / name / MASKS / files[0].name
             combine_files(files, target, rule=one.combine, labels=grid.cohort.labels)
-        evaluate(name, made_of)
+        found[name] = evaluate(into / ARMS / name, made_of)
     _compare(grid, found, into)
     return found, rows
 
@@ -145,13 +152,20 @@ def _maps(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Maps:
     return maps
 
 
-def _masks(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> dict[str, list[Path]]:
-    """Return an arm's masks by case, one a seed, of the folds that are complete."""
+def _masks(grid: Grid, out: Path, arm: str, done: Sequence[Cell], part: str = "") -> dict[str, list[Path]]:
+    """Return the masks of an arm, or of a part of its system, by case, one a seed, of the folds that are complete."""
     masks: dict[str, list[Path]] = {}
     for fold, _, folder in _complete(grid, out, arm, done):
-        for case, file in _by_case(grid, fold, folder, MASK).items():
+        for case, file in _by_case(grid, fold, folder, MASK, part).items():
             masks.setdefault(case, []).append(file)
     return masks
+
+
+def _parts(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> dict[str, dict[str, list[Path]]]:
+    """Return the masks of each part; of none where a cell has kept none, for it was run before there were any."""
+    outcomes = [read_outcome(folder.parent) for _, _, folder in _complete(grid, out, arm, done)]
+    names = [ended.parts if ended else () for ended in outcomes]
+    return {part: _masks(grid, out, arm, done, part) for part in names[0]} if len(set(names)) == 1 else {}
 
 
 def _complete(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Iterator[tuple[int, int, Path]]:
@@ -163,12 +177,13 @@ def _complete(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Iterator
                 yield fold, seed, folder_of(out, Cell(fold, seed, 0, arm)) / MASKS
 
 
-def _by_case(grid: Grid, fold: int, folder: Path, ending: str) -> dict[str, Path]:
-    found = predictions_by_case(folder, ending)
+def _by_case(grid: Grid, fold: int, folder: Path, ending: str, part: str = "") -> dict[str, Path]:
+    home = part_folder(folder, part)
+    found = predictions_by_case(home, ending)
     for case in grid.folds.folds[fold].test:
         if case not in found:
             cure = f"remove {folder.parent / CELL} and run again"
-            raise UserError(f"{folder}: holds no {'mask' if ending == MASK else 'probability'} of case {case}; {cure}")
+            raise UserError(f"{home}: holds no {'mask' if ending == MASK else 'probability'} of case {case}; {cure}")
     return {case: found[case] for case in grid.folds.folds[fold].test}
 
 

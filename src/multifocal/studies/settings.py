@@ -10,7 +10,7 @@ from multifocal.config import Config, Name, check_arguments
 from multifocal.metrics import ScoringOptions
 from multifocal.metrics.metric import Undefined
 from multifocal.systems import Tuning
-from multifocal.systems.ensemble import ByVolume, Vote
+from multifocal.systems.combination import ByVolume, Vote
 
 Seed = Annotated[int, Field(ge=0)]
 Chosen = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None

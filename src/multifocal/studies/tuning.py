@@ -8,7 +8,7 @@ from multifocal.metrics import ScoringOptions
 from multifocal.studies.grid import Grid
 from multifocal.studies.tables import Row
 from multifocal.systems import Tuned, Tuner
-from multifocal.systems.ensemble import Vote
+from multifocal.systems.combination import Vote
 from multifocal.volumes import Volume, write
 
 CHOICES = "tuned"  # of an arm: a file for each fold and seed

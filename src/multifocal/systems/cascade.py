@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 
 from multifocal.cohorts import Case, Cohort, Labels, lesion_shares, make_folds
 from multifocal.cohorts.folds import Fold
+from multifocal.cohorts.seen import Seen
 from multifocal.errors import UserError
 from multifocal.files import read_json, write_json
 from multifocal.pipeline.prepare import Prepared, prepare
@@ -28,6 +30,7 @@ from multifocal.versions import check_installed
 from multifocal.volumes import Volume, restore
 
 FIRST, FOLD, ABOUT_FOREST = "first", "fold", "forest.json"
+CANDIDATES, DROPPED = "candidates", "dropped"
 _MARGIN = 2  # voxels around the brain: what a window of 5 reaches
 
 
@@ -181,6 +184,12 @@ class CascadeSystem(System):
         self.first, self.forest = first, forest
         self.seen = first.seen
 
+    @property
+    def parts(self) -> Mapping[str, Seen]:
+        """What the first stage finds, all that the forest judges, and of whole components what it drops of them."""
+        names = (FIRST, CANDIDATES, *([DROPPED] if isinstance(self.recipe.second, Candidates) else []))
+        return dict.fromkeys(names, self.first.seen)
+
     def predict(self, case: Case) -> Prediction:
         """Return the mask of a case on its own grid.
 
@@ -188,24 +197,33 @@ class CascadeSystem(System):
             case: with the maps that the recipe and its first stage name.
 
         Returns:
-            The mask, and the forest's probability, 0 where there is no candidate.
+            The mask, the forest's probability, 0 where there is no candidate, and the parts: the first stage's
+            prediction, and the masks of what is judged and dropped.
 
         Raises:
             UserError: whatever the first stage raises; a map is missing or cannot be read; or the case has other
                 dimensions than those of training.
         """
         second: Voxels | Candidates = self.recipe.second
-        scan, prepared = _scan(case, self.recipe, self.first)
+        scan, prepared, first = _scan(case, self.recipe, self.first)
         names = second.features(scan.inside.ndim)
         if len(names) != len(self.forest.importance):
             raise UserError(f"case {case.name}: is {scan.inside.ndim}D, and the cascade was trained on other cases")
         found: Any = second.find(scan)
         probability = self.forest.predict(second.describe(scan, found), threads=torch.get_num_threads())
-        image = Volume(second.paint(found, probability, scan.inside.shape), prepared.geometry)
+
+        def painted(values: np.ndarray) -> Volume:
+            image = Volume(second.paint(found, values, scan.inside.shape), prepared.geometry)
+            return restore(image, prepared.native, interpolation="nearest")
+
+        def answer(mask: np.ndarray, counted: Volume | None = None) -> Prediction:
+            return Prediction(Volume(self.recipe.target_labels.decode(mask), prepared.native), counted)
+
         settings = {name: getattr(self.recipe.inference, name) for name in MaskSettings.model_fields}
-        native = restore(image, prepared.native, interpolation="nearest")
-        mask, counted = postprocess(native, Postprocess(**settings))
-        return Prediction(Volume(self.recipe.target_labels.decode(mask.array), mask.geometry), counted)
+        mask, counted = postprocess(painted(probability), Postprocess(**settings))
+        judged = (painted(np.ones(len(found), np.float32)).array > 0).astype(np.uint8)
+        stages = (first, answer(judged), answer(judged & ~mask.array))
+        return replace(answer(mask.array, counted), parts=dict(zip(self.parts, stages, strict=False)))
 
     @classmethod
     def load(cls, recipe: CascadeRecipe, folder: str | Path | None, *, device: str) -> Self:
@@ -263,7 +281,7 @@ class CascadeSystem(System):
             first = _first(recipe, job.out / MEMBERS / f"{FOLD}{number}", device=job.device)
             _check_new(recipe, first, cases.subset(held))
             for name in held:
-                scan, prepared = _scan(cases.case(name), recipe, first, labels=cases.labels, with_label=True)
+                scan, prepared, _ = _scan(cases.case(name), recipe, first, labels=cases.labels, with_label=True)
                 if prepared.target is None:
                     raise UserError(f"case {name}: has no label; leave it out of training")
                 seen[name] = scan, prepared.target
@@ -372,8 +390,8 @@ def _check_new(recipe: CascadeRecipe, first: System, cases: Cohort) -> None:
 
 def _scan(
     case: Case, recipe: CascadeRecipe, first: System, *, labels: Labels | None = None, with_label: bool = False
-) -> tuple[Scan, Prepared]:
-    """Return what the second stage sees of a case, and the way home."""
+) -> tuple[Scan, Prepared, Prediction]:
+    """Return what the second stage sees of a case, the way home, and what the first stage finds."""
     channels = tuple(Channel(map=name) for name in recipe.second.maps)
     settings = BrainBox(kind="brain-box", brain=recipe.brain, channels=channels, margin=_MARGIN)
     prepared = prepare(case, settings, labels=labels or Labels(), with_label=with_label)
@@ -386,7 +404,7 @@ def _scan(
         )
     maps = dict(zip(recipe.second.maps, prepared.images, strict=True))
     cut = restore(probability, prepared.geometry, interpolation="nearest").array.astype(np.float32)
-    return Scan(case.name, maps, cut, prepared.inside, prepared.geometry), prepared
+    return Scan(case.name, maps, cut, prepared.inside, prepared.geometry), prepared, found
 
 
 def _grown(

@@ -8,7 +8,7 @@ from multifocal.cohorts.seen import mark_seen
 from multifocal.errors import UserError
 from multifocal.files import clear_up
 from multifocal.systems.loading import load_model
-from multifocal.systems.system import MEMBERS, System
+from multifocal.systems.system import PARTS, System
 from multifocal.volumes import extension_of, write
 
 
@@ -18,7 +18,7 @@ def predict_cohort(
     out: str | Path,
     *,
     probabilities: bool = False,
-    members: bool = False,
+    parts: bool = False,
     overwrite: bool = False,
     progress: Callable[[Case], None] | None = None,
 ) -> list[Path]:
@@ -34,7 +34,9 @@ def predict_cohort(
         cohort: the cases; labels are not looked at.
         out: the folder; files of other cases in it stay.
         probabilities: also write probabilities.
-        members: also write what each member of an ensemble finds, into `members/0`, `members/1`, … of the folder.
+        parts: also write what each part of a system of several finds by itself (the members of an ensemble; the first
+            stage of a cascade, and what it judges; the boxes and candidates of a promptable one), as another such
+            folder: `parts/<part>`, named as `System.parts` has them.
         overwrite: replace files that exist.
         progress: called after every case.
 
@@ -43,7 +45,7 @@ def predict_cohort(
 
     Raises:
         UserError: there is no such run, a file exists already (or is one of the cohort's), a case cannot be read or
-            prepared, a file cannot be written, or the model has no probabilities, or no members.
+            prepared, a file cannot be written, or the model has no probabilities, or no parts.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -59,31 +61,34 @@ def predict_cohort(
     out, model = Path(out), load_model(model) if isinstance(model, str | Path) else model
     if probabilities and not model.has_probabilities:
         raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
-    if members and not model.members:
-        raise UserError(f"recipe {model.recipe.name} has no members; leave out --members")
-    parts = {number: member for number, member in enumerate(model.members) if members}
-    homes = {out: model} | {out / MEMBERS / str(number): member for number, member in parts.items()}
-    masks = {(home, case.name): home / f"{case.name}_lesion{_extension(case)}" for home in homes for case in cohort}
+    if parts and not model.parts:
+        raise UserError(f"recipe {model.recipe.name} is a system of one part; leave out --parts")
+    seen = {"": model.seen} | (dict(model.parts) if parts else {})
+    homes = {name: out / PARTS / name if name else out for name in seen}
+    masks = {
+        (home, case.name): home / f"{case.name}_lesion{_extension(case)}" for home in homes.values() for case in cohort
+    }
     labels = model.labels
     classes = ("", *(f"-{name}" for name in labels.names if labels.several)) if probabilities else ()
     maps = {
         (home, case.name, name): home / f"{case.name}_probability{name}{_probability_extension(case)}"
-        for home in homes
+        for home in homes.values()
         for case in cohort
         for name in classes
     }
     targets = [*masks.values(), *maps.values()]
     _check_free(out, targets, cohort, overwrite=overwrite)
-    clear_up(*homes)
+    clear_up(*homes.values())
     for case in cohort:
         prediction = model.predict(case)
-        for (home, system), part in zip(homes.items(), (prediction, *prediction.members), strict=False):
+        for part, home in homes.items():
+            own = prediction.parts[part] if part else prediction
             for name in classes:
-                found = part.classes[name[1:]] if name else part.probability
+                found = own.classes[name[1:]] if name else own.probability
                 if found is not None:
                     write(maps[home, case.name, name], found)
-            write(masks[home, case.name], part.mask)
-            mark_seen(home, case.name, system.seen.part(case, cohort=cohort.name))
+            write(masks[home, case.name], own.mask)
+            mark_seen(home, case.name, seen[part].part(case, cohort=cohort.name))
         if progress:
             progress(case)
     return [masks[out, case.name] for case in cohort]

@@ -1,6 +1,8 @@
 """A segmenter that takes prompts, SAM-2, asked slice by slice for what is in boxes around low values of a map."""
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,6 +13,7 @@ from scipy import ndimage
 from torch.nn.functional import interpolate
 
 from multifocal.cohorts import Case
+from multifocal.cohorts.seen import Seen
 from multifocal.config import Config
 from multifocal.device import choose_device
 from multifocal.errors import UserError, within_memory
@@ -26,6 +29,7 @@ from multifocal.volumes import Volume, restore
 STRIDE = 32  # by how much the image encoder divides
 # Those of ImageNet, which SAM-2 was trained with.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_PROMPTS = ("candidates", "boxes")  # what leads to the model's answer, as `answer` names it
 
 
 class Candidates(Config):
@@ -105,6 +109,11 @@ class PromptableSystem(System):
         brain = recipe.brain or recipe.candidates.map
         self._preprocessing = BrainBox(kind="brain-box", brain=brain, channels=(own, *recipe.channels))
 
+    @property
+    def parts(self) -> Mapping[str, Seen]:
+        """What the model is asked with; where that is the answer itself, there is no other part."""
+        return dict.fromkeys(_PROMPTS, self.seen) if self.recipe.answer == "model" else {}
+
     def predict(self, case: Case) -> Prediction:
         """Return the mask of a case on its own grid; an empty one, with a warning, where no box is found.
 
@@ -112,7 +121,7 @@ class PromptableSystem(System):
             case: with the maps that the recipe names.
 
         Returns:
-            The mask, and the highest probability over the boxes.
+            The mask, the highest probability over the boxes, and as parts the recipe's other two answers.
 
         Raises:
             UserError: a map is missing or cannot be read, or there is not enough memory.
@@ -125,10 +134,6 @@ class PromptableSystem(System):
         labels, count = components(below)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         labels[sizes[labels] < recipe.candidates.min_size_voxels] = 0
-        found = np.zeros(labels.shape, np.float32)
-        for number in np.flatnonzero(labels.any((0, 1))):
-            with within_memory("set a smaller size in the recipe", where=f"case {case.name}"):
-                found[..., number] = self._answer(colours[..., number], labels[..., number])
         if not labels.any():
             candidates = recipe.candidates
             warnings.warn(
@@ -136,14 +141,21 @@ class PromptableSystem(System):
                 f"{candidates.below:g}, so no box; its mask is empty",
                 stacklevel=2,
             )
-        back = np.moveaxis(found, -1, axial).reshape(prepared.inside.shape)
-        native = restore(Volume(back, prepared.geometry), prepared.native, interpolation="linear")
-        mask, counts = postprocess(native, recipe.inference, brain=prepared.native_brain)
-        return Prediction(mask, counts)
 
-    def _answer(self, colours: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        def answered(answer: str) -> Prediction:
+            found = np.zeros(labels.shape, np.float32)
+            for number in np.flatnonzero(labels.any((0, 1))):
+                with within_memory("set a smaller size in the recipe", where=f"case {case.name}"):
+                    found[..., number] = self._answer(answer, colours[..., number], labels[..., number])
+            back = np.moveaxis(found, -1, axial).reshape(prepared.inside.shape)
+            native = restore(Volume(back, prepared.geometry), prepared.native, interpolation="linear")
+            return Prediction(*postprocess(native, recipe.inference, brain=prepared.native_brain))
+
+        return replace(answered(recipe.answer), parts={name: answered(name) for name in self.parts})
+
+    def _answer(self, answer: str, colours: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return the probability, (X, Y), of a slice of colours, (3, X, Y), and of candidates, (X, Y), by number."""
-        if self.recipe.answer == "candidates":
+        if answer == "candidates":
             return (labels > 0).astype(np.float32)
         margin = self.recipe.candidates.margin
         spans = [
@@ -154,7 +166,7 @@ class PromptableSystem(System):
             for each in ndimage.find_objects(labels)
             if each is not None
         ]
-        if self.recipe.answer == "boxes":
+        if answer == "boxes":
             inside = np.zeros(labels.shape, np.float32)
             for (left, right), (top, bottom) in spans:
                 inside[left:right, top:bottom] = 1

@@ -14,7 +14,7 @@ from multifocal.systems.postprocess import check_finite
 from multifocal.systems.tuning import Tuned
 from multifocal.volumes import Volume
 
-WEIGHTS, MEMBERS, START = "weights.safetensors", "members", "start"
+WEIGHTS, MEMBERS, START, PARTS = "weights.safetensors", "members", "start", "parts"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Prediction:
             apart what touches, a label map, 1 to n.
         probability: that of any lesion, float32 from 0 to 1; None where the system has none.
         classes: where there are several, the probability of each by name.
-        members: what each member of a system of systems finds, in their order.
+        parts: of a system of several parts (members, a first stage, boxes that a model is asked with), what each of
+            them finds by itself, by the names that `System.parts` has, in that order.
 
     Raises:
         UserError: one of them holds NaN or infinity.
@@ -42,7 +43,7 @@ class Prediction:
     mask: Volume
     probability: Volume | None
     classes: Mapping[str, Volume] = field(default_factory=dict)
-    members: tuple["Prediction", ...] = ()
+    parts: Mapping[str, "Prediction"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_finite(self.mask.array, "a predicted mask")
@@ -95,7 +96,6 @@ class System(ABC):
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
         seen: the cases that it was trained, validated or tuned on.
         tuned: what was chosen for it on such cases; None where nothing was.
-        members: of a system of systems, those that it is made of.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -112,13 +112,17 @@ class System(ABC):
         self.recipe = recipe
         self.seen = Seen()
         self.tuned: Tuned | None = None
-        self.members: tuple[System, ...] = ()
 
     @property
     def labels(self) -> Labels:
         """What the values of its masks mean."""
         labels: Labels = self.recipe.target_labels
         return labels
+
+    @property
+    def parts(self) -> Mapping[str, Seen]:
+        """Its parts by name, that of a folder, and the cases that each has seen; none where it is one."""
+        return {}
 
     @abstractmethod
     def predict(self, case: Case) -> Prediction:

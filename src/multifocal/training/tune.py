@@ -10,7 +10,7 @@ from multifocal.errors import UserError
 from multifocal.files import WRITING, write_json
 from multifocal.recipes import Recipe
 from multifocal.systems import Tuned, Tuner, Tuning, predict_cohort, system_class
-from multifocal.systems.ensemble import PROBABILITY, predictions_by_case
+from multifocal.systems.combination import PROBABILITY, predictions_by_case
 from multifocal.systems.loading import seen_in
 from multifocal.systems.tuning import TUNED
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import ScoringOptions
 from multifocal.reports.cases.case_images import CaseImages, read_case_images
 from multifocal.reports.cases.embed import nifti, script
+from multifocal.reports.cases.parts import METRICS, PartLine, part_key, part_lines, part_tiles
 from multifocal.reports.cases.pictures import Slice, Tile, is_coloured, projections, slices, window
 from multifocal.reports.templating import render
 
@@ -23,13 +24,16 @@ SCORES = ("dice", "nsd", "masd")
 
 @dataclass(frozen=True)
 class Score:
-    """One arm on one case: its number, mask, row of `cases.csv` and how it was scored; None where there is none."""
+    """One arm on one case: its number, mask, row of `cases.csv` and how it was scored, None where there is none; and
+    the same of each part of its system.
+    """
 
     number: int
     arm: str
     mask: Path | None
     row: Mapping[str, Any] | None
     options: ScoringOptions | None
+    parts: tuple["Score", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,15 @@ def write_case(job: CaseJob) -> Thumbnail:
     Raises:
         UserError: see `read_case_images`; or a file cannot be written.
     """
-    masks = {score.arm: score.mask for score in job.scores}
+    masks: dict[str, Path | None] = {}
+    for score in job.scores:
+        masks |= {score.arm: score.mask} | {part_key(score.arm, part.arm): part.mask for part in score.parts}
     case = read_case_images(job.case, masks, label_kind=job.label_kind, labels=job.labels, label=job.label)
     folder = job.out / FOLDER / job.file
     folder.mkdir(parents=True)
     prefix = f"{FOLDER}/{job.file}"
     options = {score.arm: score.options for score in job.scores if score.options}
-    shown = slices(case, folder, prefix=prefix)
+    drawn = slices(case, folder, prefix=prefix)
     is_volume = case.geometry.ndim == 3
     if is_volume:
         (folder / "volumes.js").write_text(script("multifocalCase", _volumes(case)), encoding="utf-8")
@@ -97,7 +103,7 @@ def write_case(job: CaseJob) -> Thumbnail:
         "case.html.j2",
         job=job,
         root="../",
-        slices=shown,
+        slices=drawn,
         planes=projections(case, folder, prefix=prefix, options=options),
         is_volume=is_volume,
         maps=list(case.images),
@@ -106,9 +112,40 @@ def write_case(job: CaseJob) -> Thumbnail:
         metrics=SCORES,
         counts=_counts,
         slice_count=case.truth.shape[2],
+        shown=[(name, mask is not None) for name, mask in masks.items()],
+        parts=[Parts.of(score, drawn) for score in job.scores if score.parts],
+        part_metrics=METRICS,
     )
     (job.out / FOLDER / f"{job.file}.html").write_text(page, encoding="utf-8")
-    return _thumbnail(shown)
+    return _thumbnail(drawn, [score.arm for score in job.scores])
+
+
+class Parts(NamedTuple):
+    """An arm of several parts: lines of the table, and rows of slices: all outlines, then each part."""
+
+    score: Score
+    lines: list[PartLine]
+    slices: list[tuple[Tile | None, ...]]
+
+    @classmethod
+    def of(cls, score: Score, shown: list[Slice]) -> Self:
+        """Return what the page shows of the parts of an arm.
+
+        Args:
+            score: the arm's, with parts.
+            shown: the slices, drawn for the arm and its parts.
+
+        Returns:
+            Lines and rows.
+        """
+
+        def rows(one: Score) -> list[Mapping[str, Any]]:
+            return [one.row] if one.row else []
+
+        names = [part.arm for part in score.parts]
+        lines = part_lines(score.arm, rows(score), {part.arm: rows(part) for part in score.parts})
+        columns = [part_tiles(one, score.arm, names) for one in shown]
+        return cls(score, list(lines), list(zip(*columns, strict=True)))
 
 
 def _counts(row: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -141,10 +178,9 @@ def _centre(case: CaseImages) -> list[float]:
     return [float(place) for place in (middle + 0.5) / case.lesions.shape]
 
 
-def _thumbnail(shown: list[Slice]) -> Thumbnail:
+def _thumbnail(shown: list[Slice], arms: list[str]) -> Thumbnail:
     def widest(arm: str) -> Slice:
         return max(shown, key=lambda one: one.areas[arm])
 
-    arms = list(shown[0].arms)
-    best = max(shown, key=lambda one: sum(one.areas.values()))
+    best = max(shown, key=lambda one: sum(one.areas[arm] for arm in arms))
     return Thumbnail(best.truth, {arm: widest(arm).arms[arm] for arm in arms})

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from multifocal.errors import UserError
-from multifocal.systems.ensemble import ByVolume, Mean, Vote, combine_files, combine_folders
+from multifocal.systems.combination import ByVolume, Mean, Vote, combine_files, combine_folders
 from multifocal.volumes import Geometry, Volume, read, write
 
 MASKS = st.lists(hnp.arrays(np.uint8, (4, 5, 3), elements=st.integers(0, 1)), min_size=1, max_size=5)
