@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from multifocal.errors import UserError
-from multifocal.systems.combination import ByVolume, Mean, Vote, combine_files, combine_folders
+from multifocal.systems.combination import ByVolume, GeometricMean, Mean, Vote, combine_files, combine_folders
 from multifocal.volumes import Geometry, Volume, read, write
 
 MASKS = st.lists(hnp.arrays(np.uint8, (4, 5, 3), elements=st.integers(0, 1)), min_size=1, max_size=5)
@@ -41,6 +41,16 @@ def test_probabilities_are_averaged_before_the_threshold():
     first, second = np.array([0.9, 0.2, 0.5], np.float32), np.array([0.2, 0.9, 0.5], np.float32)
     assert Mean()([first, second], 1.0).tolist() == [1, 1, 1]
     assert Mean(threshold=0.6)([first, second], 1.0).tolist() == [0, 0, 0]
+
+
+def test_a_geometric_mean_wants_all_to_agree():
+    members = [np.array([0.9, 0.8, 0.5, 1.0]), np.array([0.9, 0.2, 0.5, 0.0]), np.array([0.8, 0.4, 0.5, 1.0])]
+    assert np.allclose(GeometricMean().mean(members), stats.gmean(members))
+    assert GeometricMean()(members, 1.0).tolist() == [1, 0, 1, 0]
+    assert GeometricMean(threshold=0.41)(members, 1.0).tolist() == [1, 0, 1, 0]
+    assert GeometricMean(threshold=0.39)(members, 1.0).tolist() == [1, 1, 1, 0]
+    faint = [np.array([0.2, 0.02]), np.array([0.2, 0.02])]
+    assert [rule(threshold="dice")(faint, 1.0).tolist() for rule in (Mean, GeometricMean)] == [[1, 0], [1, 0]]
 
 
 def test_what_follows_the_mean_is_what_follows_a_probability():

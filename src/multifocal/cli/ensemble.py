@@ -17,8 +17,8 @@ def ensemble(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the masks go.")],
     how: Annotated[
-        Literal["vote", "mean", "volume"],
-        typer.Option(help="vote of masks, mean of probabilities, or by the volume of the lesions."),
+        Literal["vote", "mean", "geometric-mean", "volume"],
+        typer.Option(help="vote of masks, a mean of probabilities, or by the volume of the lesions."),
     ] = "vote",
     at_least: Annotated[
         int | None, typer.Option(min=1, help="vote: how many masks must agree (default: more than half).")
@@ -35,7 +35,8 @@ def ensemble(
         typer.Option(min=0, help="What the log-odds are divided by (default: 1).", rich_help_panel=AFTER),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="From which on is lesion (default: 0.5).", rich_help_panel=AFTER)
+        str | None,
+        typer.Option(metavar="P", help="From which on is lesion (default: 0.5), or dice.", rich_help_panel=AFTER),
     ] = None,
     hysteresis: Annotated[
         float | None,
@@ -67,13 +68,13 @@ def ensemble(
     Example: `multifocal ensemble masks/blob-gdf masks/false --out masks/both --how volume --below 0.05`
     """
     from multifocal.cohorts import Labels
-    from multifocal.config import validate
+    from multifocal.config import parse_yaml, validate
     from multifocal.errors import UserError
     from multifocal.systems import combination as floor
 
     mean = {
         "temperature": temperature,
-        "threshold": threshold,
+        "threshold": None if threshold is None else parse_yaml(threshold, where="--threshold"),
         "hysteresis": hysteresis,
         "min_size_ml": min_size_ml,
         "min_size_voxels": min_size_voxels,
@@ -82,13 +83,19 @@ def ensemble(
     }
     options: dict[str, dict[str, Any]] = {
         "vote": {"at_least": at_least},
-        "mean": mean,
+        "mean": mean if how == "mean" else {},
+        "geometric-mean": mean if how != "mean" else {},
         "volume": {"below": below, "connectivity": connectivity},
     }
     said = {kind: {key: value for key, value in of.items() if value is not None} for kind, of in options.items()}
     if stray := [key for kind, of in said.items() for key in of if kind != how]:
         raise UserError(f"--{stray[0].replace('_', '-')} means nothing with --how {how}; leave it out")
-    kinds: dict[str, type[floor.Rule]] = {"vote": floor.Vote, "mean": floor.Mean, "volume": floor.ByVolume}
+    kinds: dict[str, type[floor.Rule]] = {
+        "vote": floor.Vote,
+        "mean": floor.Mean,
+        "geometric-mean": floor.GeometricMean,
+        "volume": floor.ByVolume,
+    }
     data = {"below_ml" if key == "below" else key: value for key, value in said[how].items()}
     rule = validate(kinds[how], data, where=f"--how {how}")
     with progress() as bar:

@@ -98,7 +98,7 @@ class Mean(MaskSettings, _MeanRule):
     """
 
     reads: ClassVar[str] = PROBABILITY
-    threshold: float = 0.5  # 0 and 1 were always taken here
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["dice"] = 0.5  # 0 and 1 were always taken here
     tune: Tuning | None = None
 
     def check(self, systems: int) -> None:
@@ -122,9 +122,58 @@ class Mean(MaskSettings, _MeanRule):
         Raises:
             UserError: a probability is NaN or infinite.
         """
-        total = np.sum(probabilities, axis=0, dtype=np.float64)
-        check_finite(np.asarray(total), "a mean of probabilities")
-        return binarize(np.asarray(total / len(probabilities)), self, voxel_ml=voxel_ml, axial=axial)
+        mean = self.mean(probabilities)
+        check_finite(mean, "a mean of probabilities")
+        return binarize(mean, self, voxel_ml=voxel_ml, axial=axial)
+
+    def mean(self, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the mean itself.
+
+        Args:
+            probabilities: from 0 to 1, of one shape, one a system.
+
+        Returns:
+            float64, of the same shape.
+        """
+        return np.asarray(np.sum(probabilities, axis=0, dtype=np.float64) / len(probabilities))
+
+
+class _GeometricMeanRule(Config):
+    rule: Literal["geometric-mean"] = "geometric-mean"
+
+
+class GeometricMean(_GeometricMeanRule, Mean):  # type: ignore[misc]  # the same, under another name
+    """The same of the geometric mean, `(Π p)^(1/n)`, which is large only where all systems find a lesion likely.
+
+    Args:
+        rule: "geometric-mean", which tells it from the other rules.
+        threshold: of the mean.
+        hysteresis: see `MaskSettings`.
+        min_size_ml: see `MaskSettings`.
+        min_size_voxels: see `MaskSettings`.
+        min_size_dimensions: see `MaskSettings`.
+        largest_only: see `MaskSettings`.
+        temperature: see `MaskSettings`; of the mean.
+        tune: what of it is chosen on the validation cases once the members are fitted.
+
+    Source:
+        Genest, Zidek, Statistical Science 1:114 (1986): the logarithmic pool, here not normalised.
+
+    Example:
+        >>> GeometricMean().mean([np.array([0.9, 0.4]), np.array([0.4, 0.0])]).round(3).tolist()
+        [0.6, 0.0]
+    """
+
+    def mean(self, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the mean itself.
+
+        Args:
+            probabilities: from 0 to 1, of one shape, one a system.
+
+        Returns:
+            float64, of the same shape.
+        """
+        return np.asarray(np.prod(probabilities, axis=0, dtype=np.float64) ** (1 / len(probabilities)))
 
 
 class ByVolume(Config):
@@ -235,7 +284,7 @@ class ByBurden(Config):
         return 0 if at_least(burden(mask > 0, brain_mask(brain)), self.below) else 1
 
 
-Rule = Vote | Mean | ByVolume
+Rule = Vote | Mean | GeometricMean | ByVolume
 
 
 def combine_files(files: Sequence[str | Path], out: str | Path, *, rule: Rule, labels: Labels = _MASK) -> None:

@@ -17,13 +17,14 @@ from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.classes import segment
-from multifocal.systems.combination import PROBABILITY, ByBurden, ByVolume, Mean, Vote, valued
+from multifocal.systems.combination import PROBABILITY, ByBurden, ByVolume, GeometricMean, Mean, Vote, valued
 from multifocal.systems.loading import is_finished, load_model, seen_in, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, Postprocess, calibrated
 from multifocal.systems.system import MEMBERS, START, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
 from multifocal.volumes import Geometry, Volume
 
+_OF_ONE_CLASS = ("volume", "geometric-mean")
 _LONGEST = 60  # characters of a recipe's name in that of a folder
 
 
@@ -87,7 +88,7 @@ class EnsembleRecipe(Recipe):
 
     kind: Literal["ensemble"] = "ensemble"
     members: tuple[Member, ...] = Field(min_length=2)
-    combine: Annotated[Vote | Mean | ByVolume | ByBurden, Field(discriminator="rule")] = Mean()
+    combine: Annotated[Vote | Mean | GeometricMean | ByVolume | ByBurden, Field(discriminator="rule")] = Mean()
 
     @model_validator(mode="after")
     def _check(self) -> "EnsembleRecipe":
@@ -99,10 +100,8 @@ class EnsembleRecipe(Recipe):
         labels = [training.labels for training in self.trainings]
         if any(other != labels[0] for other in labels[1:]):
             raise ValueError("the members have other labels than one another: set the same labels in all")
-        if labels and labels[0].several and self.combine.rule == "volume":
-            raise ValueError(
-                "combine.rule: volume shares out the lesions of one class; combine several by mean or vote"
-            )
+        if labels and labels[0].several and self.combine.rule in _OF_ONE_CLASS:
+            raise ValueError(f"combine.rule: {self.combine.rule} is of one class; combine several by mean or vote")
         if self.tune is not None:
             if not self.needs_training:
                 raise ValueError("combine.tune goes by validation cases, and no member is trained here: leave it out")
@@ -225,8 +224,8 @@ class EnsembleSystem(System):
         labels = [member.labels for member in self.members]
         if any((other.classes, other.overlap) != (labels[0].classes, labels[0].overlap) for other in labels):
             raise UserError(f"recipe {recipe.name}: its members predict different classes; choose those of the same")
-        if labels[0].several and recipe.combine.rule == "volume":
-            raise UserError(f"recipe {recipe.name}: volume shares out lesions of one class; combine by mean or vote")
+        if labels[0].several and recipe.combine.rule in _OF_ONE_CLASS:
+            raise UserError(f"recipe {recipe.name}: {recipe.combine.rule} is of one class; combine by mean or vote")
         if recipe.combine.reads == PROBABILITY and not self.has_probabilities:
             lacking = next(member.recipe.name for member in self.members if not member.has_probabilities)
             raise UserError(f"recipe {recipe.name}: member {lacking} has no probabilities; combine by vote or volume")
@@ -311,8 +310,12 @@ class EnsembleSystem(System):
     def _mean(self, probabilities: Sequence[np.ndarray], grid: Geometry) -> Volume:
         """Return the mean probability as it counts."""
         rule = self.recipe.combine
+        if isinstance(rule, GeometricMean):
+            mean = rule.mean(probabilities).astype(np.float32)
+        else:
+            mean = np.mean(probabilities, axis=0)
         temperature = rule.temperature if isinstance(rule, MaskSettings) else 1.0
-        return Volume(calibrated(np.mean(probabilities, axis=0), temperature), grid)
+        return Volume(calibrated(mean, temperature), grid)
 
     def _mean_of_classes(self, found: Sequence[Prediction]) -> Prediction:
         """Return what the mean probabilities of several classes make."""
