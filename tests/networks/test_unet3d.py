@@ -100,3 +100,11 @@ def test_bfloat16_and_channels_last_agree_with_plain_computing():
 def test_the_prior_is_what_an_untrained_network_gives_on_average():
     network = small(prior=0.01)
     assert torch.sigmoid(network.network.head.bias).item() == pytest.approx(0.01)
+
+
+def test_relu_in_the_place_of_leaky_relu():
+    plain, other = small(), small(activation="relu")
+    assert plain.state_dict().keys() == other.state_dict().keys()
+    kinds = [[type(part) for part in network.modules()] for network in (plain, other)]
+    assert nn.ReLU not in kinds[0] and nn.LeakyReLU not in kinds[1]
+    assert [nn.ReLU if kind is nn.LeakyReLU else kind for kind in kinds[0]] == kinds[1]

@@ -91,6 +91,7 @@ WODZINSKI = {
     "augmentation.affine.p": 0.5,
     "augmentation.affine.degrees": (-15.0, 15.0),
     "augmentation.affine.scales": (0.7, 1.3),
+    "augmentation.affine.translations": (-15.0, 15.0),
     "augmentation.flip.p": 0.5,
     "augmentation.flip.axes": None,
     "network.name": "resunet",
@@ -100,6 +101,7 @@ WODZINSKI = {
     "optimizer.name": "adamw",
     "optimizer.lr": 1e-3,
     "optimizer.weight_decay": 5e-3,
+    "optimizer.clip_value": 5.0,
     "optimizer.clip": 30.0,
     "optimizer.clip_by": "norm",
     "schedule.name": "exponential",
@@ -143,6 +145,7 @@ SEJONG = {
     "network.name": "unet3d",
     "network.options.features": [32, 64, 128, 256, 512],
     "network.options.norm": "batch",
+    "network.options.activation": "relu",
     "inference.threshold": 0.9,
     "inference.flips": (),
 }
@@ -153,6 +156,8 @@ KAZEMI = {
     "preprocessing.channels.1.map": "zadc",
     "sampling.crop": (128, 128, 128),
     "augmentation.affine.p": 0.5,
+    "augmentation.affine.rotate_about": (2,),
+    "augmentation.affine.scales": (1.0, 1.0),
     "augmentation.flip.p": 0.5,
     "augmentation.flip.axes": (0,),
     "network.name": "swinunetr",
@@ -307,11 +312,19 @@ def test_members_and_rule(name, rule, members):
     recipe = recipes.load(name)
     assert (recipe.combine.rule, len(recipe.members)) == (rule, members)
     own = [member for _, member in recipe.fitted]
-    networks = {(each.network.name, str(each.network.options), each.training.seed) for each in own}
+    folds = [member.fold for member in recipe.members]
+    networks = {
+        (each.network.name, str(each.network.options), each.training.seed, fold)
+        for each, fold in zip(own, folds, strict=True)
+    }
     assert len(networks) == members  # none twice
     shared = PRINTED[f"{name}-member"]
     for member in own:
         assert {key: _at(member, key) for key in shared} == shared
+
+
+def test_the_four_of_kazemi_are_four_folds():
+    assert [member.fold for member in recipes.load("hie-swin4-2023").members] == [(k, 4) for k in range(4)]
 
 
 def test_all_members_begin_with_one_pretraining():

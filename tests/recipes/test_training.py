@@ -31,7 +31,7 @@ TINY = {
         ("network={name: monai-unet, options: {channels: [2, 4], strides: [2]}}",),
         ("network={name: onet, options: {features: [2, 4], dropout: [0, 0]}}",),
     ),
-    "hie-nnunet-cpu": ("network.options={filters: [2, 4], strides: [1, 2], prior: 0.01}", CROP),
+    "hie-nnunet-cpu": ("network.options={filters: [2, 4, 4], strides: [1, 2, 2], prior: 0.01}", CROP),
     "hie-runet-cpu": ("network.options={features: [2, 4], blocks: [1, 1]}",),
     "hie-segresnet-cpu": ("network.options={init_filters: 8, blocks_down: [1, 1], blocks_up: [1]}", CROP),
     "hie-sejong-cpu": (UNET,),

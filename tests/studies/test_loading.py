@@ -312,6 +312,8 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("network", "arms.network.optimizer={name: sgd, momentum: 0.9}"),
         ("network", "arms.network.optimizer={name: sgd, momentum: 0.9, nesterov: true}"),
         ("network", "arms.network.optimizer={name: adamw, clip: 1, clip_by: value}"),
+        ("network", "arms.network.optimizer={name: adamw, clip: 1, clip_value: 1}"),
+        ("network", "arms.network.augmentation.affine={p: 0.5}"),
         ("network", "arms.network.training.accumulation=sum"),
         ("network", "arms.network.training.ema=0.999"),
         ("network", "arms.network.training.loggers=[wandb]"),
@@ -337,6 +339,19 @@ def test_weights_to_start_from_count_by_their_contents(fingerprint_of, tmp_path)
         (tmp_path / "mine.safetensors").write_bytes(contents)
         found.append(fingerprint_of("network", override))
     assert found[0] == found[2] != found[1]
+
+
+@pytest.mark.parametrize("where", ["affine={p: 0.5, ", "one_of=[{p: 1, members: [{}, {affine: {p: 1, "])
+def test_a_key_that_a_section_gains_counts_wherever_it_stands(fingerprint_of, where):
+    ends = "}" + "}]}]" * where.startswith("one_of")
+    said = [
+        "degrees: [-10, 10]",
+        "translations: [0, 0], rotate_about: null",
+        "translations: [-1, 1]",
+        "rotate_about: [2]",
+    ]
+    found = [fingerprint_of("network", f"arms.network.augmentation.{where}{each}{ends}") for each in said]
+    assert found[0] == found[1] and len(set(found)) == 3
 
 
 DENOISE = "training: {denoise: {}, monitor: null, epochs: 3}, network: {options: {prior: null}}"

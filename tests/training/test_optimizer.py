@@ -51,6 +51,11 @@ def test_sgd_trains_with_its_momentum(train):
         ("{momentum: 0.9}", "optimizer: momentum is an option of sgd, not of adamw: leave it out, or set name to sgd"),
         ("{name: adam, nesterov: true}", "optimizer: nesterov is an option of sgd, not of adam"),
         ("{name: sgd, nesterov: true}", "optimizer: nesterov needs momentum above 0: set momentum, or nesterov to"),
+        (
+            "{clip: 1, clip_by: value, clip_value: 1}",
+            "clip_value goes before a clip of the norm: with clip_by: value, clip",
+        ),
+        ("{clip_value: 0}", "optimizer.clip_value: Input should be greater than 0"),
         ("{name: sgd, momentum: 1}", "optimizer.momentum: Input should be less than 1"),
         ("{name: sgd, betas: [0.9, 0.99]}", "optimizer: unknown key 'betas'"),
     ],
@@ -58,3 +63,39 @@ def test_sgd_trains_with_its_momentum(train):
 def test_options_of_another_optimizer_are_refused(small_recipe, section, message):
     with pytest.raises(UserError, match=message):
         recipes.load(small_recipe, overrides=[f"optimizer={section}"])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("clip_value: 2.0", lambda g: g.clamp(-2, 2)),
+        ("clip: 3.0", lambda g: g * 3 / g.norm()),
+        ("clip: 2.0, clip_by: value", lambda g: g.clamp(-2, 2)),
+        ("clip_value: 2.0, clip: 3.0", lambda g: g.clamp(-2, 2) * 3 / g.clamp(-2, 2).norm()),
+        ("clip_value: 2.0, clip: 300.0", lambda g: g.clamp(-2, 2)),
+    ],
+)
+def test_gradients_are_bounded_by_value_and_then_by_norm(train, monkeypatch, options, expected):
+    """Those of every step of a run: they are replaced by some as large as told before they are bounded."""
+    raw, stepped = torch.linspace(-9.0, 9.0, 7), []
+    clip, step = SegmentationModule.configure_gradient_clipping, torch.optim.SGD.step
+
+    def replaced(self, optimizer, *arguments, **others):
+        for number, weight in enumerate(optimizer.param_groups[0]["params"]):
+            told = torch.zeros(weight.numel())
+            if not number:
+                told[: len(raw)] = raw
+            weight.grad.copy_(told.reshape(weight.shape))
+        clip(self, optimizer, *arguments, **others)
+
+    def spied(self, closure):
+        closure()
+        stepped.append([weight.grad.clone() for weight in self.param_groups[0]["params"]])
+
+    monkeypatch.setattr(SegmentationModule, "configure_gradient_clipping", replaced)
+    monkeypatch.setattr(torch.optim.SGD, "step", spied)
+    train(f"optimizer={{name: sgd, lr: 0.01, {options}}}", "training.epochs=1", "training.monitor=null")
+    assert step is not torch.optim.SGD.step and stepped
+    for first, *others in stepped:
+        torch.testing.assert_close(first.reshape(-1)[: len(raw)], expected(raw), rtol=1e-4, atol=1e-6)
+        assert not any(each.any() for each in others)

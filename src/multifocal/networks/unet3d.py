@@ -12,10 +12,12 @@ from multifocal.networks.registry import register
 from multifocal.networks.supervision import Level
 
 Norm = Literal["batch", "instance"]
+Activation = Literal["leaky-relu", "relu"]
 NORMS: dict[Norm, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm3d,
     "instance": lambda channels: nn.InstanceNorm3d(channels, affine=True),
 }
+ACTIVATIONS: dict[Activation, type[nn.LeakyReLU | nn.ReLU]] = {"leaky-relu": nn.LeakyReLU, "relu": nn.ReLU}
 
 
 Features = Sequence[Annotated[int, Field(gt=0)]]
@@ -64,6 +66,7 @@ class UNet3d(nn.Module):
         features: features of each encoder level, then of the bottleneck. Three levels in the paper.
         dropout: dropout rate of each of these, channel-wise.
         norm: batch (paper) or instance normalisation.
+        activation: LeakyReLU (paper), or ReLU.
         prior: probability that the untrained network gives every voxel. Lesions are rare: started at 0.5, a network
             spends its first epochs on learning that (Lin et al. 2017, section 4.1). None leaves the bias random.
 
@@ -80,6 +83,7 @@ class UNet3d(nn.Module):
         features: Features = FEATURES,
         dropout: Rates = DROPOUT,
         norm: Norm = "batch",
+        activation: Activation = "leaky-relu",
         prior: Annotated[float, Field(gt=0, lt=1)] | None = None,
     ) -> None:
         super().__init__()
@@ -88,14 +92,16 @@ class UNet3d(nn.Module):
         self.multiple = 2**levels
         widths = [in_channels, *features]
         self.encoder = nn.ModuleList(
-            double_convolution(widths[i], widths[i + 1], rate=dropout[i], norm=norm) for i in range(levels + 1)
+            double_convolution(widths[i], widths[i + 1], rate=dropout[i], norm=norm, activation=activation)
+            for i in range(levels + 1)
         )
         self.pool = nn.MaxPool3d(2)
         self.up = nn.ModuleList(
             nn.ConvTranspose3d(features[i + 1], features[i], kernel_size=2, stride=2) for i in range(levels)
         )
         self.decoder = nn.ModuleList(
-            double_convolution(2 * features[i], features[i], rate=dropout[i], norm=norm) for i in range(levels)
+            double_convolution(2 * features[i], features[i], rate=dropout[i], norm=norm, activation=activation)
+            for i in range(levels)
         )
         self.head = nn.Conv3d(features[0], out_channels, kernel_size=1)
         if prior is not None:
@@ -121,14 +127,17 @@ class UNet3d(nn.Module):
         return self.head(hidden)
 
 
-def double_convolution(inputs: int, outputs: int, *, rate: float, norm: Norm) -> nn.Sequential:
-    """Return two convolutions 3³, each with normalisation and LeakyReLU, and dropout after them.
+def double_convolution(
+    inputs: int, outputs: int, *, rate: float, norm: Norm, activation: Activation = "leaky-relu"
+) -> nn.Sequential:
+    """Return two convolutions 3³, each with normalisation and activation, and dropout after them.
 
     Args:
         inputs: channels in.
         outputs: channels out.
         rate: of dropout, channel-wise; 0 is no layer.
         norm: batch or instance normalisation.
+        activation: LeakyReLU or ReLU.
 
     Returns:
         The layers.
@@ -141,7 +150,7 @@ def double_convolution(inputs: int, outputs: int, *, rate: float, norm: Norm) ->
     for width in (inputs, outputs):
         # The normalisation that follows removes any constant, so the convolution needs no bias.
         layers += [nn.Conv3d(width, outputs, kernel_size=3, padding=1, bias=False), NORMS[norm](outputs)]
-        layers += [nn.LeakyReLU(inplace=True)]
+        layers += [ACTIVATIONS[activation](inplace=True)]
     if rate:
         layers.append(nn.Dropout3d(rate))
     return nn.Sequential(*layers)

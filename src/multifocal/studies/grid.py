@@ -50,7 +50,7 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
             ]
         },
         "augmentation": {"scale": None, "shift": None, "quarter_turns": None, "paste": None, "one_of": []},
-        "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm"},
+        "optimizer": {"momentum": 0.0, "nesterov": False, "clip_by": "norm", "clip_value": None},
         "training": {
             "accumulation": "mean",
             "ema": None,
@@ -73,6 +73,8 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "cascade": {"forest": {"method": "random"}},
     "ensemble": {"combine": {"hysteresis": None, "min_size_ml": 0.0, **_MASK}, "members": [{"fold": None}]},
 }
+# The same of sections that stand in several places.
+ADDED_TO_SECTIONS: Mapping[str, Mapping[str, Any]] = {"affine": {"rotate_about": None, "translations": [0.0, 0.0]}}
 
 
 @dataclass(frozen=True, order=True)
@@ -344,7 +346,8 @@ def _as_hashed(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     data = _without(data, ADDED_KEYS.get(str(data.get("kind")), {}))
-    return {key: _as_hashed(value) for key, value in data.items()}
+    added = {key: ADDED_TO_SECTIONS.get(key, {}) if isinstance(value, dict) else {} for key, value in data.items()}
+    return {key: _as_hashed(_without(value, added[key]) if added[key] else value) for key, value in data.items()}
 
 
 def _without(data: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
@@ -353,7 +356,8 @@ def _without(data: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, A
     # A section that is neutral as a whole is gone already.
     inner = {key: value for key, value in neutral.items() if key in kept and isinstance(value, Mapping)}
     sections: dict[str, Any] = {key: _without(kept[key], value) for key, value in inner.items()}
-    lists = {key: value[0] for key, value in neutral.items() if key in kept and isinstance(value, list) and value}
+    members = {key: value[0] for key, value in neutral.items() if isinstance(value, list) and value}
+    lists = {key: value for key, value in members.items() if key in kept and isinstance(value, Mapping)}
     sections |= {key: [_without(member, value) for member in kept[key]] for key, value in lists.items()}
     return {**kept, **sections}
 

@@ -62,7 +62,8 @@ class LossSettings(Config):
 class OptimizerSettings(Config):
     """Gradient descent: `l1` adds `l1 · Σ|w|` to the loss.
 
-    `clip` bounds the norm of the whole gradient, or, with `clip_by: value`, each of its values.
+    `clip` bounds the norm of the whole gradient, or, with `clip_by: value`, each of its values; `clip_value` bounds
+    each of its values before `clip` does its norm.
     `momentum` and `nesterov` are those of `sgd`; Adam has moments of its own, and takes neither.
     """
 
@@ -72,6 +73,7 @@ class OptimizerSettings(Config):
     l1: float = Field(default=0.0, ge=0)
     clip: Positive | None = None
     clip_by: Literal["norm", "value"] = "norm"
+    clip_value: Positive | None = None
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
 
@@ -83,6 +85,8 @@ class OptimizerSettings(Config):
             raise ValueError("nesterov needs momentum above 0: set momentum, or nesterov to false")
         if self.clip_by == "value" and self.clip is None:
             raise ValueError("clip_by: value needs a clip, the largest value: set clip, or leave clip_by out")
+        if self.clip_value is not None and self.clip_by == "value":
+            raise ValueError("clip_value goes before a clip of the norm: with clip_by: value, clip alone says it")
         return self
 
 
@@ -460,6 +464,11 @@ class NetworkRecipe(Recipe):
             if axes and max(axes) >= dimensions:
                 raise ValueError(
                     f"{key}={list(axes)} does not fit {self.network.name}, whose axes are 0 to {dimensions - 1}"
+                )
+        for key, axes in self.augmentation.rotations():
+            if dimensions == 2 and axes != (2,):
+                raise ValueError(
+                    f"augmentation.{key}={list(axes)}: a 2D network's images turn about axis 2 alone; say [2]"
                 )
         if self.start is not None and self.start.labels != self.labels:
             raise ValueError("training.start_from has other labels than what starts from it: set the same in both")

@@ -176,8 +176,6 @@ def _trainer(job: NetworkTraining, checkpoint: RunCheckpoint, *, has_bar: bool) 
         precision=PRECISIONS[dtype],  # type: ignore[arg-type]
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=job.recipe.optimizer.clip,
-        gradient_clip_algorithm=job.recipe.optimizer.clip_by,
         check_val_every_n_epoch=settings.validate_every,
         limit_val_batches=1.0 if len(job.validation) and settings.denoise is None else 0,
         num_sanity_val_steps=0,

@@ -81,6 +81,20 @@ class SegmentationModule(lightning.LightningModule):
         """The network that is validated and kept: the average of its weights where there is one, else itself."""
         return cast(Padded, self.network if self.averaged is None else self.averaged.module)
 
+    def configure_gradient_clipping(self, optimizer: Any, *arguments: Any, **options: Any) -> None:
+        """Bound each value of the gradients, and then their norm, as far as the recipe says so.
+
+        Args:
+            optimizer: of the weights.
+            *arguments: Lightning's.
+            **options: Lightning's.
+        """
+        del arguments, options  # the trainer was told of no limits
+        settings = self.recipe.optimizer
+        for most, how in ((settings.clip_value, "value"), (settings.clip, settings.clip_by)):
+            if most is not None:
+                self.clip_gradients(optimizer, gradient_clip_val=most, gradient_clip_algorithm=how)
+
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Take a step, and let the average of the weights follow.
 

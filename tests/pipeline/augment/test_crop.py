@@ -19,6 +19,7 @@ CHANGES = {
     "scale": {"scale": {"p": 1}, "shift": {"p": 1, "offsets": [1, 2]}},
     "quarter_turns": {"quarter_turns": {"p": 1, "planes": [[0, 1], [2, 1]]}},
     "affine": {"affine": {"p": 1, "degrees": [-30, 30], "scales": [0.7, 1.3]}},
+    "shifted": {"affine": {"p": 1, "degrees": [-30, 30], "scales": [0.8, 1.2], "translations": [-3, 3]}},
     "elastic": {"elastic": {"p": 1, "locked_axes": None}},
 }
 CHANGES["all"] = {key: value for change in CHANGES.values() for key, value in change.items()}
@@ -106,7 +107,7 @@ def drawn_2d(changes):
     return draw(settings, channels=0, size=(6, 6), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", ["nothing", "flip", "affine", "elastic", "quarter_turns", "all"])
+@pytest.mark.parametrize("name", ["nothing", "flip", "affine", "shifted", "elastic", "quarter_turns", "all"])
 def test_the_new_place_of_a_voxel(name):
     """A lesion of one voxel's neighbourhood is found where it is said to be."""
     for seed, voxel in itertools.product(range(3), [(15, 18, 11), (9, 22, 14)]):

@@ -1,7 +1,10 @@
 import pytest
+import torch
 from pydantic import ValidationError
 
+from multifocal.errors import UserError
 from multifocal.pipeline.augment import Augmentation
+from multifocal.pipeline.augment.sampling import draw
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,9 @@ from multifocal.pipeline.augment import Augmentation
         ({"flip": {"axes": [3]}}, "less than or equal to 2"),
         ({"affine": {"scales": [0, 1]}}, "must stay above 0"),
         ({"affine": {"degrees": [10, -10]}}, "runs backwards"),
+        ({"affine": {"translations": [1, -1]}}, "1 to -1 runs backwards"),
+        ({"affine": {"rotate_about": [3]}}, "less than or equal to 2"),
+        ({"affine": {"rotate_about": []}}, "at least 1 item"),
         ({"elastic": {"control_points": 3}}, "greater than or equal to 4"),
         ({"elastic": {"control_points": 4}}, "use at least 5 control points"),
         ({"elastic": {"max_displacement": -1}}, "greater than or equal to 0"),
@@ -56,3 +62,25 @@ def test_settings_survive_a_round_trip():
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         Augmentation().noise = None
+
+
+def drawn(*, size=(8, 8, 8), **affine):
+    generator = torch.Generator().manual_seed(1)
+    settings = Augmentation.model_validate({"affine": {"p": 1, **affine}})
+    return draw(settings, channels=1, size=size, generator=generator).affine
+
+
+def test_turns_about_one_axis_and_shifts_leave_the_other_draws_as_they_are():
+    every, about_z, shifted = drawn(), drawn(rotate_about=[2]), drawn(translations=[-4, 2])
+    assert all(every.angles) and about_z.angles == (0.0, 0.0, every.angles[2])
+    assert (about_z.scales, shifted.scales, shifted.angles) == (every.scales, every.scales, every.angles)
+    assert every.translations == () and len(shifted.translations) == 3 == len(set(shifted.translations))
+    assert all(-4 <= shift <= 2 for shift in shifted.translations)
+    assert drawn(size=(8, 8), rotate_about=[2]) == drawn(size=(8, 8))
+
+
+def test_an_image_turns_about_axis_2():
+    with pytest.raises(
+        UserError, match=r"augmentation, affine.rotate_about: \[0\]: a 2D image turns about axis 2 alone"
+    ):
+        drawn(size=(8, 8), rotate_about=[0])

@@ -91,6 +91,31 @@ def test_affine_is_that_of_torchio(size, spacing):
     torch.testing.assert_close(inside[well_inside], torch.ones_like(inside[well_inside]))
 
 
+@pytest.mark.parametrize(("size", "spacing"), [(SIZE, SPACING), ((40, 31), (1.0, 2.0))])
+def test_a_turn_and_a_shift_are_those_of_torchio(size, spacing):
+    """Whose shift is one in mm, to the right, the front and the top."""
+    images = smooth_image(size)
+    angle, shift = math.radians(12.0), (3.0, -2.5, 1.5)[: len(size)]
+    angles = (0.0, 0.0, angle) if len(size) == 3 else (angle,)
+    drawn = DrawnAffine(angles=angles, scales=(1.0,) * len(size), translations=shift)
+    ours, _ = apply(images, None, parameters=Parameters(affine=drawn), spacing=spacing)
+    mm = [s * step for s, step in zip(shift, spacing, strict=True)]
+    options = {"scales": (1, 1, 1), "degrees": (0, 0, 12.0), "translation": (-mm[0], -mm[1], [*mm, 0.0][2])}
+    theirs = tio.Affine(**options, default_pad_value=50.0)(torchio_image(images, spacing)).data.reshape(images.shape)
+    read = read_at(Parameters(affine=drawn), size, spacing)
+    well_inside = torch.stack([(c >= 0) & (c <= n - 1) for c, n in zip(read, size, strict=True)]).all(dim=0)[None]
+    assert well_inside.float().mean() > 0.5
+    torch.testing.assert_close(ours[well_inside], theirs[well_inside], atol=2e-4, rtol=0)
+
+
+def test_a_shift_of_whole_voxels_by_hand():
+    images = torch.zeros(1, 7, 6)
+    images[0, 2, 3] = 1.0
+    drawn = DrawnAffine(angles=(0.0,), scales=(1.0, 1.0), translations=(3.0, -2.0))
+    moved, _ = apply(images, None, parameters=Parameters(affine=drawn), spacing=(1.0, 4.0))
+    torch.testing.assert_close(moved, images.roll((3, -2), (1, 2)), atol=1e-5, rtol=0)
+
+
 def test_displacements_are_distributed_as_torchios():
     def torchio_field():
         control = tio.RandomElasticDeformation.get_params((7, 7, 7), (7.5, 7.5, 7.5), 2)

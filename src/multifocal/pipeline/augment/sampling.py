@@ -153,22 +153,26 @@ class Elastic(_Transform):
 
 
 class Affine(_Transform):
-    """Rotation about each axis and scaling along each axis, about the centre of the image, in physical space.
+    """Rotation about each axis and scaling along each axis, about the centre of the image, in physical space; a shift.
 
-    Each axis draws its own angle and its own factor. In 2D there is one angle.
+    The shift comes last. Each axis draws its own angle, factor and shift. In 2D there is one angle, about axis 2.
 
     Args:
         p: probability.
         degrees: range of the angles.
         scales: range of the factors; 1.1 makes things look 1.1 times larger.
+        rotate_about: these axes alone; None means all.
+        translations: range of the shifts, in voxels.
 
     Example:
-        >>> Affine(degrees=(-5, 5)).scales
+        >>> Affine(degrees=(-5, 5), rotate_about=(2,)).scales
         (0.9, 1.1)
     """
 
     degrees: Annotated[Span, _span()] = (-10.0, 10.0)
     scales: Annotated[Span, _span(above=0)] = (0.9, 1.1)
+    rotate_about: Annotated[Axes | None, AfterValidator(_distinct)] = None
+    translations: Annotated[Span, _span()] = (0.0, 0.0)
 
 
 class Flip(_Transform):
@@ -284,7 +288,7 @@ class Member(_Transforms):
         scale: multiples of the values.
         shift: an offset of the values.
         elastic: B-spline displacement.
-        affine: rotation and scaling.
+        affine: rotation, scaling and a shift.
         flip: reversed axes.
         quarter_turns: turned planes.
         paste: lesions of other cases.
@@ -326,7 +330,7 @@ class Augmentation(_Transforms):
         scale: multiples of the values.
         shift: an offset of the values.
         elastic: B-spline displacement.
-        affine: rotation and scaling.
+        affine: rotation, scaling and a shift.
         flip: reversed axes.
         quarter_turns: turned planes.
         paste: lesions of other cases.
@@ -358,20 +362,34 @@ class Augmentation(_Transforms):
         return any(part.paste is not None for part in (self, *groups))
 
     def axes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Name the axes that are said anywhere.
+        """Name the axes that are said anywhere, but for those that are turned about.
 
         Yields:
             tuple[str, tuple[int, ...]]: the dotted key, and the axes.
         """
-        parts: list[tuple[str, _Transforms]] = [("", self)]
-        for number, group in enumerate(self.one_of):
-            parts += [(f"one_of.{number}.members.{k}.", member) for k, member in enumerate(group.members)]
-        for where, part in parts:
+        for where, part in self._parts():
             for name, key in (("flip", "axes"), ("anisotropy", "axes"), ("elastic", "locked_axes")):
                 if (axes := getattr(getattr(part, name), key, None)) is not None:
                     yield f"{where}{name}.{key}", axes
             for plane in part.quarter_turns.planes if part.quarter_turns is not None else ():
                 yield f"{where}quarter_turns.planes", plane
+
+    def rotations(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Name the axes that are turned about, wherever they are said.
+
+        Yields:
+            tuple[str, tuple[int, ...]]: the dotted key, and the axes.
+        """
+        for where, part in self._parts():
+            if part.affine is not None and part.affine.rotate_about is not None:
+                yield f"{where}affine.rotate_about", part.affine.rotate_about
+
+    def _parts(self) -> list[tuple[str, _Transforms]]:
+        """Return this and all members of groups, by the beginnings of their dotted keys."""
+        parts: list[tuple[str, _Transforms]] = [("", self)]
+        for number, group in enumerate(self.one_of):
+            parts += [(f"one_of.{number}.members.{k}.", member) for k, member in enumerate(group.members)]
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,15 +422,17 @@ class DrawnAnisotropy:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnAffine:
-    """The rotation and scaling that were drawn.
+    """The rotation, the scaling and the shift that were drawn.
 
     Attributes:
         angles: in radians, about x, y, z; in 2D only one.
         scales: factors along each axis.
+        translations: in voxels along each axis; () is none.
     """
 
     angles: tuple[float, ...]
     scales: tuple[float, ...]
+    translations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -455,7 +475,7 @@ class Parameters:
         scale: a factor a channel.
         shift: an offset a channel.
         elastic: displacements of the control points in mm, float32 (ndim, *points).
-        affine: rotation and scaling.
+        affine: rotation, scaling and shift.
         flip: the axes to reverse.
         quarter_turns: the turns.
         paste: whose lesions, and how much around them.
@@ -507,6 +527,9 @@ def draw(settings: Augmentation, *, channels: int, size: Sequence[int], generato
             raise UserError(
                 f"augmentation, {where}: a {len(size)}D image has no axis {max(axes)}; use axes 0 to {len(size) - 1}"
             )
+    for where, axes in settings.rotations():
+        if len(size) == 2 and axes != (2,):
+            raise UserError(f"augmentation, {where}: {list(axes)}: a 2D image turns about axis 2 alone; say [2]")
     *seeds, last = torch.randint(2**62, (len(_SAMPLERS) + 1,), generator=generator, device=generator.device).tolist()
     drawn = _draw_each(settings, seeds, channels, tuple(size))
     groups = _Dice(torch.Generator().manual_seed(last))
@@ -595,8 +618,12 @@ def _elastic(elastic: Elastic, channels: int, size: tuple[int, ...], dice: _Dice
 
 
 def _affine(affine: Affine, channels: int, size: tuple[int, ...], dice: _Dice) -> DrawnAffine:
-    degrees = dice.uniform(affine.degrees, 3 if len(size) == 3 else 1)
-    return DrawnAffine(angles=tuple(map(math.radians, degrees)), scales=tuple(dice.uniform(affine.scales, len(size))))
+    drawn = dice.uniform(affine.degrees, 3 if len(size) == 3 else 1)
+    about = range(len(drawn)) if affine.rotate_about is None or len(drawn) == 1 else affine.rotate_about
+    angles = tuple(math.radians(angle) if axis in about else 0.0 for axis, angle in enumerate(drawn))
+    scales = tuple(dice.uniform(affine.scales, len(size)))
+    shifts = tuple(dice.uniform(affine.translations, len(size))) if any(affine.translations) else ()
+    return DrawnAffine(angles=angles, scales=scales, translations=shifts)
 
 
 def _flip(flip: Flip, channels: int, size: tuple[int, ...], dice: _Dice) -> tuple[int, ...]:

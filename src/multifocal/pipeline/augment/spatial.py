@@ -1,4 +1,4 @@
-"""Elastic displacement, rotation, scaling and flips as one spline field, and one reading of the images through it.
+"""Elastic displacement, rotation, scaling, shift and flips as one spline field, and one reading through it.
 
 Quarter turns come last, and only reorder voxels.
 
@@ -170,8 +170,9 @@ def sampling_coordinates(
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield where the voxels of a changed image are read in the old one, slab by slab along the first axis.
 
-    With displacement d, affine map A about the centre and flip F, voxel x of the new image is read at F(A^-1(x + d(x)))
-    of the old one: as if that were flipped first, then turned, then deformed. Cubic splines reproduce linear functions,
+    With displacement d, affine map A about the centre (with its shift) and flip F, voxel x of the new image is read at
+    F(A^-1(x + d(x))) of the old one: as if that were flipped first, then turned and shifted, then deformed. Cubic
+    splines reproduce linear functions,
     so A^-1(x + d(x)) - x is itself a spline, with the control values A^-1(p + d) - p at the control points p: nothing
     is composed voxel by voxel. On the CPU a slab is small enough for its temporaries to stay in the cache.
 
@@ -523,6 +524,8 @@ def control_values(parameters: Parameters, *, size: Sequence[int], spacing: Sequ
     start = torch.stack(lattice) * step
     end = start if parameters.elastic is None else start + parameters.elastic
     if parameters.affine is not None:
+        if parameters.affine.translations:
+            end = end - torch.tensor(parameters.affine.translations, dtype=torch.float64).reshape(step.shape) * step
         end = torch.linalg.solve(affine_matrix(parameters.affine), end.flatten(1)).reshape(end.shape)
     resting = torch.tensor([n == 1 for n in size]).reshape(step.shape)
     return ((end - start) / step).masked_fill(resting, 0).to(torch.float32)
