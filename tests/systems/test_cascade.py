@@ -22,6 +22,10 @@ from multifocal.training import choose_split, fit
 from multifocal.volumes import Volume, bounding_box, crop, orient, read, write
 
 VOXELS = {"kind": "voxels", "maps": ["zadc", "adc"], "map": "zadc", "below": -1.0, "above": 0.3, "others": None}
+SCALES = {
+    "kind": "voxels", "maps": ["zadc", "adc"], "window": "scales", "map": "zadc", "below": -1.0, "levels": [-2.0],
+    "others": None,
+}  # fmt: skip
 COMPONENTS = {"kind": "candidates", "maps": ["zadc", "adc"], "map": "zadc", "below": [-1.5, -2.0], "overlap": 0.5}
 FOREST = {"trees": 5, "min_samples_leaf": 2}
 KILLED = -9
@@ -372,3 +376,26 @@ def test_a_cascade_that_is_tuned_holds_cases_out(say, cohort):
     tuned = recipes.load(say("zadc-threshold", VOXELS, inference={"tune": {"metric": "dice", "threshold": [0.5]}}))
     assert not choose_split(cohort, recipes.load(say("zadc-threshold", VOXELS))).validation
     assert choose_split(cohort, tuned).validation
+
+
+def test_an_ensemble_of_cascades_is_fitted_though_no_network_is(say, cohort, split, tmp_path):
+    file = tmp_path / "both.yaml"
+    members = [{"recipe": str(say("zadc-threshold", each))} for each in (COMPONENTS, SCALES)]
+    combine = {"rule": "geometric-mean", "threshold": "dice"}
+    file.write_text(yaml.safe_dump({"kind": "ensemble", "name": "pair", "members": members, "combine": combine}))
+    recipe = recipes.load(file)
+    assert recipe.needs_training and not recipe.trainings and not recipe.is_tuned
+    fit(recipe, cohort, split=split, out=tmp_path / "run", progress=False, device="cpu")
+    model, case = load_model(tmp_path / "run", device="cpu"), cohort.cases[4]
+    found = model.predict(case)
+    first, second = (one.predict(case).probability.array for one in model.members)
+    np.testing.assert_allclose(found.probability.array, np.sqrt(first * second), atol=1e-6)
+    assert (found.mask.array > 0)[case.label.read().array > 0].any()
+
+
+def test_a_tuned_member_holds_cases_out(say, cohort, tmp_path):
+    tuned = say("zadc-threshold", VOXELS, inference={"tune": {"metric": "dice", "threshold": [0.5]}})
+    says = {"kind": "ensemble", "name": "pair", "members": [{"recipe": str(tuned)}, {"recipe": "zadc-threshold"}]}
+    (tmp_path / "pair.yaml").write_text(yaml.safe_dump({**says, "combine": {"rule": "vote"}}))
+    recipe = recipes.load(tmp_path / "pair.yaml")
+    assert recipe.is_tuned and choose_split(cohort, recipe).validation

@@ -55,6 +55,11 @@ class Recipe(Config):
         return bool(self.trainings)
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether it, or anything that is fitted with it, is tuned on the validation cases."""
+        return self.tune is not None
+
+    @property
     def monitor(self) -> str | None:
         """The metric of validation cases by which an epoch is chosen; None where no validation case is needed."""
         return next((recipe.training.monitor for recipe in self.trainings if recipe.training.monitor), None)

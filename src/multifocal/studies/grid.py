@@ -258,7 +258,7 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
                 "test; a study needs both: choose scheme kfold or nested"
             )
         for (arm, _), recipe in resolved.items():
-            if recipe.tune is not None and not fold.validation:
+            if recipe.is_tuned and not fold.validation:
                 raise UserError(
                     f"study {study.name}: arm {arm} is tuned on validation cases, and fold {number} has none; choose "
                     "folds.scheme: nested, or the study's own tune, which goes by the other folds"

@@ -125,6 +125,11 @@ class CascadeRecipe(Recipe):
         return True
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether it or its first stage is tuned on the validation cases."""
+        return self.tune is not None or (self.trained is not None and self.trained.is_tuned)
+
+    @property
     def mask_section(self) -> str:
         """Where `postprocess` and `tune` are said."""
         return "inference"

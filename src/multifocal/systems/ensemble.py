@@ -128,6 +128,17 @@ class EnsembleRecipe(Recipe):
         return tuple((start, tuple(numbers)) for start, numbers in found.values() if len(numbers) > 1)
 
     @property
+    def needs_training(self) -> bool:
+        """Whether `fit` comes before `predict`: whether a member is fitted, be it without a network."""
+        return bool(self.fitted)
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it or a member is tuned on the validation cases; a member of a fold has cases of its own."""
+        own = (recipe.is_tuned for number, recipe in self.fitted if self.members[number].fold is None)
+        return self.tune is not None or any(own)
+
+    @property
     def monitor(self) -> str | None:
         """The metric of validation cases by which a member's epoch is chosen; one of a fold has cases of its own."""
         own = [recipe.monitor for number, recipe in self.fitted if self.members[number].fold is None]

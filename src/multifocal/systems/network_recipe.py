@@ -351,6 +351,11 @@ class NetworkRecipe(Recipe):
         return start.resolved() if isinstance(start, Start) else None
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether it, or what it starts from, is tuned on the validation cases."""
+        return self.tune is not None or (self.start is not None and self.start.is_tuned)
+
+    @property
     def trainings(self) -> "tuple[NetworkRecipe, ...]":
         """Itself, and what it starts from where that is a recipe."""
         return (self, *(() if self.start is None else self.start.trainings))

@@ -45,8 +45,7 @@ def choose_split(cohort: Cohort, recipe: Recipe, *, folds: str | Path | None = N
     validation = tuple(case.name for case in labelled if case.split == "val")
     test = tuple(case.name for case in labelled if case.split == "test")
     usable = labelled.subset([case.name for case in labelled if case.split not in ("val", "test")])
-    is_tuned = any(each.tune is not None for each in (recipe, *recipe.trainings))
-    if validation or (recipe.monitor is None and not is_tuned):
+    if validation or (recipe.monitor is None and not recipe.is_tuned):
         return Fold(train=tuple(case.name for case in usable), validation=validation, test=test)
     subjects = len({case.subject for case in usable})
     if subjects < 2:

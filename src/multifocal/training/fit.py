@@ -253,7 +253,7 @@ def _check_split(recipe: Recipe, cohort: Cohort, split: Fold) -> None:
     for name in (*split.train, *split.validation):
         if cohort.case(name).label is None:
             raise UserError(f"case {name}: has no label; leave it out of training and validation")
-    if not split.validation and any(each.tune is not None for each in (recipe, *recipe.trainings)):
+    if not split.validation and recipe.is_tuned:
         raise UserError(
             f"recipe {recipe.name} is tuned on validation cases, and there are none: use a nested fold file, or leave "
             "tune out"
