@@ -6,7 +6,7 @@ import pytest
 from multifocal.cohorts.phantom.brain import generator
 from multifocal.cohorts.phantom.reader import Reader, draw_reader, outline
 
-STRICT = Reader(below=-2.0, grown=0.0, closed=False, whole=0.0, missed=0.0, least_ml=0.05)
+STRICT = Reader(below=-2.0, grown=0.0, closed=False, whole=0.0, missed=0.0, taken=0.0, least_ml=0.05)
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -21,11 +21,11 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_strict_reader_outlines_what_is_low_and_injured_but_no_specks():
     zadc, injury = scene()
-    found = outline(generator(0), STRICT, zadc=zadc, injury=injury, voxel_ml=0.008)
+    found = outline(generator(0), STRICT, zadc=zadc, injury=injury, inside=zadc < 5, voxel_ml=0.008)
     expected = np.zeros_like(found)
     expected[4:10, 4:10, 3:7] = True
     assert np.array_equal(found, expected)
-    finer = outline(generator(0), STRICT, zadc=zadc, injury=injury, voxel_ml=0.05)
+    finer = outline(generator(0), STRICT, zadc=zadc, injury=injury, inside=zadc < 5, voxel_ml=0.05)
     assert finer.sum() == expected.sum() + 4
 
 
@@ -33,7 +33,7 @@ def test_a_strict_reader_outlines_what_is_low_and_injured_but_no_specks():
 def test_generous_readers_outline_more(habit, least):
     zadc, injury = scene()
     reader = Reader(**{**vars(STRICT), **habit})
-    found = outline(generator(0), reader, zadc=zadc, injury=injury, voxel_ml=0.008)
+    found = outline(generator(0), reader, zadc=zadc, injury=injury, inside=zadc < 5, voxel_ml=0.008)
     assert found.sum() >= least
     assert not found[injury == 0].any()
 
@@ -43,15 +43,35 @@ def test_holes_are_closed_within_a_slice():
     zadc[6, 6, 4] = -1
     for closed in (False, True):
         reader = Reader(**{**vars(STRICT), "closed": closed})
-        assert outline(generator(0), reader, zadc=zadc, injury=injury, voxel_ml=0.008)[6, 6, 4] == closed
+        assert (
+            outline(generator(0), reader, zadc=zadc, injury=injury, inside=zadc < 5, voxel_ml=0.008)[6, 6, 4] == closed
+        )
 
 
 def test_an_injury_always_has_a_label():
     zadc, injury = scene()
     for reader in (Reader(**{**vars(STRICT), "missed": 1.0}), Reader(**{**vars(STRICT), "below": -9.0})):
-        found = outline(generator(0), reader, zadc=zadc, injury=injury, voxel_ml=0.008)
+        found = outline(generator(0), reader, zadc=zadc, injury=injury, inside=zadc < 5, voxel_ml=0.008)
         assert found.any()
         assert not found[injury == 0].any()
+
+
+def test_no_large_lesion_is_overlooked_and_small_ones_are():
+    zadc, injury = scene()
+    reader = Reader(**{**vars(STRICT), "missed": 1.0, "least_ml": 0.01})
+    found = outline(generator(0), reader, zadc=zadc, injury=injury, inside=zadc < 5, voxel_ml=0.008)
+    assert found[4:10, 4:10, 3:7].all()
+    assert not found[20:22, 4:6, 4:5].any()
+
+
+def test_islands_without_an_injury_are_taken_for_lesions_now_and_then():
+    zadc, injury = scene()
+    taken = []
+    for n in range(40):
+        reader = Reader(**{**vars(STRICT), "taken": 0.5})
+        found = outline(generator(0, n), reader, zadc=zadc, injury=injury, inside=zadc < 5, voxel_ml=0.008)
+        taken.append(found[20:26, 20:26, 3:7].all())
+    assert 0.25 < np.mean(taken) < 0.75
 
 
 def test_readers_differ():

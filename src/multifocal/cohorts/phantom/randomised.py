@@ -42,14 +42,14 @@ EMPTY = 0.04
 """Share of the cases without lesions."""
 
 LEVELS: Mapping[str, tuple[float, float]] = {
-    "white": (0.92 * WHITE, 0.055),
+    "white": (0.935 * WHITE, 0.055),
     "cortex": (CORTEX, 0.06),
     "capsule": (CAPSULE, 0.06),
     "deep": (DEEP, 0.06),
-    "rim": (1.13 * FLUID, 0.10),
+    "rim": (1.2 * FLUID, 0.10),
     "cerebellum": (CEREBELLUM, 0.07),
     "stem": (STEM, 0.06),
-    "fluid": (1.13 * FLUID, 0.10),
+    "fluid": (1.2 * FLUID, 0.10),
 }
 """ADC by tissue: mean, and standard deviation among cases as a share of it."""
 
@@ -113,13 +113,18 @@ def random_case(*, seed: int, index: int, cases: int) -> PhantomCase:
     if share > 0:
         injury = _injure(rng, share, brain=brain, scan=scan, inside=inside, clean=clean, zadc=zadc)
         zadc = zadc + smoothed(injury.fall, inside=inside, spacing=protocol.spacing)
-        # Either map may show a lesion better than the other: they were made by other software, of other images.
-        follows = np.float32(np.clip(rng.normal(0.8, 0.12), 0.5, 1.1))
+        # ADC shows lesions less than the norm of their place would have it, in some scans far less.
+        follows = np.float32(rng.uniform(0.25, 0.9))
         # No injury takes more than about two thirds of the diffusion away, however wide the norm is there.
         fall = np.maximum(follows * injury.fall * scale, -0.65 * clean)
         adc = np.where(inside, np.rint(np.where(adc > 0, np.maximum(adc + fall, 1), adc)), 0)
         label = outline(
-            rng, draw_reader(rng), zadc=zadc, injury=injury.profile * inside, voxel_ml=scan.geometry.voxel_ml
+            rng,
+            draw_reader(rng),
+            zadc=zadc,
+            injury=injury.profile,
+            inside=inside & (clean < 2000),
+            voxel_ml=scan.geometry.voxel_ml,
         )
     zadc = np.where(inside, np.clip(np.round(zadc, 3), -10, 10), 0)
     images = (Volume(scan.paste(box), scan.geometry) for box in (adc, zadc, label))
@@ -207,7 +212,7 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
         matrix=2 * int(np.ceil(rng.uniform(105, 125) / spacing[0])),
         slices=(slices, slices),
         spacing=(float(spacing[0]), float(spacing[1]), thick),
-        noise=float(np.exp(rng.normal(np.log(68 if thick < 3 else 45), 0.3))),
+        noise=float(np.exp(rng.normal(np.log(72 if thick < 3 else 48), 0.3))),
         follows=bool(rng.random() < 0.85),
         raw=bool(rng.random() < 0.15),
         coronal=bool(rng.random() < 0.04),
@@ -256,8 +261,8 @@ def _z_map(
     # Normal brains fall below their norm less often than they rise above it: what is below its median is drawn to it
     # until the share of Z < -1.5 is that of a real scan, or of one beyond them.
     middle = float(np.median(zadc[inside]))
-    low = 0.024 * float(np.exp(rng.normal(0, 1.1) - (wanted - 0.12)))
-    far = middle - float(np.quantile(zadc[inside], min(low, 0.25)))
+    low = 0.024 * float(np.exp(rng.normal(0, 1.0) - (wanted - 0.12)))
+    far = middle - float(np.quantile(zadc[inside], min(low, 0.15)))
     squeeze = np.float32(np.clip((middle + 1.5) / far, 0.3, 1.3))
     zadc = np.where(zadc < middle, middle - squeeze * (middle - zadc), zadc)
     return np.where(inside, zadc, 0), deviation / np.float32(factor)
@@ -266,8 +271,8 @@ def _z_map(
 def _variants(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     """By which share the atlas is too high in places: foci that look like lesions in Z alone."""
     tissue = np.sum(list(brain.tissue.values()), axis=0) * (brain.inside > 1)
-    share = float(np.exp(rng.uniform(np.log(0.0005), np.log(0.008))))
-    count = int(rng.integers(2, 20))
+    share = float(np.exp(rng.uniform(np.log(0.0002), np.log(0.004))))
+    count = int(rng.integers(2, 14))
     height = foci(rng, brain, likely=tissue, count=count, millilitres=share * brain.millilitres)
     level = level_of(height[tissue > 0.5], voxels=round(share * brain.millilitres * 1000 / STEP**3))
     return np.float32(rng.uniform(0.05, 0.3)) * np.clip(0.5 + (height - level) / 2.5, 0, 1)
@@ -299,14 +304,14 @@ def _injure(
         return field - level_of(field[tissue], voxels=max(4, round(millilitres / scan.geometry.voxel_ml)))
 
     # What is injured most has small foci beside the large ones. Their edges do not reach -2, nor do all of their cores.
-    height = height_of(count, 1.3 * millilitres + 0.06, rng.uniform(0.3, 0.7))
+    height = height_of(count, 1.1 * millilitres + 0.1, rng.uniform(0.2, 0.55))
     if share > 0.01:
-        beside = 1 + round(12 * float(np.exp(rng.normal(0, 0.7))))
-        height = np.maximum(height, height_of(beside, 0.3 * beside, 0.3))
+        beside = 1 + round(16 * float(np.exp(rng.normal(0, 0.7))))
+        height = np.maximum(height, height_of(beside, 0.25 * beside, 0.3))
     radius = float(np.cbrt(1000 * millilitres / count / (4 / 3 * np.pi)))
-    edge = np.clip(radius * np.exp(rng.uniform(np.log(0.25), np.log(1.5))), 0.8, 6.0)
+    edge = np.clip(radius * np.exp(rng.uniform(np.log(0.3), np.log(3.0))), 0.8, 8.0)
     profile = np.clip(0.5 + height / np.float32(edge), 0, 1) * np.clip((2400 - clean) / 600, 0, 1) * inside
-    deepest = np.float32(rng.normal(-2.55, 0.3))
+    deepest = np.float32(rng.normal(-2.5, 0.3))
     uneven = smooth_noise(rng, likely.shape, sigma=float(rng.uniform(2, 8)) / STEP)
-    core = deepest + np.float32(rng.uniform(0.2, 0.8)) * scan.see(uneven)
+    core = deepest + np.float32(rng.uniform(0.2, 1.0)) * scan.see(uneven)
     return Injury(profile=profile, fall=np.minimum(profile * (core - np.float32(0.6) * zadc), 0))
