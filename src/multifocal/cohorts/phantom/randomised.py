@@ -2,7 +2,8 @@
 
 A network that has seen every contrast, resolution and atlas takes a real scan for one more of them (domain
 randomisation: Billot et al., SynthSeg, Medical Image Analysis 86:102789, 2023). What is drawn around, and how far, are
-summaries of 40 neonates of BONBID-HIE, which `tools/phantom_realism.py` makes; no scan of theirs is in it.
+summaries of 40 neonates of BONBID-HIE, which `tools/phantom_realism.py` makes, and how Z < -2 without specks scores on
+them; no scan of theirs is in it.
 
 Lesions are drawn in Z, where readers look for them, and ADC follows through the atlas's deviation at each place.
 """
