@@ -183,3 +183,17 @@ def test_phantom_of_another_kind_is_a_cohort_of_it(tmp_path):
     with pytest.raises(UserError, match="unknown kind of synthetic cohort 'nucleus'; did you mean 'nuclei'"):
         run("phantom", tmp_path / "other", "--kind", "nucleus")
     assert not (tmp_path / "other").exists()
+
+
+def test_phantom_of_another_domain_is_written_by_several_processes(tmp_path):
+    result = run("phantom", tmp_path / "random", "--domain", "random", "--cases", 2, "--workers", 2)
+    assert result.exit_code == 0 and "2 cases" in result.stdout
+    assert "usable: 0 errors" in run("check", tmp_path / "random").stdout
+    run("phantom", tmp_path / "neat", "--cases", 2)
+    first, second = (sorted((tmp_path / name / "1ADC_ss").iterdir())[0].read_bytes() for name in ("random", "neat"))
+    assert first != second
+    with pytest.raises(UserError, match="domain: Input should be 'neat' or 'random', found 'wild'"):
+        run("phantom", tmp_path / "other", "--domain", "wild")
+    with pytest.raises(UserError, match="options of kind of synthetic cohort nuclei: unknown key 'domain'"):
+        run("phantom", tmp_path / "other", "--kind", "nuclei", "--domain", "random")
+    assert not (tmp_path / "other").exists()

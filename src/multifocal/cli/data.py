@@ -123,6 +123,11 @@ def phantom(
         str,
         typer.Option(help="hie (neonates: ADC, Z-ADC), wmh (adults: FLAIR) or nuclei (microscopy, instances)."),
     ] = "hie",
+    domain: Annotated[
+        str | None,
+        typer.Option(help="Of hie: neat (the default: scans that are alike) or random (for training networks)."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that write.")] = 1,
 ) -> None:
     """Write a synthetic cohort: images, and labels of lesions (or nuclei).
 
@@ -132,12 +137,16 @@ def phantom(
     Example: multifocal data phantom phantoms --cases 40 --seed 0
 
     Example: multifocal data phantom flair --kind wmh --cases 20
+
+    Example: multifocal data phantom training --domain random --cases 200 --workers 4
     """
     from multifocal.cohorts.phantom import write_phantom
 
+    options = {} if domain is None else {"domain": domain}
     with progress() as bar:
         task = bar.add_task("Writing", total=cases)
-        write_phantom(out, kind=kind, cases=cases, seed=seed, progress=lambda done, _: bar.update(task, completed=done))
+        show = lambda done, _: bar.update(task, completed=done)  # noqa: E731
+        write_phantom(out, kind=kind, cases=cases, seed=seed, workers=workers, progress=show, **options)
     screen().print(f"written: {cases} cases in {out}", soft_wrap=True)
 
 

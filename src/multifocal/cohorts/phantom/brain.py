@@ -5,6 +5,7 @@ coefficients (1e-6 mm²/s) are those of term neonates: high in unmyelinated whit
 the brainstem, that of water in the cerebrospinal fluid.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,24 @@ class Anatomy:
     ventricles: np.ndarray
 
 
+@dataclass(frozen=True)
+class Head:
+    """Where the parts of a head are, without contrast.
+
+    Attributes:
+        anatomy: its surfaces.
+        share: how far each part covers those below it (cerebrum, white, capsule, deep, cerebellum, stem, fluid; the
+            first two and the last from the bottom up), 0 to 1 in each voxel.
+        ragged: noise of deviation 1, which frays the surfaces.
+        position: the (broadcastable) coordinates of the voxels in mm, LPS.
+    """
+
+    anatomy: Anatomy
+    share: dict[str, np.ndarray]
+    ragged: np.ndarray
+    position: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 def make_brain(rng: np.random.Generator) -> Brain:
     """Return a brain whose size, shape, folding, ventricles and contrast vary.
 
@@ -67,27 +86,53 @@ def make_brain(rng: np.random.Generator) -> Brain:
         >>> 300 < make_brain(np.random.default_rng(0)).millilitres < 600
         True
     """
+    size = np.clip(rng.normal(0.97, 0.035), 0.9, 1.06) * rng.uniform(0.97, 1.03, 3)
+    head = make_head(rng, size=size)
+    texture = smooth_noise(rng, head.ragged.shape, sigma=6 / STEP)
+    adc = _contrast(rng, head.anatomy, share=head.share, texture=texture, ragged=head.ragged)
+    return Brain(adc=adc, inside=head.anatomy.inside, tissue=tissue_shares(head.share), position=head.position)
+
+
+def make_head(
+    rng: np.random.Generator,
+    *,
+    size: np.ndarray,
+    bend: float = 1.8,
+    wide: tuple[float, float] = (0.6, 1.15),
+    ribbon: tuple[float, float] = (3.0, 3.8),
+    gap: float = 0.3,
+) -> Head:
+    """Return a head without contrast: where its parts are.
+
+    Args:
+        rng: source of all chance.
+        size: times as long as the usual neonate's, along each axis.
+        bend: standard deviation in mm of what displaces all surfaces smoothly.
+        wide: least and most width of the ventricles, 1 for a neonate's widest usual ones.
+        ribbon: least and most thickness of the cortex in mm.
+        gap: of fluid over the cerebrum, in mm; it opens the sulci.
+
+    Returns:
+        The head.
+    """
     shape = tuple(int(n) for n in 2 * np.ceil(HALF_WIDTH / STEP) + 1)
     axes = [((np.arange(n) - n // 2) * STEP).astype(np.float32) for n in shape]
     position = (axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :])
-    size = np.clip(rng.normal(0.97, 0.035), 0.9, 1.06) * rng.uniform(0.97, 1.03, 3)
-    bends = [np.float32(1.8) * smooth_noise(rng, shape, sigma=22 / STEP) for _ in range(3)]
+    bends = [np.float32(bend) * smooth_noise(rng, shape, sigma=22 / STEP) for _ in range(3)]
     x, y, z = (p / np.float32(s) + bend for p, s, bend in zip(position, size, bends, strict=True))
     ragged = smooth_noise(rng, shape, sigma=3 / STEP)
-    anatomy = make_anatomy(rng, x, y, z, step=STEP, ragged=ragged)
-    ribbon = np.float32(rng.uniform(3.0, 3.8)) + np.float32(0.4) * ragged
+    anatomy = make_anatomy(rng, x, y, z, step=STEP, ragged=ragged, wide=wide)
+    thickness = np.float32(rng.uniform(*ribbon)) + np.float32(0.4) * ragged
     share = {
-        "cerebrum": ramp(anatomy.cerebrum - 0.3),
-        "white": ramp(anatomy.cerebrum - ribbon, width=1.6),
+        "cerebrum": ramp(anatomy.cerebrum - gap),
+        "white": ramp(anatomy.cerebrum - thickness, width=1.6),
         "deep": ramp(anatomy.nuclei),
         "capsule": ramp(anatomy.capsule, width=2.5),
         "stem": ramp(anatomy.stem),
         "cerebellum": ramp(anatomy.cerebellum),
         "fluid": ramp(anatomy.ventricles, width=1.2),
     }
-    texture = smooth_noise(rng, shape, sigma=6 / STEP)
-    adc = _contrast(rng, anatomy, share=share, texture=texture, ragged=ragged)
-    return Brain(adc=adc, inside=anatomy.inside, tissue=_tissue(share), position=position)
+    return Head(anatomy=anatomy, share=share, ragged=ragged, position=position)
 
 
 def make_anatomy(
@@ -233,17 +278,48 @@ def _contrast(
     # White matter is brightest in the middle of the hemispheres, far from cortex and nuclei.
     depth = np.clip((anatomy.cerebrum - 6) / 10, -1, 1)
     white = np.float32(WHITE * level[0]) * (1 + np.float32(0.06) * texture + np.float32(0.05) * depth)
-    adc = blend(CORTEX * level[1] * (1 + np.float32(0.03) * texture), white, share["white"])
-    adc = blend(adc, CAPSULE * level[2], share["capsule"])
-    adc = blend(adc, DEEP * level[3] * (1 + np.float32(0.03) * texture), share["deep"])
-    adc = blend(FLUID, adc, share["cerebrum"])
-    adc = blend(adc, CEREBELLUM * level[4] * (1 + np.float32(0.05) * ragged), share["cerebellum"])
-    adc = blend(adc, STEM * level[5], share["stem"])
-    return blend(adc, FLUID * level[6], share["fluid"]).astype(np.float32)
+    values = {
+        "white": white,
+        "cortex": CORTEX * level[1] * (1 + np.float32(0.03) * texture),
+        "capsule": CAPSULE * level[2],
+        "deep": DEEP * level[3] * (1 + np.float32(0.03) * texture),
+        "rim": FLUID,
+        "cerebellum": CEREBELLUM * level[4] * (1 + np.float32(0.05) * ragged),
+        "stem": STEM * level[5],
+        "fluid": FLUID * level[6],
+    }
+    return layered(share, values)
 
 
-def _tissue(share: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The share of each voxel that is a tissue where lesions occur; they sum to at most 1."""
+def layered(share: dict[str, np.ndarray], values: Mapping[str, np.ndarray | float]) -> np.ndarray:
+    """Return an image of a head: its parts laid over each other by their partial volumes.
+
+    Args:
+        share: of a `Head`.
+        values: of cortex, white, capsule, deep, rim (the fluid over the cerebrum), cerebellum, stem and fluid (the
+            ventricles).
+
+    Returns:
+        The image, float32.
+    """
+    image = blend(values["cortex"], values["white"], share["white"])
+    image = blend(image, values["capsule"], share["capsule"])
+    image = blend(image, values["deep"], share["deep"])
+    image = blend(values["rim"], image, share["cerebrum"])
+    image = blend(image, values["cerebellum"], share["cerebellum"])
+    image = blend(image, values["stem"], share["stem"])
+    return blend(image, values["fluid"], share["fluid"]).astype(np.float32)
+
+
+def tissue_shares(share: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the share of each voxel that is a tissue where lesions occur.
+
+    Args:
+        share: of a `Head`.
+
+    Returns:
+        The shares of stem, cerebellum, deep, white and cortex, which sum to at most 1.
+    """
     left = 1 - share["fluid"]
     tissue = {}
     for name in ("stem", "cerebellum"):

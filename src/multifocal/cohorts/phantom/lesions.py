@@ -37,7 +37,15 @@ def susceptibility(brain: Brain, *, pattern: str) -> np.ndarray:
     return likely * (brain.inside > 2)
 
 
-def foci(rng: np.random.Generator, brain: Brain, *, likely: np.ndarray, count: int, millilitres: float) -> np.ndarray:
+def foci(
+    rng: np.random.Generator,
+    brain: Brain,
+    *,
+    likely: np.ndarray,
+    count: int,
+    millilitres: float,
+    spread: float = 0.35,
+) -> np.ndarray:
     """Return a field in mm whose highest voxels are `count` irregular foci with about the given total volume.
 
     Each focus is a ball of its own size and stretch, its surface displaced by smooth noise and drawn towards the
@@ -50,11 +58,12 @@ def foci(rng: np.random.Generator, brain: Brain, *, likely: np.ndarray, count: i
         likely: how likely a focus starts in each voxel of the fine grid.
         count: how many foci.
         millilitres: their volume in all.
+        spread: standard deviation of the logarithms of their radii.
 
     Returns:
         The field on the fine grid.
     """
-    centres, radii = _sites(rng, brain, likely=likely, count=count, millilitres=millilitres)
+    centres, radii = _sites(rng, likely=likely, count=count, millilitres=millilitres, spread=spread)
     typical = float(np.cbrt(np.mean(radii**3)))
     shape = likely.shape
     field = np.full(shape, -1e3, np.float32)
@@ -94,7 +103,7 @@ def level_of(height: np.ndarray, *, voxels: int) -> float:
 
 
 def _sites(
-    rng: np.random.Generator, brain: Brain, *, likely: np.ndarray, count: int, millilitres: float
+    rng: np.random.Generator, *, likely: np.ndarray, count: int, millilitres: float, spread: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the centres (mm) and radii (mm) of foci whose balls have the total volume."""
     share = np.cumsum(likely.ravel(), dtype=np.float64)
@@ -103,5 +112,5 @@ def _sites(
     centres = (index - np.array(likely.shape) // 2 + rng.uniform(-0.5, 0.5, index.shape)) * STEP
     for site in np.flatnonzero(rng.random(count - 1) < 0.2) + 1:
         centres[site] = centres[site - 1] * [-1, 1, 1] + rng.normal(0, 2, 3)
-    radii = np.exp(rng.normal(0, 0.35, count))
+    radii = np.exp(rng.normal(0, spread, count))
     return centres, radii * np.cbrt(1000 * millilitres / (4 / 3 * np.pi * np.sum(radii**3)))

@@ -5,7 +5,6 @@ Caicedo et al., Nature Methods 2019, doi:10.1038/s41592-019-0612-7): tissue in c
 eosin, and fluorescence in grey. Quantiles over the images are dealt out to the cases in a random order.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,24 +106,21 @@ class NucleiCase:
 
 
 @PHANTOMS.register("nuclei")
-def write_cases(folder: Path, *, cases: int, seed: int) -> Iterator[None]:
+def write_case(folder: Path, *, seed: int, index: int, cases: int) -> None:
     """Nuclei under a microscope: 2D images in colour and in grey, and label maps of the instances.
 
     Args:
-        folder: where to write, new.
-        cases: how many.
-        seed: what they are drawn with.
-
-    Yields:
-        None: after each case.
+        folder: of the cohort.
+        seed: what it is drawn with.
+        index: which case, from 0.
+        cases: how many there are.
     """
-    (folder / "images").mkdir()
-    for index in range(cases):
-        case = nuclei_case(seed=seed, index=index, cases=cases)
-        Image.fromarray(np.ascontiguousarray(case.image.swapaxes(0, 1))).save(folder / "images" / f"{case.name}.png")
-        grid = Geometry(case.labels.shape, (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
-        write(folder / "masks" / f"{case.name}.png", Volume(case.labels, grid))
-        yield
+    case = nuclei_case(seed=seed, index=index, cases=cases)
+    image = folder / "images" / f"{case.name}.png"
+    image.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(case.image.swapaxes(0, 1))).save(image)
+    grid = Geometry(case.labels.shape, (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    write(folder / "masks" / f"{case.name}.png", Volume(case.labels, grid))
 
 
 def nuclei_case(*, seed: int, index: int, cases: int) -> NucleiCase:

@@ -21,6 +21,7 @@ class Protocol:
         follows: whether the slices follow the head; where they do not, its tilt shows in the array.
         raw: values are not clipped to 1-4095: noise makes some of them negative.
         coronal: whether the slices are coronal.
+        gap: the share of the third spacing that lies between slices and is not seen.
     """
 
     matrix: int
@@ -30,6 +31,7 @@ class Protocol:
     follows: bool = True
     raw: bool = False
     coronal: bool = False
+    gap: float = 0.0
 
 
 THIN = Protocol(128, (50, 60), (2.0, 2.0, 2.0), 75)
@@ -62,7 +64,8 @@ class Scan:
         shape: of the box.
         matrix: with `offset`, takes an index inside the box to an index on the fine grid.
         offset: in voxels of the fine grid.
-        slabs: samples that one slice averages along its thickness.
+        slabs: samples along the third spacing.
+        seen: how many of them, in the middle, a slice averages.
         step: spacing of the fine grid in mm.
     """
 
@@ -72,6 +75,7 @@ class Scan:
     matrix: np.ndarray
     offset: np.ndarray
     slabs: int
+    seen: int
     step: float = STEP
 
     def see(self, field: np.ndarray, *, drift: np.ndarray | None = None, fill: float = 0.0) -> np.ndarray:
@@ -88,12 +92,12 @@ class Scan:
         matrix, offset = self.matrix.copy(), self.offset.copy()
         if drift is not None:
             offset = offset + drift / self.step
-        # Sample j of k in a slice lies (j - (k - 1) / 2) / k slices off its centre.
-        offset = offset - matrix[:, 2] * (self.slabs - 1) / (2 * self.slabs)
+        # Sample j of k in a slice lies (j - (k - 1) / 2) / k slices off its centre; those in a gap come last.
+        offset = offset - matrix[:, 2] * (self.seen - 1) / (2 * self.slabs)
         matrix[:, 2] /= self.slabs
         shape = (*self.shape[:2], self.shape[2] * self.slabs)
         fine = ndimage.affine_transform(field, matrix, offset, output_shape=shape, order=1, mode="constant", cval=fill)
-        return fine.reshape(*self.shape, self.slabs).mean(axis=3)
+        return fine.reshape(*self.shape, self.slabs)[..., : self.seen].mean(axis=3)
 
     def covers(self, position: tuple[np.ndarray, np.ndarray, np.ndarray], *, middle: tuple[int, ...]) -> np.ndarray:
         """Return where the fine grid lies between the first and the last slice.
@@ -157,6 +161,8 @@ def make_scan(
     to_fine = head.T @ direction @ np.diag(spacing) / step
     offset = centre / step - to_fine @ middle + np.array(inside.shape) // 2
     lower, shape = _box(inside, to_fine, offset, size)
+    # Gaps need samples that are finer than they.
+    slabs = max(1, round(protocol.spacing[2] / (1 if protocol.gap else 2)))
     return Scan(
         geometry=Geometry(
             size=size,
@@ -168,7 +174,8 @@ def make_scan(
         shape=shape,
         matrix=to_fine,
         offset=offset + to_fine @ np.array(lower),
-        slabs=max(1, round(protocol.spacing[2] / 2)),
+        slabs=slabs,
+        seen=max(1, slabs - round(protocol.gap * slabs)),
         step=step,
     )
 

@@ -5,7 +5,6 @@ numbers are measured on 29 consensus masks of patients with multiple sclerosis a
 2017, doi:10.1007/s12021-017-9348-7): quantiles over the patients are dealt out to the cases in a random order.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,30 +82,27 @@ class FlairCase:
 
 
 @PHANTOMS.register("wmh")
-def write_cases(folder: Path, *, cases: int, seed: int) -> Iterator[None]:
+def write_case(folder: Path, *, seed: int, index: int, cases: int) -> None:
     """Adults with white-matter hyperintensities: FLAIR and lesion label as an nnU-Net dataset.
 
     Args:
-        folder: where to write, new.
-        cases: how many.
-        seed: what they are drawn with.
-
-    Yields:
-        None: after each case.
+        folder: of the cohort.
+        seed: what it is drawn with.
+        index: which case, from 0; the first brings the file that describes them all.
+        cases: how many there are.
     """
-    for index in range(cases):
-        case = flair_case(seed=seed, index=index, cases=cases)
-        write(folder / "imagesTr" / f"{case.name}_0000.nii.gz", case.flair)
-        write(folder / "labelsTr" / f"{case.name}.nii.gz", case.label)
-        yield
-    description = {
-        "channel_names": {"0": "FLAIR"},
-        "labels": {"background": 0, "lesion": 1},
-        "numTraining": cases,
-        "file_ending": ".nii.gz",
-        "description": f"synthetic: multifocal data phantom --kind wmh --cases {cases} --seed {seed}",
-    }
-    write_json(folder / "dataset.json", description)
+    case = flair_case(seed=seed, index=index, cases=cases)
+    write(folder / "imagesTr" / f"{case.name}_0000.nii.gz", case.flair)
+    write(folder / "labelsTr" / f"{case.name}.nii.gz", case.label)
+    if index == 0:
+        description = {
+            "channel_names": {"0": "FLAIR"},
+            "labels": {"background": 0, "lesion": 1},
+            "numTraining": cases,
+            "file_ending": ".nii.gz",
+            "description": f"synthetic: multifocal data phantom --kind wmh --cases {cases} --seed {seed}",
+        }
+        write_json(folder / "dataset.json", description)
 
 
 def flair_case(*, seed: int, index: int, cases: int) -> FlairCase:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from multifocal.cohorts import check_cohort, open_cohort
 from multifocal.cohorts.phantom import PhantomCase, phantom_case, write_phantom
-from multifocal.cohorts.phantom.hie import plan_cohort, share_at
+from multifocal.cohorts.phantom.neat import plan_cohort, share_at
 from multifocal.cohorts.phantom.scan import CORONAL, PROTOCOLS, UNEVEN
 from multifocal.instances import components
 from multifocal.volumes import axis_codes, orient, read
