@@ -3,7 +3,7 @@
     python tools/bench_crops.py [--size 182 218 182] [--crop 96 96 96] [--draws 1000]
 
 The image is synthetic, with 60 cubes as lesions, in memory-mapped files such as the cache has, all read before.
-Augmentation is that of the recipe `default`. One thread. Prints a Markdown table.
+Augmentation is that of the recipe `hie-small`. One thread. Prints a Markdown table.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     size, crop = tuple(options.size), tuple(options.crop)
-    lively = recipes.load("default").trainings[0].augmentation
+    lively = recipes.load("hie-small").trainings[0].augmentation
     with tempfile.TemporaryDirectory() as folder:
         images, target = image(Path(folder), size)
         sampling = Sampling(crop=crop, centred=0.5, by="lesion")

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--recipe", default="hie-small")
     options = parser.parse_args()
     print(f"{settle_threads()} threads, recipe {options.recipe}\n")
     with tempfile.TemporaryDirectory() as folder:

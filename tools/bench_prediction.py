@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cohort", nargs="?", type=Path)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--recipe", default="hie-small")
     options = parser.parse_args()
     recipe = recipes.load(options.recipe)
     network = networks.build(

@@ -2,7 +2,7 @@
 
     python tools/bench_threads.py [--steps N] [--busy 0 1 2]
 
-Each step is the 3D U-Net of recipe `default` on two brain boxes, forward and backward. Settings take turns in
+Each step is the 3D U-Net of recipe `hie-small` on two brain boxes, forward and backward. Settings take turns in
 fresh processes, three turns each, so that what else the machine does meets them all alike; a time is the median of all
 steps. `spin` is OpenMP's own way of waiting, `sleep` is OMP_WAIT_POLICY=PASSIVE. Prints a Markdown table.
 """

@@ -3,7 +3,7 @@
     python tools/bench_training.py [COHORT] [--recipe NAME ...] [--steps N]
 
 COHORT defaults to a synthetic one. Each recipe runs as it trains: its batch size, all of its augmentations, its
-precision, in-line loading, all threads of the process. Without --recipe, `default` comes again with deep supervision,
+precision, in-line loading, all threads of the process. Without --recipe, `hie-small` comes again with deep supervision,
 with crops, and with two classes.
 """
 
@@ -29,10 +29,10 @@ from multifocal.training.module import SegmentationModule
 CROPS = "sampling={crop: [40, 48, 16], per_case: 2, centred: 0.5, by: lesion}"  # they fit into every brain
 CLASSES = "labels={classes: {any: 1, same: 1}, overlap: true}"  # of a cohort with one value
 ROWS = (
-    ("default", ()),
-    ("default", ("training.deep_supervision=[1.0, 0.5, 0.25]",)),
-    ("default", (CROPS,)),
-    ("default", (CLASSES,)),
+    ("hie-small", ()),
+    ("hie-small", ("training.deep_supervision=[1.0, 0.5, 0.25]",)),
+    ("hie-small", (CROPS,)),
+    ("hie-small", (CLASSES,)),
     ("hie-unet3d-2025", ()),
 )
 COLUMNS = ("recipe", "batch", "load + augment", "network", "loss", "step", "outside the network", "peak memory")

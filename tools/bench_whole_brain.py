@@ -3,7 +3,7 @@
     python tools/bench_whole_brain.py FOLDER [--steps N] [--crop N]
 
 FOLDER has a folder a case with flair.nii.gz and mask.nii.gz, such as the MS lesions of Lesjak et al. 2017 (182×218×182
-voxels of 1 mm). The network is that of the recipe `default`; each stage is a process of its own, with its peak memory.
+voxels of 1 mm). The network is that of the recipe `hie-small`; each stage is a process of its own, with its memory.
 Times are processor time, which on one thread is the time on an idle machine.
 """
 
@@ -43,7 +43,7 @@ RECIPE: dict[str, Any] = {
 
 def recipe_of(crop: int, crops: int) -> Recipe:
     """Return the recipe: one epoch of crops."""
-    default = recipes.load("default").model_dump(mode="json")
+    default = recipes.load("hie-small").model_dump(mode="json")
     data = {**RECIPE, **{key: default[key] for key in ("augmentation", "network", "loss", "optimizer")}}
     data["sampling"] = {"crop": [crop] * 3, "per_case": crops, "centred": 0.5, "by": "lesion"}
     data["training"] = {"epochs": 1, "batch_size": 2, "monitor": None}

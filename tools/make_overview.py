@@ -15,14 +15,14 @@ from multifocal.volumes import Volume, bounding_box, orient, read
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-METHODS = {"zadc-threshold": "Z-ADC < -2", "default": "default"}
+METHODS = {"zadc-threshold": "Z-ADC < -2", "hie-small": "hie-small"}
 COLORS = {"found": (0.15, 0.68, 0.38), "missed": (0.95, 0.61, 0.07), "false": (0.91, 0.30, 0.24)}
 
 
 def main(demo: Path, picture: Path) -> None:
     """Draw the two test cases with most lesion below a tenth of the brain, three slices each at most."""
     cohort = open_cohort(demo / "cohort")
-    tested = sorted(path.name.removesuffix("_lesion.mha") for path in (demo / "masks-default").glob("*_lesion.mha"))
+    tested = sorted(path.name.removesuffix("_lesion.mha") for path in (demo / "masks-hie-small").glob("*_lesion.mha"))
     cases = {name: _load(cohort.case(name), demo) for name in tested}
     share = {name: c["label"].sum() / (c["adc"] != 0).sum() for name, c in cases.items()}
     chosen = sorted((n for n in tested if 0 < share[n] < 0.1), key=share.__getitem__)[-2:]

@@ -29,6 +29,6 @@ def test_the_shortest_demo(processes, tmp_path):
     assert said.count("share of brain") == 2 and page.is_file()
     assert said.endswith(f"done: masks and scores are in {out}/; open in a browser: {page}\n")
     test = Folds.load(out / "folds.json").folds[0].test
-    for name in ("default", "zadc-threshold"):
+    for name in ("hie-small", "zadc-threshold"):
         assert len(list((out / f"masks-{name}").glob("*_lesion.mha"))) == len(test)
         assert (out / f"scores-{name}" / "cases.csv").read_text().count("\n") == 1 + len(test)

@@ -55,7 +55,7 @@ def test_folds_train_predict_evaluate(multifocal, cohort, small_recipe, tmp_path
 
 
 SMALLER = {
-    "default": ("network.options={features: [2, 4], dropout: [0, 0.1]}",),
+    "hie-small": ("network.options={features: [2, 4], dropout: [0, 0.1]}",),
     "hie-unet3d-2025": (
         "network.options={features: [2, 4], dropout: [0, 0.1]}", "preprocessing.size=[24, 24, 8]",
     ),

@@ -33,7 +33,7 @@ def test_a_file_in_capitals_is_a_file(tmp_path):
 
 
 def test_a_dump_spells_out_every_default():
-    dumped = yaml.safe_load(recipes.dump(recipes.load("default")))
+    dumped = yaml.safe_load(recipes.dump(recipes.load("hie-small")))
     assert set(dumped) == set(NetworkRecipe.model_fields)
     assert dumped["training"]["accumulate"] == 1
     assert dumped["augmentation"]["elastic"] is None
@@ -58,16 +58,16 @@ def test_a_dump_spells_out_every_default():
     ],
 )
 def test_overrides(override, found):
-    assert found(recipes.load("default", overrides=[override]))
+    assert found(recipes.load("hie-small", overrides=[override]))
 
 
 def test_later_overrides_win():
-    assert recipes.load("default", overrides=["training.seed=1", "training.seed=2"]).training.seed == 2
+    assert recipes.load("hie-small", overrides=["training.seed=1", "training.seed=2"]).training.seed == 2
 
 
 def test_what_a_recipe_switches_off_can_be_switched_on(tmp_path):
     path = tmp_path / "my.yaml"
-    path.write_text(recipes.dump(recipes.load("default", overrides=["augmentation.noise=null"])))
+    path.write_text(recipes.dump(recipes.load("hie-small", overrides=["augmentation.noise=null"])))
     assert recipes.load(path, overrides=["augmentation.noise.p=0.1"]).augmentation.noise.p == 0.1
 
 
@@ -76,10 +76,10 @@ def test_what_a_recipe_switches_off_can_be_switched_on(tmp_path):
     [
         ("training.epochs", "--set training.epochs: expected key=value"),
         ("=3", "--set =3: expected key=value"),
-        ("training.epoch=3", "default: training: unknown key 'epoch'; did you mean 'epochs'?"),
-        ("trainin.epochs=3", "default: unknown key 'trainin'; did you mean 'training'?"),
+        ("training.epoch=3", "hie-small: training: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("trainin.epochs=3", "hie-small: unknown key 'trainin'; did you mean 'training'?"),
         ("training.epochs.x=3", "'epochs' is a value, not a section"),
-        ("training.epochs=", "default: training.epochs: Input should be a valid integer, found None"),
+        ("training.epochs=", "hie-small: training.epochs: Input should be a valid integer, found None"),
         ("training.epochs=[", "--set training.epochs: not valid YAML"),
         ("training.epochs=!!python/name:os.system x", "could not determine a constructor"),
         ("preprocessing.channels.3.map=adc", "expected a position from 0 to 2, found '3'"),
@@ -87,14 +87,14 @@ def test_what_a_recipe_switches_off_can_be_switched_on(tmp_path):
         ("preprocessing.channels.²=adc", "expected a position from 0 to 2, found '²'"),
         ("preprocessing.channels.x=3", "expected a position from 0 to 2, found 'x'"),
         ("preprocessing.kind=brainbox", "preprocessing: unknown kind 'brainbox'; did you mean 'brain-box'?"),
-        ("kind=netwrk", "default: unknown kind 'netwrk'; did you mean 'network'?"),
-        ("kind=[network]", "default: unknown kind"),
+        ("kind=netwrk", "hie-small: unknown kind 'netwrk'; did you mean 'network'?"),
+        ("kind=[network]", "hie-small: unknown kind"),
         ("..=3", "unknown key ''"),
     ],
 )
 def test_bad_overrides_are_named(override, message):
     with pytest.raises(UserError) as caught:
-        recipes.load("default", overrides=[override])
+        recipes.load("hie-small", overrides=[override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -78,12 +78,12 @@ TWO_D = ["network={name: unetpp}", "inference.flips=[]", "augmentation={}"]
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(overrides, message):
     with pytest.raises(UserError, match=message) as caught:
-        recipes.load("default", overrides=overrides)
+        recipes.load("hie-small", overrides=overrides)
     assert "\n" not in str(caught.value)
 
 
 def test_the_same_2d_recipe_with_axes_that_fit_is_taken():
-    recipe = recipes.load("default", overrides=[*TWO_D, "augmentation.flip.axes=[0, 1]", "inference.flips=[1]"])
+    recipe = recipes.load("hie-small", overrides=[*TWO_D, "augmentation.flip.axes=[0, 1]", "inference.flips=[1]"])
     assert recipe.inference.flips == (1,)
 
 
@@ -114,4 +114,4 @@ def test_a_first_channel_without_a_map_leaves_the_brain_to_the_next():
 
 
 def test_the_loss_named_false_needs_no_quotes():
-    assert recipes.load("default", overrides=["loss.name=false"]).loss.name == "false"
+    assert recipes.load("hie-small", overrides=["loss.name=false"]).loss.name == "false"

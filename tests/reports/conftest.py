@@ -34,7 +34,7 @@ def make_study(out: Path, cohort: Cohort, arms: Mapping[str, float], *, epochs: 
     asked = {
         "name": "thresholds",
         "description": "masks from thresholds, in place of trained ones",
-        "recipe": "default",
+        "recipe": "hie-small",
         "arms": {arm: {"loss": {"name": "dice"}} for arm in arms},
         "folds": {"scheme": "kfold", "number": 3},
         "set": {"training": {"monitor": None, "patience": None}},

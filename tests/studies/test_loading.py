@@ -19,7 +19,7 @@ from multifocal.studies.loading import merged
 
 BASE = """
 name: mine
-recipe: default
+recipe: hie-small
 arms:
   one: {loss: {name: dice}}
   two: {training: {epochs: 2}}
@@ -37,7 +37,7 @@ def load(tmp_path):
 
 def test_arms_are_the_recipe_with_what_they_change(load):
     study = load(BASE + "set: {training: {epochs: 7}, optimizer: {lr: 0.5}}\n")
-    default = recipes.load("default", overrides=["training.epochs=7", "optimizer.lr=0.5", "training.seed=4"])
+    default = recipes.load("hie-small", overrides=["training.epochs=7", "optimizer.lr=0.5", "training.seed=4"])
     one, two = (studies.resolve(study, arm, seed=4) for arm in ("one", "two"))
     assert one == default.model_copy(update={"loss": one.loss}) and one.loss.name == "dice"
     assert two == default.model_copy(update={"training": two.training}) and two.training.epochs == 2
@@ -61,7 +61,7 @@ def test_an_arm_may_have_a_base_of_its_own(load, small_recipe):
 
 def test_paths_are_relative_to_the_study(load, small_recipe, tmp_path):
     (tmp_path / "base.yaml").write_text(small_recipe.read_text())
-    study = load(BASE.replace("default", "base.yaml"))
+    study = load(BASE.replace("hie-small", "base.yaml"))
     assert study.recipe == recipes.load(small_recipe).model_dump(mode="json")
 
 
@@ -85,8 +85,8 @@ def test_weights_to_start_from_are_relative_to_the_study(load, tmp_path):
         ("  two:", "  One:", "arms one and One would share a folder on some systems; rename one"),
         ("  two:", "  ../two:", "arm '../two': a name is a folder"),
         ("  two:", "  a b:", "arm 'a b': a name is a folder"),
-        ("recipe: default", "recipe: defualt", "unknown recipe 'defualt'; did you mean 'default'?"),
-        ("recipe: default", "recipe: 3", "recipe: Input should be a"),
+        ("recipe: hie-small", "recipe: hie-smal", "unknown recipe 'hie-smal'; did you mean 'hie-small'?"),
+        ("recipe: hie-small", "recipe: 3", "recipe: Input should be a"),
         ("name: mine", "nam: mine", "unknown key 'nam'; did you mean 'name'?"),
         ("{loss: {name: dice}}", "{recipe: 3}", "arms.one.recipe: expected a recipe, found 3"),
         ("{loss: {name: dice}}", "3", "arms.one: Input should be a"),
@@ -355,7 +355,7 @@ def test_a_key_that_a_section_gains_counts_wherever_it_stands(fingerprint_of, wh
 
 
 DENOISE = "training: {denoise: {}, monitor: null, epochs: 3}, network: {options: {prior: null}}"
-STAGES = f"{{recipe: default, set: {{{DENOISE}}}}}"
+STAGES = f"{{recipe: hie-small, set: {{{DENOISE}}}}}"
 
 
 def test_a_recipe_to_start_from_counts_by_what_it_says(fingerprint_of):
@@ -367,11 +367,11 @@ def test_a_recipe_to_start_from_counts_by_what_it_says(fingerprint_of):
 
 
 def test_the_seed_of_a_recipe_to_start_from_moves_with_the_studys(load, tmp_path):
-    says = recipes.load("default", overrides=["training.seed=3", f"training.start_from={STAGES}"])
+    says = recipes.load("hie-small", overrides=["training.seed=3", f"training.start_from={STAGES}"])
     (tmp_path / "own.yaml").write_text(recipes.dump(says))
     members = "{kind: ensemble, name: two, members: {recipe: own.yaml, seeds: [3, 4]}}"
     arms = f"arms:\n  one: {{recipe: own.yaml}}\n  both: {{recipe: {members}}}\n"
-    study = load(f"name: mine\nrecipe: default\nset: {{training: {{epochs: 7}}}}\n{arms}")
+    study = load(f"name: mine\nrecipe: hie-small\nset: {{training: {{epochs: 7}}}}\n{arms}")
     one, first = studies.resolve(study, "one", seed=5).trainings
     assert (one.training.seed, first.training.seed) == (5, 2)
     assert (one.training.epochs, first.training.epochs) == (
@@ -386,12 +386,12 @@ def test_the_seed_of_a_recipe_to_start_from_moves_with_the_studys(load, tmp_path
 
 
 def test_members_named_in_a_study_take_its_seed_and_changes(load, tmp_path):
-    (tmp_path / "own.yaml").write_text(recipes.dump(recipes.load("default", overrides=["training.seed=5"])))
-    members = "{kind: ensemble, name: two, members: [own.yaml, {recipe: default, set: {training: {seed: 1}}}]}"
+    (tmp_path / "own.yaml").write_text(recipes.dump(recipes.load("hie-small", overrides=["training.seed=5"])))
+    members = "{kind: ensemble, name: two, members: [own.yaml, {recipe: hie-small, set: {training: {seed: 1}}}]}"
     second = "{kind: voxels, maps: [zadc]}"
     cascade = f"{{kind: cascade, name: then, first: own.yaml, brain: adc, second: {second}}}"
     arms = f"arms:\n  both: {{recipe: {members}}}\n  then: {{recipe: {cascade}}}\n"
-    study = load(f"name: mine\nrecipe: default\nset: {{training: {{epochs: 7}}}}\n{arms}")
+    study = load(f"name: mine\nrecipe: hie-small\nset: {{training: {{epochs: 7}}}}\n{arms}")
     for arm, seeds in (("both", {2005, 2001}), ("then", {2005})):
         trainings = [one.training for one in studies.resolve(study, arm, seed=2).trainings]
         assert ({one.seed for one in trainings}, {one.epochs for one in trainings}) == (seeds, {7})

@@ -181,14 +181,14 @@ def test_members_of_one_recipe(say, small_recipe):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"recipe": "default"}, "need either seeds, a list, or folds"),
-        ({"recipe": "default", "seeds": [0, 1], "folds": 2}, "need either seeds, a list, or folds"),
-        ({"recipe": "default", "seeds": [1, 1]}, "names a seed twice"),
-        ({"recipe": "default", "seeds": 3}, "expected a list of at least 2 whole numbers, found 3"),
-        ({"recipe": "default", "folds": 1}, "expected a number of at least 2, found 1"),
+        ({"recipe": "hie-small"}, "need either seeds, a list, or folds"),
+        ({"recipe": "hie-small", "seeds": [0, 1], "folds": 2}, "need either seeds, a list, or folds"),
+        ({"recipe": "hie-small", "seeds": [1, 1]}, "names a seed twice"),
+        ({"recipe": "hie-small", "seeds": 3}, "expected a list of at least 2 whole numbers, found 3"),
+        ({"recipe": "hie-small", "folds": 1}, "expected a number of at least 2, found 1"),
         ({"recipe": "zadc-threshold", "folds": 2}, "this member is not trained here"),
         ({"recipe": "zadc-threshold", "seeds": [0, 1]}, "unknown key 'training'"),
-        ([{"recipe": "default", "fold": [2, 2]}, "default"], r"fold=\[2, 2\] is none"),
+        ([{"recipe": "hie-small", "fold": [2, 2]}, "default"], r"fold=\[2, 2\] is none"),
     ],
 )
 def test_what_no_members_of_one_recipe_can_be(say, members, message):

@@ -30,7 +30,7 @@ def without(monkeypatch):
 )
 def test_what_is_not_installed_is_named_with_its_extra(without, overrides, package, message):
     flat = ["inference.flips=[]", "augmentation={}"] if "unetpp" in str(overrides) or "smp" in str(overrides) else []
-    recipe = recipes.load("default", overrides=[*overrides, *flat])
+    recipe = recipes.load("hie-small", overrides=[*overrides, *flat])
     without("something else")
     check_packages(recipe)
     without(package)

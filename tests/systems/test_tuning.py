@@ -258,7 +258,7 @@ def test_the_threshold_of_the_expected_dice_is_one_to_try():
 
 def test_a_recipe_whose_hysteresis_is_always_above_is_refused():
     with pytest.raises(UserError, match="hysteresis is above the threshold in every combination"):
-        recipes.load("default", overrides=["inference.tune={hysteresis: [0.6, 0.7]}"])
+        recipes.load("hie-small", overrides=["inference.tune={hysteresis: [0.6, 0.7]}"])
 
 
 def test_files_that_do_not_fit(files):

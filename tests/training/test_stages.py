@@ -174,11 +174,11 @@ def test_what_would_not_fit_is_refused_before_the_first_stage(stages, fitted, tm
         ("{recipe: none}", "unknown recipe 'none'"),
         ("{recipe: zadc-threshold}", "start_from: recipe zadc-threshold is a threshold, and weights to start from are"),
         (
-            "{recipe: default, set: {training: {epoch: 1}}}",
+            "{recipe: hie-small, set: {training: {epoch: 1}}}",
             "start_from: recipe: training: unknown key 'epoch'; did you",
         ),
         (
-            "{recipe: default, set: {labels: {classes: {a: 1, b: 2}}}}",
+            "{recipe: hie-small, set: {labels: {classes: {a: 1, b: 2}}}}",
             "start_from has other labels than what starts fr",
         ),
         ("{recipes: default}", "start_from: unknown key 'recipes'; did you mean 'recipe'?"),

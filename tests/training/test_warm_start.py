@@ -145,7 +145,7 @@ def test_a_path_is_relative_to_the_recipes_file(small_recipe, tmp_path):
     text = small_recipe.read_text().replace("training: {", "training: {start_from: runs/0, ")
     file.write_text(text)
     assert recipes.load(file).training.start_from == str(tmp_path / "runs/0")
-    members = "[{recipe: mine.yaml}, {recipe: default, set: {training: {start_from: a}}}]"
+    members = "[{recipe: mine.yaml}, {recipe: hie-small, set: {training: {start_from: a}}}]"
     several = f"kind: ensemble\nname: two\nmembers: {members}\n"
     (tmp_path / "two.yaml").write_text(several)
     starts = [training.training.start_from for training in recipes.load(tmp_path / "two.yaml").trainings]

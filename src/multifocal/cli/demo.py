@@ -46,13 +46,13 @@ def demo(
     fold = folds.fold(0, cohort)
 
     shorter = [*SETTINGS, f"training.seed={seed}", *([f"training.epochs={epochs}"] if epochs else [])]
-    recipe = recipes.load("default", overrides=shorter)
+    recipe = recipes.load("hie-small", overrides=shorter)
     console.print(f"2/6 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
     fit(recipe, cohort, split=fold, out=out / "run")
 
     test = cohort.subset(fold.test)
     for step, (name, model) in enumerate(
-        (("default", str(out / "run")), ("zadc-threshold", "zadc-threshold")), start=3
+        (("hie-small", str(out / "run")), ("zadc-threshold", "zadc-threshold")), start=3
     ):
         console.print(f"{step}/6 predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")

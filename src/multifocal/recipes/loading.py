@@ -64,7 +64,7 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
         UserError: no such recipe, or an unknown key or wrong value in it.
 
     Example:
-        >>> load("default", overrides=["training.epochs=3"]).training.epochs
+        >>> load("hie-small", overrides=["training.epochs=3"]).training.epochs
         3
     """
     text = str(name)

@@ -176,7 +176,7 @@ class CascadeSystem(System):
     Example:
         >>> from multifocal.systems import load_model
         >>> load_model("runs/cascade").first.recipe.name  # doctest: +SKIP
-        'default'
+        'hie-small'
     """
 
     recipe_type = CascadeRecipe

@@ -133,7 +133,7 @@ def is_finished(recipe: Recipe, folder: str | Path) -> bool:
         Whether it is.
 
     Example:
-        >>> is_finished(recipes.load("default"), "runs/none-yet")
+        >>> is_finished(recipes.load("hie-small"), "runs/none-yet")
         False
     """
     is_tuned = recipe.tune is None or (Path(folder) / TUNED).is_file()
@@ -155,7 +155,7 @@ def with_tuned(recipe: Recipe, folder: str | Path, *, overrides: Sequence[str] =
         UserError: `tuned.json` is not what tuning writes, or the values do not go together.
 
     Example:
-        >>> recipe = with_tuned(recipes.load("default"), "runs/none-yet", overrides=["inference.threshold=0.4"])
+        >>> recipe = with_tuned(recipes.load("hie-small"), "runs/none-yet", overrides=["inference.threshold=0.4"])
         >>> recipe.inference.threshold
         0.4
     """

@@ -40,7 +40,7 @@ class NetworkSystem(System):
 
     Example:
         >>> from multifocal import recipes
-        >>> recipe = recipes.load("default", overrides=["network.options.features=[2,4,4,4]"])
+        >>> recipe = recipes.load("hie-small", overrides=["network.options.features=[2,4,4,4]"])
         >>> network = networks.build("unet3d", in_channels=3, **recipe.network.options)
         >>> NetworkSystem(recipe, network).dimensions
         3

@@ -166,7 +166,7 @@ class Start(Config):
     Example:
         >>> from multifocal import recipes
         >>> noise = ["training.denoise={}", "training.monitor=null", "network.options.prior=null"]
-        >>> first = recipes.load("default", overrides=noise).model_dump(mode="json")
+        >>> first = recipes.load("hie-small", overrides=noise).model_dump(mode="json")
         >>> Start(recipe=first).resolved().is_pretraining
         True
     """
@@ -302,7 +302,7 @@ class NetworkRecipe(Recipe):
 
     Example:
         >>> from multifocal import recipes
-        >>> recipes.load("default").trainings[0].loss.name
+        >>> recipes.load("hie-small").trainings[0].loss.name
         'dice-ce'
     """
 

@@ -34,7 +34,7 @@ def choose_split(cohort: Cohort, recipe: Recipe, *, folds: str | Path | None = N
         >>> from multifocal.cohorts import Case, ImageFile
         >>> scan = ImageFile(Path("a.mha"))
         >>> cases = [Case(name, name, {"adc": scan}, scan, split) for name, split in (("a", "val"), ("b", None))]
-        >>> choose_split(Cohort("demo", Path("."), "manifest", tuple(cases)), recipes.load("default")).train
+        >>> choose_split(Cohort("demo", Path("."), "manifest", tuple(cases)), recipes.load("hie-small")).train
         ('b',)
     """
     if chosen := read_fold(cohort, folds=folds and Path(folds), fold=fold):

@@ -88,7 +88,7 @@ def fit(
         >>> from multifocal import recipes
         >>> from multifocal.cohorts import open_cohort
         >>> cohort = open_cohort("BONBID2023_Train")  # doctest: +SKIP
-        >>> recipe = recipes.load("default")
+        >>> recipe = recipes.load("hie-small")
         >>> fit(recipe, cohort, split=choose_split(cohort, recipe), out="runs/0")  # doctest: +SKIP
         PosixPath('runs/0/weights.safetensors')
     """

@@ -89,7 +89,7 @@ def holds_recipe(folder: str | Path, recipe: Recipe) -> bool:
 
     Example:
         >>> from multifocal import recipes
-        >>> holds_recipe(Path("runs/none-yet"), recipes.load("default"))
+        >>> holds_recipe(Path("runs/none-yet"), recipes.load("hie-small"))
         True
     """
     folder = Path(folder)

@@ -36,7 +36,7 @@ def read_start(recipe: NetworkRecipe) -> dict[str, torch.Tensor] | None:
 
     Example:
         >>> from multifocal import recipes
-        >>> read_start(recipes.load("default")) is None
+        >>> read_start(recipes.load("hie-small")) is None
         True
     """
     if recipe.training.start_from is None:
@@ -107,7 +107,7 @@ def start_record(recipe: NetworkRecipe) -> dict[str, Any]:
 
     Example:
         >>> from multifocal import recipes
-        >>> start_record(recipes.load("default"))
+        >>> start_record(recipes.load("hie-small"))
         {}
     """
     if not isinstance(recipe.training.start_from, str):
