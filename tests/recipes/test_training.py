@@ -130,6 +130,18 @@ def test_two_that_train_in_seconds(name, scans, tmp_path):
     check(small(name), scans, tmp_path)
 
 
+def test_the_recommended_one_has_no_network(scans, tmp_path):
+    recipe = recipes.load("default")
+    assert not recipe.trainings
+    check(recipe, scans, tmp_path)
+    model = load_model(tmp_path / "run", device="cpu")
+    assert [bool(each.forest.start.size) for each in model.members] == [True, False]  # boosted, and random
+    found = model.predict(scans.cases[4])  # unseen, with lesions
+    truth = scans.cases[4].label.read().array > 0
+    overlap = 2 * (found.mask.array.astype(bool) & truth).sum() / (found.mask.array.sum() + truth.sum())
+    assert overlap > 0.5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TINY.keys() - QUICK))
 def test_every_other_trains(name, scans, nuclei, tmp_path):
