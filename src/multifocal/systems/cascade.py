@@ -125,6 +125,11 @@ class CascadeRecipe(Recipe):
         return True
 
     @property
+    def target_labels(self) -> Labels:
+        """What the values of label images mean to it: what they mean to its first stage."""
+        return self.first.labels()
+
+    @property
     def is_tuned(self) -> bool:
         """Whether it or its first stage is tuned on the validation cases."""
         return self.tune is not None or (self.trained is not None and self.trained.is_tuned)

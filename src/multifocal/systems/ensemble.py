@@ -18,7 +18,7 @@ from multifocal.errors import UserError
 from multifocal.recipes import KINDS, Recipe
 from multifocal.systems.classes import segment
 from multifocal.systems.combination import PROBABILITY, ByBurden, ByVolume, GeometricMean, Mean, Vote, valued
-from multifocal.systems.loading import is_finished, load_model, seen_in, system_class, with_tuned
+from multifocal.systems.loading import RECIPE, is_finished, load_model, seen_in, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, Postprocess, calibrated
 from multifocal.systems.system import MEMBERS, START, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
@@ -65,6 +65,18 @@ class Member(Config):
             The recipe, or None.
         """
         return None if self.recipe is None else recipes.parse(self.recipe, where="member")
+
+    def labels(self) -> Labels:
+        """Return what the values of the member's masks mean; those of a run are in its folder.
+
+        Returns:
+            The labels.
+
+        Raises:
+            UserError: the run's recipe cannot be read.
+        """
+        own = recipes.load(Path(str(self.run)) / RECIPE) if self.recipe is None else self.resolved()
+        return own.target_labels if own is not None else Labels()
 
 
 class EnsembleRecipe(Recipe):
@@ -126,6 +138,12 @@ class EnsembleRecipe(Recipe):
                 key = f"{recipe.start.model_dump_json()} {self.members[number].fold}"
                 found.setdefault(key, (recipe.start, []))[1].append(number)
         return tuple((start, tuple(numbers)) for start, numbers in found.values() if len(numbers) > 1)
+
+    @property
+    def target_labels(self) -> Labels:
+        """What the values of label images mean to it, as to its first member that is trained, or its first."""
+        trained = (training.labels for training in self.trainings)
+        return next(trained, None) or self.members[0].labels()
 
     @property
     def needs_training(self) -> bool:
