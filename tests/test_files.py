@@ -15,7 +15,18 @@ import numpy as np
 import pytest
 
 from multifocal.errors import UserError
-from multifocal.files import WRITING, atomic, clear_up, locked, read_json, swapped, write_csv, write_json, write_text
+from multifocal.files import (
+    WRITING,
+    atomic,
+    clear_up,
+    files_named,
+    locked,
+    read_json,
+    swapped,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 WRITERS = {
     "write_text": lambda path: write_text(path, "x" * 100_000),
@@ -64,6 +75,22 @@ def test_only_what_nobody_is_writing_is_cleared_up(tmp_path):
         clear_up(tmp_path, tmp_path / "none")
         assert _names(tmp_path) == [temporary.parent.name]
     assert _names(tmp_path) == ["a.txt"]
+
+
+def test_files_are_found_while_folders_come_and_go(tmp_path, monkeypatch):
+    for place in ("", "members/0", f"{WRITING}abc", "gone"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / "log.csv").write_text("")
+    look = os.scandir
+
+    def gone_meanwhile(path):
+        if Path(path).name == "gone":
+            raise FileNotFoundError(path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", gone_meanwhile)
+    found = files_named(tmp_path, "log.csv")
+    assert found == [tmp_path / "log.csv", tmp_path / "members/0/log.csv"]
 
 
 def test_a_folder_can_be_written_too(tmp_path):

@@ -115,6 +115,28 @@ def clear_up(*folders: str | Path) -> None:
             os.close(held)
 
 
+def files_named(folder: str | Path, name: str) -> list[Path]:
+    """Return the files of a name in a folder and all below, also while others write there.
+
+    Args:
+        folder: where to look; there may be none.
+        name: of the files.
+
+    Returns:
+        Those that are whole, in order; a folder that is gone before it was looked into has none.
+
+    Example:
+        >>> files_named("runs/none-yet", "log.csv")
+        []
+    """
+    found = []
+    for home, folders, names in os.walk(folder):  # which passes over what is gone; Path.rglob does not
+        folders[:] = [one for one in folders if not one.startswith(WRITING)]
+        if name in names:
+            found.append(Path(home, name))
+    return sorted(found)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole or not at all.
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from multifocal.cli.screen import progress
 from multifocal.cohorts import Cohort
+from multifocal.files import files_named
 from multifocal.studies import Cell, Grid, Plan, Study, conclude, open_study, run_cells
 from multifocal.studies.folder import folder_of
 from multifocal.studies.local import Event
@@ -51,7 +52,8 @@ class StudyScreen:
         if event is None:
             for cell, task in self._running.items():
                 folder = folder_of(self.plan.out, cell)
-                self._bars.update(task, completed=sum(map(_epochs, folder.rglob("log.csv"))))  # members' logs, too
+                logs = files_named(folder, "log.csv")  # members', too
+                self._bars.update(task, completed=sum(map(_epochs, logs)))
             return
         job, outcome = event
         if outcome is None:
