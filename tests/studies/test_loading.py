@@ -273,13 +273,22 @@ arms:
   ensemble:
     recipe:
       {kind: ensemble, name: two, members: [{run: /runs/0}, {run: /runs/1}], combine: {rule: mean, threshold: 0.4}}
+  cascade:
+    recipe:
+      kind: cascade
+      name: both
+      first: {run: /runs/0}
+      brain: adc
+      second: {kind: voxels, maps: [zadc, adc], map: zadc, below: -1.0}
+      forest: {trees: 50}
 folds: {scheme: nested, number: 3, run: [0]}
 """
-# Computed by the package of format 1, before recipes had hysteresis and a least volume.
+# Computed by the package of format 1, before recipes had hysteresis and a least volume; the cascade's before boosted trees.
 FINGERPRINTS = {
     "network": "0b5a3857bbdbb4c4f1096ea2c538d368c3cd866fb764e01b52e7ab99a6050172",
     "threshold": "6e7f8b26710053821a69d213b730e85dcfe38c5a422f4dea0ed2dc8b520a8862",
     "ensemble": "477a386e3ee29fa168afde6f40421eb8d19ba1b28f121990a6cb4a438ac649a9",
+    "cascade": "904bddae118defe495b2b56da5dbdc5621f10a8cbf83d72cee7272988faaabfa",
 }
 
 
@@ -327,6 +336,9 @@ def test_a_key_that_recipes_gain_changes_no_fingerprint_while_it_is_neutral(fing
         ("threshold", "arms.threshold.largest_only=true"),
         ("ensemble", "arms.ensemble.combine={rule: mean, threshold: 0.4, hysteresis: 0.3}"),
         ("ensemble", "arms.ensemble.combine={rule: mean, threshold: 0.4, largest_only: true}"),
+        ("cascade", "arms.cascade.forest={method: boosted}"),
+        ("cascade", "arms.cascade.second={window: scales}"),
+        ("cascade", "arms.cascade.second={window: scales, levels: [-2.0]}"),
     ],
 )
 def test_a_key_that_recipes_gain_counts_where_it_says_something(fingerprint_of, arm, override):
