@@ -283,7 +283,8 @@ arms:
       forest: {trees: 50}
 folds: {scheme: nested, number: 3, run: [0]}
 """
-# Computed by the package of format 1, before recipes had hysteresis and a least volume; the cascade's before boosted trees.
+# Computed by the package of format 1, before recipes had hysteresis and a least volume; the cascade's, before trees
+# were boosted.
 FINGERPRINTS = {
     "network": "0b5a3857bbdbb4c4f1096ea2c538d368c3cd866fb764e01b52e7ab99a6050172",
     "threshold": "6e7f8b26710053821a69d213b730e85dcfe38c5a422f4dea0ed2dc8b520a8862",
