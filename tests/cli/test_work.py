@@ -316,7 +316,7 @@ def test_names_and_paths_may_look_like_markup(multifocal, cohort, tmp_path):
 )
 def test_settings_are_checked_before_any_work(multifocal, tmp_path, setting, message):
     """The cohort is not even there."""
-    ended = multifocal("train", "default", tmp_path / "nowhere", "--out", tmp_path / "run", "--set", setting)
+    ended = multifocal("train", "hie-small", tmp_path / "nowhere", "--out", tmp_path / "run", "--set", setting)
     assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert message in ended.err and not (tmp_path / "run").exists()
 

@@ -61,6 +61,7 @@ BOTH = [
     (losses.FalseDiscoveryRate() + losses.FalseNegativeRate(), "{term: false}, {term: missed}"),
     (losses.MSSSIM() + losses.CrossEntropy(), "{term: ms-ssim}, {term: ce}"),
     (losses.Jaccard() + losses.LogHausdorff(), "{term: jaccard}, {term: log-hausdorff-dt}"),
+    (losses.DoubleSigmoidFocal(gamma=3.0), "{term: double-sigmoid-focal, options: {gamma: 3}}"),
     (LinearRamp(2.0, 4.0) * Dice(), "{term: dice, weight: [2, 4]}"),
     ((2.0, 4.0) * Dice(), "{term: dice, weight: {first: 2, last: 4}}"),
     (

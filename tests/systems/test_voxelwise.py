@@ -102,7 +102,7 @@ def test_it_is_tuned_and_is_a_member_like_any_other(trained, cohort, tmp_path):
     both = {"kind": "ensemble", "name": "two", "members": [{"run": str(whole)}, {"run": str(tmp_path / "run")}]}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(both))
     ensemble, case = load_model(tmp_path / "two.yaml"), cohort.cases[5]
-    parts = [part.probability.array for part in ensemble.predict(case).members]
+    parts = [part.probability.array for part in ensemble.predict(case).parts.values()]
     assert np.allclose(ensemble.predict(case).probability.array, np.mean(parts, axis=0))
 
 

@@ -51,7 +51,7 @@ def fit(
     progress: bool = True,
     held: bool = False,
     rehearsal: bool = False,
-    start: Path | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """Fit until done.
 
@@ -127,7 +127,7 @@ def fit(
         inner |= {"resume": True, "held": True, "rehearsal": rehearsal}
 
         def train_network(own: NetworkRecipe) -> None:
-            home = start or out / START
+            home = out / START if start is None else Path(start)
 
             def begin_network() -> NetworkRecipe:
                 begin()
