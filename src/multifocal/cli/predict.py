@@ -24,6 +24,14 @@ def predict(
             help="Write what each part finds by itself, too (members, first stage, boxes): DIR/parts/PART.",
         ),
     ] = False,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="Write how sure the model is, too: maps of entropy and mutual information, a table of cases, one of "
+            "lesions.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     set_: Overrides = None,
     device: Device = "auto",
@@ -38,12 +46,15 @@ def predict(
 
     Example: `multifocal predict runs/ensemble BONBID2023_Train --out masks --parts`
 
+    Example: `multifocal predict runs/ensemble BONBID2023_Train --out masks --uncertainty`
+
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.cohorts.seen import seen_line
     from multifocal.systems import load_model, predict_cohort
     from multifocal.systems.system import PARTS
+    from multifocal.systems.uncertainty import CASES, LESIONS
     from multifocal.threads import settle_threads
 
     settle_threads(threads)
@@ -63,9 +74,12 @@ def predict(
             out,
             probabilities=probabilities,
             parts=parts,
+            uncertainty=uncertainty,
             overwrite=overwrite,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
     screen().print(f"{len(written)} masks in {out}", soft_wrap=True)
-    for name in model.parts if parts else ():
+    if uncertainty:
+        screen().print(f"how sure: {out / CASES}, {out / LESIONS}", soft_wrap=True)
+    for name in {**dict.fromkeys(model.member_names if uncertainty else ()), **model.parts} if parts else ():
         screen().print(f"{len(written)} masks of part {name} in {out / PARTS / name}", soft_wrap=True)

@@ -6,6 +6,7 @@ from multifocal.systems.postprocess import Postprocess, postprocess
 from multifocal.systems.predict import predict_cohort
 from multifocal.systems.system import FitJob, Prediction, System
 from multifocal.systems.tuning import Tuned, Tuner, Tuning
+from multifocal.systems.uncertainty import Uncertainty, uncertainty, uncertainty_of
 
 predict = predict_cohort
 """What `multifocal.predict` is."""
@@ -18,6 +19,7 @@ __all__ = [
     "Tuned",
     "Tuner",
     "Tuning",
+    "Uncertainty",
     "Watershed",
     "build",
     "label_map",
@@ -26,4 +28,6 @@ __all__ = [
     "predict",
     "predict_cohort",
     "system_class",
+    "uncertainty",
+    "uncertainty_of",
 ]

@@ -281,6 +281,24 @@ class EnsembleSystem(System):
         return {name: member.seen for name, member in zip(numbered, self.members, strict=True)}
 
     @property
+    def member_names(self) -> tuple[str, ...]:
+        """The same as those of its parts."""
+        return tuple(self.parts)
+
+    def members_of(self, case: Case, prediction: Prediction) -> Mapping[str, Prediction]:
+        """Return what each member makes of a case.
+
+        Args:
+            case: as `predict` takes it.
+            prediction: what `predict` returned for it, which holds them.
+
+        Returns:
+            The members' own predictions.
+        """
+        del case
+        return prediction.parts
+
+    @property
     def labels(self) -> Labels:
         """Those of its members, which may be runs that its recipe only names."""
         return self.members[0].labels

@@ -46,6 +46,7 @@ def probabilities(
     labels: Labels,
     settings: InferenceSettings,
     autocast: torch.dtype | None,
+    mirrored: Sequence[Sequence[int]] | None = None,
 ) -> np.ndarray:
     """Return the probability of each class at every voxel of the prepared grid, float32 `(classes, *spatial)`.
 
@@ -58,6 +59,8 @@ def probabilities(
         labels: which classes there are, and how their logits become probabilities.
         settings: window, flips, batch size.
         autocast: compute in this type (`torch.bfloat16`), or None.
+        mirrored: along which axes the image is mirrored, one entry a form of it, over which the mean is taken; None
+            takes those of `settings.flips`, see `mirrored_forms`.
 
     Returns:
         The probabilities, from 0 to 1.
@@ -70,6 +73,7 @@ def probabilities(
     images = torch.from_numpy(np.array(prepared.images))
     shape = images.shape[1:]
     sliced = images.ndim - 1 > dimensions
+    forms = mirrored_forms(settings.flips) if mirrored is None else mirrored
     if sliced:
         slices = np.flatnonzero(prepared.inside.any(axis=(0, 1)))
         batch = images.movedim(-1, 0)[torch.from_numpy(slices)]
@@ -77,8 +81,8 @@ def probabilities(
         batch = images[None]
     with torch.autocast(device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
         parts = [
-            _flipped_mean(
-                network, part.to(device).contiguous(memory_format=MEMORY_FORMATS[dimensions]), labels, settings
+            _mirrored_mean(
+                network, part.to(device).contiguous(memory_format=MEMORY_FORMATS[dimensions]), labels, settings, forms
             )
             for part in batch.split(settings.batch_size)
         ]
@@ -90,6 +94,22 @@ def probabilities(
     volume = torch.zeros(len(labels.names), *shape)
     volume[..., torch.from_numpy(slices)] = found.movedim(0, -1)
     return volume.numpy()
+
+
+def mirrored_forms(axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return all ways to mirror an image along some axes, the first of which leaves it as it is.
+
+    Args:
+        axes: of the image.
+
+    Returns:
+        The axes that each form is mirrored along.
+
+    Example:
+        >>> mirrored_forms((0, 2))
+        [(), (0,), (2,), (0, 2)]
+    """
+    return list(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
 
 
 def window_of(settings: InferenceSettings, size: Sequence[int], *, multiple: int) -> tuple[int, ...] | None:
@@ -122,11 +142,16 @@ def window_of(settings: InferenceSettings, size: Sequence[int], *, multiple: int
     return None if window == tuple(size) else window
 
 
-def _flipped_mean(network: nn.Module, batch: torch.Tensor, labels: Labels, settings: InferenceSettings) -> torch.Tensor:
-    """Return the mean probability over all combinations of mirrored axes."""
-    subsets = list(chain.from_iterable(combinations(settings.flips, n) for n in range(len(settings.flips) + 1)))
+def _mirrored_mean(
+    network: nn.Module,
+    batch: torch.Tensor,
+    labels: Labels,
+    settings: InferenceSettings,
+    forms: Sequence[Sequence[int]],
+) -> torch.Tensor:
+    """Return the mean probability over forms of the images, each mirrored along some axes."""
     total = torch.zeros(())
-    for axes in subsets:
+    for axes in forms:
         where = [axis + 2 for axis in axes]
         logits = _forward(network, batch.flip(where) if where else batch, settings)
         values = logits.float()
@@ -135,7 +160,7 @@ def _flipped_mean(network: nn.Module, batch: torch.Tensor, labels: Labels, setti
         broken = ~logits.isfinite()
         mirrored.masked_fill_(broken.any(1, keepdim=True) if logits.shape[1] > 1 else broken, torch.nan)
         total = total.to(mirrored) + (mirrored.flip(where) if where else mirrored)
-    return total / len(subsets)
+    return total / len(forms)
 
 
 def _forward(network: nn.Module, batch: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:

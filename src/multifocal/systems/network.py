@@ -2,7 +2,7 @@
 
 import csv
 import statistics
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +19,7 @@ from multifocal.pipeline.lesion_frequency import load_frequency
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.recipes import KINDS
 from multifocal.systems.classes import segment
-from multifocal.systems.forward import MEMORY_FORMATS, probabilities
+from multifocal.systems.forward import MEMORY_FORMATS, mirrored_forms, probabilities
 from multifocal.systems.instances import label_map
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.system import START, WEIGHTS, FitJob, Prediction, System
@@ -85,7 +85,7 @@ class NetworkSystem(System):
         key = preprocessing.model_dump_json(), None if frequency is None else frequency.tobytes()
         with within_memory(LESS_MEMORY, where=f"case {case.name}"):
             if key not in prepared:
-                prepared[key] = prepare(case, preprocessing, with_label=False, frequency=frequency)
+                prepared[key] = self._prepared(case)
             found = self.predict_prepared(prepared[key])
         settings = self.recipe.inference.instances
         if settings is None or found.probability is None:
@@ -93,11 +93,44 @@ class NetworkSystem(System):
         border = None if settings.border is None else found.classes[settings.border]
         return replace(found, mask=label_map(found.probability, settings, border=border))
 
-    def predict_prepared(self, prepared: Prepared) -> Prediction:
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """The image as it is, and its mirrored forms: along `inference.flips`, or from left to right without any."""
+        names = ("as-is" if not axes else f"flip-{''.join(map(str, axes))}" for axes in self._forms)
+        return tuple(f"{number}-{name}" for number, name in enumerate(names))
+
+    def members_of(self, case: Case, prediction: Prediction) -> Mapping[str, Prediction]:
+        """Return what the network makes of the image and of each mirrored form.
+
+        Args:
+            case: as `predict` takes it.
+            prediction: what `predict` returned for it.
+
+        Returns:
+            A prediction each, mirrored back.
+        """
+        del prediction
+        with within_memory(LESS_MEMORY, where=f"case {case.name}"):
+            prepared = self._prepared(case)
+            found = (self.predict_prepared(prepared, mirrored=[axes]) for axes in self._forms)
+            return dict(zip(self.member_names, found, strict=True))
+
+    @property
+    def _forms(self) -> list[tuple[int, ...]]:
+        preprocessing = self.recipe.preprocessing
+        across = next(axis for axis, letter in enumerate(preprocessing.axes) if letter in "LR")
+        return mirrored_forms(self.recipe.inference.flips or (across,))
+
+    def _prepared(self, case: Case) -> Prepared:
+        return prepare(case, self.recipe.preprocessing, with_label=False, frequency=self.frequency)
+
+    def predict_prepared(self, prepared: Prepared, *, mirrored: Sequence[Sequence[int]] | None = None) -> Prediction:
         """Return the mask of a prepared case on its source's own grid; of instances and their borders, their classes.
 
         Args:
             prepared: by this recipe's preprocessing.
+            mirrored: the forms of the image over which the mean is taken, see
+                `multifocal.systems.forward.probabilities`; None takes those of the recipe.
 
         Returns:
             The mask and the probability.
@@ -118,6 +151,7 @@ class NetworkSystem(System):
             labels=self.recipe.labels,
             settings=self.recipe.inference,
             autocast=autocast_type(self.recipe.training.precision, device),
+            mirrored=mirrored,
         )
         classes = [restore(Volume(one, prepared.geometry), prepared.native, interpolation="linear") for one in found]
         settings = self.recipe.inference.postprocess

@@ -9,6 +9,8 @@ from multifocal.errors import UserError
 from multifocal.files import clear_up
 from multifocal.systems.loading import load_model
 from multifocal.systems.system import PARTS, System
+from multifocal.systems.uncertainty import MAPS, add_rows, check_masks
+from multifocal.systems.uncertainty import uncertainty as measure
 from multifocal.volumes import extension_of, write
 
 
@@ -19,6 +21,7 @@ def predict_cohort(
     *,
     probabilities: bool = False,
     parts: bool = False,
+    uncertainty: bool = False,
     overwrite: bool = False,
     progress: Callable[[Case], None] | None = None,
 ) -> list[Path]:
@@ -37,6 +40,10 @@ def predict_cohort(
         parts: also write what each part of a system of several finds by itself (the members of an ensemble; the first
             stage of a cascade, and what it judges; the boxes and candidates of a promptable one), as another such
             folder: `parts/<part>`, named as `System.parts` has them.
+        uncertainty: also write how sure the model is, see `multifocal.systems.uncertainty_of`: the maps
+            `<case>_entropy.<ext>` and `<case>_mutual_information.<ext>`, where there are any, and a line a case in
+            `uncertainty.csv` and a line a lesion in `uncertainty_lesions.csv`, where lines of other cases stay. With
+            `parts` the mirrored forms of a network's image are parts, too.
         overwrite: replace files that exist.
         progress: called after every case.
 
@@ -45,7 +52,8 @@ def predict_cohort(
 
     Raises:
         UserError: there is no such run, a file exists already (or is one of the cohort's), a case cannot be read or
-            prepared, a file cannot be written, or the model has no probabilities, or no parts.
+            prepared, a file cannot be written, or the model has no probabilities, or no parts, or predicts label maps,
+            of which there is no uncertainty.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -61,9 +69,13 @@ def predict_cohort(
     out, model = Path(out), load_model(model) if isinstance(model, str | Path) else model
     if probabilities and not model.has_probabilities:
         raise UserError(f"recipe {model.recipe.name} has no probabilities; leave out --probabilities")
-    if parts and not model.parts:
+    members = model.member_names if uncertainty else ()
+    own_parts = {**dict.fromkeys(members, model.seen), **model.parts} if parts else {}
+    if parts and not own_parts:
         raise UserError(f"recipe {model.recipe.name} is a system of one part; leave out --parts")
-    seen = {"": model.seen} | (dict(model.parts) if parts else {})
+    if uncertainty:
+        check_masks(model)
+    seen = {"": model.seen} | own_parts
     homes = {name: out / PARTS / name if name else out for name in seen}
     masks = {
         (home, case.name): home / f"{case.name}_lesion{_extension(case)}" for home in homes.values() for case in cohort
@@ -76,13 +88,28 @@ def predict_cohort(
         for case in cohort
         for name in classes
     }
-    targets = [*masks.values(), *maps.values()]
+    unsure = {
+        (case.name, name): out / f"{case.name}_{name}{_probability_extension(case)}"
+        for case in cohort
+        for name in (MAPS if uncertainty else ())
+    }
+    targets = [*masks.values(), *maps.values(), *unsure.values()]
     _check_free(out, targets, cohort, overwrite=overwrite)
     clear_up(*homes.values())
     for case in cohort:
         prediction = model.predict(case)
+        found_parts = dict(prediction.parts)
+        if uncertainty:
+            found_parts |= model.members_of(case, prediction)
+            sure = measure(prediction, {name: found_parts[name] for name in members})
+            for name in MAPS:
+                if (map_ := getattr(sure, name)) is not None:
+                    write(unsure[case.name, name], map_)
+                else:
+                    unsure[case.name, name].unlink(missing_ok=True)  # of another model, with --overwrite
+            add_rows(out, case.name, sure)
         for part, home in homes.items():
-            own = prediction.parts[part] if part else prediction
+            own = found_parts[part] if part else prediction
             for name in classes:
                 found = own.classes[name[1:]] if name else own.probability
                 if found is not None:

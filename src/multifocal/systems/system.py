@@ -124,6 +124,24 @@ class System(ABC):
         """Its parts by name, that of a folder, and the cases that each has seen; none where it is one."""
         return {}
 
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """The names of what `members_of` returns, numbered from 0 as in `0-hie-small`; none where there are none."""
+        return ()
+
+    def members_of(self, case: Case, prediction: Prediction) -> Mapping[str, Prediction]:
+        """Return what each of those makes of a case whose disagreement says how sure the system is.
+
+        Args:
+            case: as `predict` takes it.
+            prediction: what `predict` returned for it.
+
+        Returns:
+            Each one's own prediction, by `member_names`; none where the system knows of no such.
+        """
+        del case, prediction
+        return {}
+
     @abstractmethod
     def predict(self, case: Case) -> Prediction:
         """Return the mask of a case on its own grid.
