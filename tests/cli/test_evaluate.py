@@ -139,3 +139,20 @@ def test_options_that_cannot_be_are_refused(multifocal, cohort, masks, tmp_path,
     ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", *options)
     assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert message in ended.err and not (tmp_path / "scores").exists()
+
+
+def test_how_sure_is_judged_and_told(multifocal, finished_run, cohort, tmp_path):
+    options = ("--probabilities", "--parts", "--uncertainty")
+    ended = multifocal("predict", finished_run, cohort, "--out", tmp_path / "masks", *options)
+    assert ended.code == 0 and "masks of part 1-flip-0" in ended.out and "uncertainty_lesions.csv" in ended.out
+    ended = multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores", "--uncertainty")
+    assert ended.code == 0 and "How sure: cases" in ended.out
+    assert json.loads((tmp_path / "scores" / "uncertainty.json").read_text())["members"] == ["0-as-is", "1-flip-0"]
+    multifocal("evaluate", tmp_path / "masks", cohort, "--out", tmp_path / "scores", "--overwrite")
+    assert not list((tmp_path / "scores").glob("uncertainty*"))
+
+
+def test_what_uncertainty_needs_is_told_before_anything_is_scored(multifocal, cohort, masks, tmp_path):
+    ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", "--uncertainty")
+    assert ended.code == 2 and "predict with --probabilities --parts" in ended.err
+    assert not (tmp_path / "scores").exists()

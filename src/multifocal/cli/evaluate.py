@@ -1,7 +1,8 @@
 """`multifocal evaluate`."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +18,10 @@ from multifocal.cli.options import (
     class_values,
 )
 from multifocal.cli.screen import notice, progress, screen
+
+if TYPE_CHECKING:
+    from multifocal.cohorts import Cohort
+    from multifocal.evaluation.uncertainty import UncertaintyScores
 
 LESIONS, OTHERS = "What a lesion is", "Other evaluations and masks"
 
@@ -69,6 +74,14 @@ def evaluate(
         Literal["bonbid-2023"] | None,
         typer.Option(help="Measure as a challenge did, mistakes and all.", rich_help_panel=OTHERS),
     ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="Judge how sure the system is, too, by probabilities and members beside the masks: uncertainty.json.",
+            rich_help_panel=OTHERS,
+        ),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an evaluation in DIR.")] = False,
     layout: Layout = "auto",
@@ -78,6 +91,8 @@ def evaluate(
     Ctrl-C keeps the cases that are finished; the same command goes on with the others.
 
     Example: `multifocal evaluate masks BONBID2023_Train --out scores`
+
+    Example: `multifocal evaluate masks BONBID2023_Train --out scores --uncertainty`
     """
     from multifocal.cohorts import open_cohort, read_fold
     from multifocal.cohorts.seen import seen_line
@@ -94,6 +109,7 @@ def evaluate(
     cases = whole = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
+    judged = _judged(predictions, cases, others=[case.name for case in whole]) if uncertainty else None
     journal = out / "unfinished.jsonl"
 
     def tell(kept: int, others: int) -> None:
@@ -126,6 +142,7 @@ def evaluate(
         )
     summary = write_results(scores, out, undefined=undefined)
     journal.unlink(missing_ok=True)
+    _keep(judged, out)
     console = screen()
     results = Results(scores.rows, scores.lesions, summary)
     shown = [name for names in shown_metrics().values() for name in names]
@@ -135,6 +152,35 @@ def evaluate(
     }
     for table in summary_tables(summary, intervals=intervals, words=scores.words):
         console.print(table)
+    if judged is not None:
+        from multifocal.evaluation.uncertainty import uncertainty_tables
+
+        for table in uncertainty_tables(judged.summary):
+            console.print(table)
     if scores.seen:
         console.print(seen_line(scores.seen, len(cases)), soft_wrap=True)
     console.print(f"written: {out / 'cases.csv'}, {out / 'lesions.csv'}, {out / 'summary.json'}", soft_wrap=True)
+
+
+def _judged(predictions: Path, cases: "Cohort", *, others: Collection[str]) -> "UncertaintyScores":
+    """Judge the uncertainty before the masks, so that what is missing for it is told before they are scored."""
+    from multifocal.evaluation.uncertainty import evaluate_uncertainty
+
+    with progress() as bar:
+        task = bar.add_task("how sure", total=len(cases))
+        return evaluate_uncertainty(
+            predictions, cases, others=others, progress=lambda done, total: bar.update(task, completed=done)
+        )
+
+
+def _keep(judged: "UncertaintyScores | None", out: Path) -> None:
+    """Write what was found of the uncertainty; without it, leave nothing of an evaluation that is replaced."""
+    from multifocal.evaluation.results import UNCERTAINTY
+
+    if judged is not None:
+        from multifocal.evaluation.uncertainty import write_uncertainty
+
+        write_uncertainty(judged, out)
+        return
+    for name in UNCERTAINTY:
+        (out / name).unlink(missing_ok=True)

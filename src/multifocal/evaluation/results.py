@@ -19,6 +19,7 @@ ScoreRow = dict[str, Any]
 _ABOUT = ("stratum", "share_of_brain", "diagonal_mm")
 LESION_COLUMNS = ("case", "label", "kind", "volume_ml", "x_mm", "y_mm", "z_mm", "matched", "dice", "bin")
 _CASES, _LESIONS, _SUMMARY = "cases.csv", "lesions.csv", "summary.json"
+UNCERTAINTY = ("uncertainty.json", "uncertainty.csv", "uncertainty_lesions.csv")  # beside them, where it was judged
 
 
 @dataclass(frozen=True)

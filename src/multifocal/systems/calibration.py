@@ -155,18 +155,52 @@ def reliability(counts: OddsCounts, temperature: float) -> Reliability:
         >>> round(reliability(fair, 1.0).nll, 4), reliability(fair, 1.0).brier
         (0.6931, 0.25)
     """
+    return of_sums(reliability_sums(counts, temperature))
+
+
+def reliability_sums(counts: OddsCounts, temperature: float) -> np.ndarray:
+    """Return what `reliability` is made of, which adds up over cases, each of which may have its own temperature.
+
+    Args:
+        counts: the voxels.
+        temperature: what their log-odds are divided by.
+
+    Returns:
+        `(18,)`: how many voxels, the sums of negative log-likelihood and squared difference, and for each of 15 bins
+        that of `p - y`.
+
+    Example:
+        >>> fair = OddsCounts.of(np.array([0.5, 0.5]), np.array([True, False]))
+        >>> of_sums(reliability_sums(fair, 1.0) + reliability_sums(fair, 2.0)).brier
+        0.25
+    """
     held = counts.voxels > 0
     voxels, lesion = counts.voxels[held], counts.lesion[held]
     odds = counts.odds[held] / voxels / temperature
-    p, total = special.expit(odds), voxels.sum()
+    p = special.expit(odds)
     nll = (voxels * np.logaddexp(0.0, odds)).sum() - counts.lesion_odds / temperature
     bins = np.minimum((p * _ECE_BINS).astype(int), _ECE_BINS - 1)
     gaps = np.bincount(bins, voxels * p - lesion, _ECE_BINS)
-    return Reliability(
-        nll=float(nll / total),
-        brier=float((voxels * p**2 - 2 * lesion * p + lesion).sum() / total),
-        ece=float(np.abs(gaps).sum() / total),
-    )
+    brier = (voxels * p**2 - 2 * lesion * p + lesion).sum()
+    return np.array([voxels.sum(), nll, brier, *gaps], np.float64)
+
+
+def of_sums(sums: np.ndarray) -> Reliability:
+    """Return the reliability of the voxels whose sums these are.
+
+    Args:
+        sums: of `reliability_sums`, or of several cases added up.
+
+    Returns:
+        The three measures.
+
+    Example:
+        >>> fair = OddsCounts.of(np.array([0.5, 0.5]), np.array([True, False]))
+        >>> of_sums(reliability_sums(fair, 1.0)) == reliability(fair, 1.0)
+        True
+    """
+    total, nll, brier = sums[:3]
+    return Reliability(nll=float(nll / total), brier=float(brier / total), ece=float(np.abs(sums[3:]).sum() / total))
 
 
 def summed(counts: Iterable[OddsCounts]) -> OddsCounts:

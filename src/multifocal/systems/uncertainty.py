@@ -225,7 +225,7 @@ def lesion_uncertainty(mask: np.ndarray, members: Sequence[np.ndarray]) -> np.nd
 
     Source:
         Molchanova et al. 2025, Structural-based uncertainty in deep learning across anatomical scales, Computers in
-        Biology and Medicine 184, equation 4; arXiv:2311.04638.
+        Biology and Medicine 184; arXiv:2311.08931.
 
     Example:
         >>> mask = np.array([[1, 1, 0, 0, 1]], bool)
