@@ -16,7 +16,7 @@ from multifocal.errors import UserError
 from multifocal.evaluation import read_results
 from multifocal.files import WRITING, write_csv
 from multifocal.reports import write_report
-from multifocal.reports.cases import page as case_page
+from multifocal.reports.cases import embed
 from multifocal.reports.study_data import Arm, CellRecord
 from multifocal.reports.tables import RankedRow, Ranking, cell_lines
 from multifocal.studies import CellResult
@@ -289,7 +289,7 @@ def test_a_report_that_fails_leaves_the_old_one_and_no_debris(small_study, small
         calls.append(arguments)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(case_page, "nifti", full)
+    monkeypatch.setattr(embed, "nifti", full)
     with pytest.raises(UserError, match="the disk is full"):
         write_report(small_study, cohort)
     assert calls

@@ -5,14 +5,22 @@ from typing import Annotated
 
 import typer
 
-from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides, Threads
+from multifocal.cli.options import Device, Fold, FoldFile, Layout, Overrides, Threads
 from multifocal.cli.screen import notice, progress, screen
 
 
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a recipe that needs no training.")],
-    cohort: CohortPath,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the masks go.")],
+    scans: Annotated[
+        list[str],
+        typer.Argument(metavar="SCAN...", help="A cohort; or one scan: the file of each map as MAP=FILE, or one file."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the masks go.")],
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", metavar="RUN", help="Another model: all together are an ensemble; may be given again."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the files of one scan are called by.")] = None,
     folds: FoldFile = None,
     fold: Fold = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probabilities, too.")] = False,
@@ -32,15 +40,24 @@ def predict(
             "lesions.",
         ),
     ] = False,
+    statistics: Annotated[
+        bool,
+        typer.Option("--statistics", help="Write what was found, too: scans.csv, lesions.csv, <case>_scan.json."),
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write a page a scan, too: <case>_report.html, one file, printable.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     set_: Overrides = None,
     device: Device = "auto",
     threads: Threads = None,
     layout: Layout = "auto",
 ) -> None:
-    """Write a lesion mask for every case, on the scan's own grid.
+    """Write a lesion mask for every case, or for one scan, on the scan's own grid.
 
     With a fold file, only the test cases of fold K: five runs can fill one folder, each with the cases it never saw.
+
+    Example: `multifocal predict runs/0 adc=scan.nii.gz zadc=z.nii.gz --out found --statistics --report`
 
     Example: `multifocal predict runs/fold0 BONBID2023_Train --out masks --folds folds.json --fold 0`
 
@@ -50,22 +67,38 @@ def predict(
 
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
-    from multifocal.cohorts import open_cohort, read_fold
+    from multifocal.cohorts import Case, read_fold
     from multifocal.cohorts.seen import seen_line
-    from multifocal.systems import load_model, predict_cohort
+    from multifocal.cohorts.single_scan import open_scans
+    from multifocal.systems import Prediction, find, join, load_model, model_digest, predict_cohort, write_findings
     from multifocal.systems.system import PARTS
-    from multifocal.systems.uncertainty import CASES, LESIONS
+    from multifocal.systems.uncertainty import CASES, LESIONS, uncertainty_of
     from multifocal.threads import settle_threads
 
     settle_threads(threads)
-    model = load_model(run, overrides=tuple(set_ or ()), device=device)
+    overrides, runs = tuple(set_ or ()), [run, *(also or ())]
+    model = (
+        join(runs, overrides=overrides, device=device) if also else load_model(run, overrides=overrides, device=device)
+    )
     if model.tuned:
         notice(f"tuned: {model.tuned}")
-    cases = open_cohort(cohort, layout=layout)
+    cases = open_scans(scans, maps=model.maps, name=name, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
     if seen := model.seen.among(cases):
         notice(seen_line(seen, len(cases)))
+    digest = "+".join(model_digest(each, overrides=() if also else overrides) for each in runs)
+
+    def record(case: Case, prediction: Prediction, mask: Path) -> None:
+        findings = find(case, prediction, uncertainty_of(model, case, prediction))
+        if statistics:
+            write_findings(out, findings, model=model.recipe.name, digest=digest)
+        if report:
+            from multifocal.reports.scan_page import write_scan_page
+
+            page = out / f"{case.name}_report.html"
+            write_scan_page(page, case, mask, findings, model=model.recipe.name, digest=digest)
+
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))
         written = predict_cohort(
@@ -76,6 +109,7 @@ def predict(
             parts=parts,
             uncertainty=uncertainty,
             overwrite=overwrite,
+            record=record if statistics or report else None,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
     screen().print(f"{len(written)} masks in {out}", soft_wrap=True)

@@ -141,8 +141,7 @@ def _grid(inside: Volume, settings: Preprocessing, *, where: str) -> tuple[Geome
 
 
 def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
-    names = dict.fromkeys(name for channel in settings.channels for name in channel.maps)
-    names |= {} if settings.brain is None else {settings.brain: None}
+    names = settings.maps
     for name in names:
         if name not in case.images:
             raise UserError(

@@ -194,6 +194,12 @@ class _Common(Config):
         return self
 
     @property
+    def maps(self) -> tuple[str, ...]:
+        """The names of the maps that channels and brain are made from, each once, that of the brain first."""
+        brain = () if self.brain is None else (self.brain,)
+        return tuple(dict.fromkeys((*brain, *(name for channel in self.channels for name in channel.maps))))
+
+    @property
     def lesion_frequency(self) -> LesionFrequency | None:
         """What the channel of lesion frequency, if there is one, is to be made by."""
         found = [channel.derive for channel in self.channels if isinstance(channel.derive, LesionFrequency)]

@@ -1,7 +1,7 @@
 """Published systems, and the one we recommend, as data: every number with its source."""
 
 from multifocal.recipes.loading import describe, dump, load, names, parse, recipe_class, replace, rooted, with_members
-from multifocal.recipes.recipe import KINDS, Recipe, merged
+from multifocal.recipes.recipe import KINDS, Recipe, merged, once
 
 __all__ = [
     "KINDS",
@@ -11,6 +11,7 @@ __all__ = [
     "load",
     "merged",
     "names",
+    "once",
     "parse",
     "recipe_class",
     "replace",

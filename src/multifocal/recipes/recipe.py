@@ -45,6 +45,11 @@ class Recipe(Config):
         return next((recipe.labels for recipe in self.trainings), Labels())
 
     @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads, each once, that of the brain first; none where it does not say."""
+        return ()
+
+    @property
     def predicts_instances(self) -> bool:
         """Whether its masks are label maps, in which every value but 0 is one lesion."""
         return False
@@ -120,6 +125,22 @@ class Recipe(Config):
         """
         del changes, seed
         return dict(data)
+
+
+def once(*names: str | None) -> tuple[str, ...]:
+    """Return names without those that are None or stand before.
+
+    Args:
+        *names: in order.
+
+    Returns:
+        Each once.
+
+    Example:
+        >>> once(None, "adc", "zadc", "adc")
+        ('adc', 'zadc')
+    """
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """Ways from a case to a mask: one file a kind, and the step between probability and mask that all share."""
 
+from multifocal.systems.ensemble import join
+from multifocal.systems.findings import Findings, Lesion, find, write_findings
 from multifocal.systems.instances import Watershed, label_map
-from multifocal.systems.loading import build, load_model, system_class
+from multifocal.systems.loading import build, load_model, model_digest, system_class
 from multifocal.systems.postprocess import Postprocess, postprocess
-from multifocal.systems.predict import predict_cohort
+from multifocal.systems.predict import predict, predict_cohort
 from multifocal.systems.system import FitJob, Prediction, System
 from multifocal.systems.tuning import Tuned, Tuner, Tuning
 from multifocal.systems.uncertainty import Uncertainty, uncertainty, uncertainty_of
 
-predict = predict_cohort
-"""What `multifocal.predict` is."""
-
 __all__ = [
+    "Findings",
     "FitJob",
+    "Lesion",
     "Postprocess",
     "Prediction",
     "System",
@@ -22,12 +23,16 @@ __all__ = [
     "Uncertainty",
     "Watershed",
     "build",
+    "find",
+    "join",
     "label_map",
     "load_model",
+    "model_digest",
     "postprocess",
     "predict",
     "predict_cohort",
     "system_class",
     "uncertainty",
     "uncertainty_of",
+    "write_findings",
 ]

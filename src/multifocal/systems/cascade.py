@@ -17,7 +17,7 @@ from multifocal.errors import UserError
 from multifocal.files import read_json, write_json
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import BrainBox, Channel
-from multifocal.recipes import KINDS, Recipe
+from multifocal.recipes import KINDS, Recipe, once
 from multifocal.systems.candidates import LESION, Candidates, Stage, Voxels
 from multifocal.systems.ensemble import Member, changed_member
 from multifocal.systems.forest import PACKAGE, Forest, ForestSettings, RandomTrees
@@ -107,6 +107,11 @@ class CascadeRecipe(Recipe):
                 "first predicts several classes or instances, and a forest tells lesion from none: choose one of masks"
             )
         return self
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads."""
+        return once(self.brain, *self.first.maps(), *self.second.maps)
 
     @property
     def trained(self) -> Recipe | None:

@@ -15,7 +15,7 @@ from multifocal.cohorts import Case, Cohort, Fold, ImageFile, Labels, lesion_sha
 from multifocal.cohorts.seen import Seen
 from multifocal.config import Config
 from multifocal.errors import UserError
-from multifocal.recipes import KINDS, Recipe
+from multifocal.recipes import KINDS, Recipe, once
 from multifocal.systems.classes import segment
 from multifocal.systems.combination import PROBABILITY, ByBurden, ByVolume, GeometricMean, Mean, Vote, valued
 from multifocal.systems.loading import RECIPE, is_finished, load_model, seen_in, system_class, with_tuned
@@ -75,8 +75,21 @@ class Member(Config):
         Raises:
             UserError: the run's recipe cannot be read.
         """
-        own = recipes.load(Path(str(self.run)) / RECIPE) if self.recipe is None else self.resolved()
-        return own.target_labels if own is not None else Labels()
+        return self._own().target_labels
+
+    def maps(self) -> tuple[str, ...]:
+        """Return the names of the maps that the member reads; those of a run are in its folder.
+
+        Returns:
+            The names.
+
+        Raises:
+            UserError: the run's recipe cannot be read.
+        """
+        return self._own().maps
+
+    def _own(self) -> Recipe:
+        return self.resolved() or recipes.load(Path(str(self.run)) / RECIPE)
 
 
 class EnsembleRecipe(Recipe):
@@ -128,6 +141,12 @@ class EnsembleRecipe(Recipe):
         again = {number for _, numbers in self.shared_starts for number in numbers[1:]}
         parts = (recipe.trainings[:1] if number in again else recipe.trainings for number, recipe in self.fitted)
         return tuple(training for part in parts for training in part)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that its members read, and that of the brain where the rule looks at one."""
+        brain = self.combine.brain if isinstance(self.combine, ByBurden) else None
+        return once(brain, *(name for member in self.members for name in member.maps()))
 
     @property
     def shared_starts(self) -> tuple[tuple[Recipe, tuple[int, ...]], ...]:
@@ -297,6 +316,12 @@ class EnsembleSystem(System):
         """
         del case
         return prediction.parts
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Those of its members, which may be runs that its recipe only names, and the brain of the rule."""
+        brain = self.recipe.combine.brain if isinstance(self.recipe.combine, ByBurden) else None
+        return once(brain, *(name for member in self.members for name in member.maps))
 
     @property
     def labels(self) -> Labels:
@@ -482,6 +507,37 @@ class _ReadOnce(ImageFile):
 
     def read(self) -> Volume:
         return self._volume
+
+
+def join(models: Sequence[str | Path], *, overrides: Sequence[str] = (), device: str = "auto") -> EnsembleSystem:
+    """Return finished systems as one: the mean of their probabilities; a vote where one of them has none.
+
+    Args:
+        models: run folders, or recipes that need no training; at least two.
+        overrides: `combine.…=value` pairs, such as `combine.threshold=0.4`.
+        device: what to compute on.
+
+    Returns:
+        The ensemble, ready to predict.
+
+    Raises:
+        UserError: whatever loading a model raises; or they do not go together.
+
+    Example:
+        >>> join(["zadc-threshold", "zadc-clean"]).recipe.combine.rule
+        'vote'
+    """
+    members = [load_model(model, device=device) for model in models]
+    rule = "mean" if all(member.has_probabilities for member in members) else "vote"
+    data: dict[str, Any] = {
+        "kind": "ensemble",
+        "name": "+".join(member.recipe.name for member in members),
+        "members": [{"run": str(model)} for model in models],
+        "combine": {"rule": rule},
+    }
+    for override in overrides:
+        recipes.replace(data, override)
+    return EnsembleSystem(recipes.parse(data, where="the models together"), members)
 
 
 def _parts(recipe: EnsembleRecipe, job: FitJob) -> dict[int, Fold]:

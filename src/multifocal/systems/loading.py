@@ -1,5 +1,6 @@
 """Systems ready to predict: from a finished run folder, or from a recipe that needs no training."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from multifocal.systems.tuning import TUNED, read_tuned
 
 RECIPE, ABOUT = "recipe.yaml", "run.json"
 IMAGES = "images"  # in `run.json`: a fingerprint of the images of each case
+# What lies in a run folder and does not predict.
+_NOT_THE_MODEL = frozenset(("cache", "tensorboard", "validation", "log.csv", "resume.safetensors", ABOUT))
 _FITTED_ON = ("train", "validation")  # parts of run.json
 
 
@@ -120,6 +123,34 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
     system.seen = Seen.of_all([system.seen, seen_in(folder)])
     system.tuned = read_tuned(folder)
     return system
+
+
+def model_digest(run: str | Path, *, overrides: tuple[str, ...] = ()) -> str:
+    """Return what tells a system from any other: of its weights, its recipe and what was tuned.
+
+    Args:
+        run: what `load_model` takes.
+        overrides: see there.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+
+    Raises:
+        UserError: there is no such run or recipe.
+
+    Example:
+        >>> model_digest("zadc-clean") == model_digest("zadc-clean", overrides=("below=-2.5",))
+        False
+    """
+    folder, digest = Path(run), hashlib.sha256("\0".join(overrides).encode())
+    if not (folder / RECIPE).is_file():
+        return hashlib.sha256(recipes.load(run, overrides=overrides).model_dump_json().encode()).hexdigest()
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        if file.is_file() and file.name not in _NOT_THE_MODEL and not _NOT_THE_MODEL.intersection(name.parts):
+            digest.update(name.as_posix().encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def is_finished(recipe: Recipe, folder: str | Path) -> bool:

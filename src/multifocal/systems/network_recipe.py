@@ -319,6 +319,11 @@ class NetworkRecipe(Recipe):
     inference: InferenceSettings = InferenceSettings()
 
     @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads."""
+        return self.preprocessing.maps
+
+    @property
     def predicts_instances(self) -> bool:
         """Whether `inference.instances` makes label maps of its probabilities."""
         return self.inference.instances is not None

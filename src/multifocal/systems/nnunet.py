@@ -124,6 +124,11 @@ class NnUNetRecipe(Recipe):
         return self
 
     @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads."""
+        return self.channels
+
+    @property
     def needs_training(self) -> bool:
         """Whether `fit` comes before `predict`, which it does."""
         return True

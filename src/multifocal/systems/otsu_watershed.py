@@ -10,7 +10,7 @@ from scipy import ndimage
 from multifocal.cohorts import Case, brain_mask
 from multifocal.device import choose_device
 from multifocal.errors import UserError
-from multifocal.recipes import KINDS, Recipe
+from multifocal.recipes import KINDS, Recipe, once
 from multifocal.systems.instances import Watershed, label_map
 from multifocal.systems.system import Prediction, System
 from multifocal.volumes import Volume
@@ -44,6 +44,11 @@ class OtsuWatershedRecipe(Recipe):
     smooth: float = Field(default=1.0, ge=0)
     min_depth: float = Field(default=1.0, gt=0)
     min_size: int = Field(default=0, ge=0)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads."""
+        return once(self.brain, self.map)
 
     @property
     def predicts_instances(self) -> bool:

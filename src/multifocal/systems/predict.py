@@ -2,16 +2,61 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, overload
 
 from multifocal.cohorts import Case, Cohort
 from multifocal.cohorts.seen import mark_seen
+from multifocal.cohorts.single_scan import open_scans
 from multifocal.errors import UserError
 from multifocal.files import clear_up
 from multifocal.systems.loading import load_model
-from multifocal.systems.system import PARTS, System
+from multifocal.systems.system import PARTS, Prediction, System
 from multifocal.systems.uncertainty import MAPS, add_rows, check_masks
 from multifocal.systems.uncertainty import uncertainty as measure
 from multifocal.volumes import extension_of, write
+
+
+@overload
+def predict(model: System | str | Path, cohort: Cohort, out: str | Path, **options: Any) -> list[Path]: ...
+
+
+@overload
+def predict(model: System | str | Path, **maps: str | Path) -> Prediction: ...
+
+
+def predict(model: System | str | Path, *cohort_and_out: Any, **named: Any) -> Prediction | list[Path]:
+    """Predict one scan in memory, or a cohort onto disk.
+
+    Args:
+        model: what predicts; or the run folder, or the recipe, that `load_model` makes it of.
+        *cohort_and_out: the cases and the folder of their masks, see `predict_cohort`; leave both out for one scan.
+        **named: of one scan the file of each map by its name; of a cohort further arguments of `predict_cohort`.
+
+    Returns:
+        Of one scan its `Prediction`, on its own grid; of a cohort the files of its masks.
+
+    Raises:
+        UserError: whatever `load_model` and `predict_cohort` raise; a map is missing, or one is given that the model
+            does not read; there is neither a scan nor a cohort with a folder.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from multifocal.cohorts import open_cohort
+        >>> from multifocal.cohorts.phantom import write_phantom
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = write_phantom(folder, cases=1, seed=0)
+        ...     case = open_cohort(folder).cases[0]
+        ...     found = predict("zadc-clean", adc=case.images["adc"].path, zadc=case.images["zadc"].path)
+        >>> found.mask.array.dtype
+        dtype('uint8')
+    """
+    if cohort_and_out or "cohort" in named:
+        return predict_cohort(model, *cohort_and_out, **named)
+    if not named:
+        raise UserError("predict takes a cohort and a folder for its masks, or the file of each map of one scan")
+    system = load_model(model) if isinstance(model, str | Path) else model
+    sources = [f"{name}={file}" for name, file in named.items()]
+    return system.predict(open_scans(sources, maps=system.maps).cases[0])
 
 
 def predict_cohort(
@@ -24,6 +69,7 @@ def predict_cohort(
     uncertainty: bool = False,
     overwrite: bool = False,
     progress: Callable[[Case], None] | None = None,
+    record: Callable[[Case, Prediction, Path], None] | None = None,
 ) -> list[Path]:
     """Write `<case>_lesion.<ext>` (and `<case>_probability.<ext>`) for every case, in the format of its first image.
 
@@ -46,6 +92,7 @@ def predict_cohort(
             `parts` the mirrored forms of a network's image are parts, too.
         overwrite: replace files that exist.
         progress: called after every case.
+        record: called with every case, what was predicted, and the file of its mask once that is written.
 
     Returns:
         The files of the masks, in the cohort's order.
@@ -116,6 +163,8 @@ def predict_cohort(
                     write(maps[home, case.name, name], found)
             write(masks[home, case.name], own.mask)
             mark_seen(home, case.name, seen[part].part(case, cohort=cohort.name))
+        if record:
+            record(case, prediction, masks[out, case.name])
         if progress:
             progress(case)
     return [masks[out, case.name] for case in cohort]

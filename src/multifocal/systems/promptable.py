@@ -20,7 +20,7 @@ from multifocal.errors import UserError, within_memory
 from multifocal.instances import components
 from multifocal.pipeline.prepare import prepare
 from multifocal.pipeline.settings import BrainBox, Channel
-from multifocal.recipes import KINDS, Recipe
+from multifocal.recipes import KINDS, Recipe, once
 from multifocal.systems.postprocess import Postprocess, postprocess
 from multifocal.systems.system import Prediction, System
 from multifocal.versions import check_installed
@@ -80,6 +80,11 @@ class PromptableRecipe(Recipe):
     size: int | None = Field(default=None, ge=STRIDE, multiple_of=STRIDE)
     answer: Literal["model", "boxes", "candidates"] = "model"
     inference: Postprocess = Postprocess(within_brain=True)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads."""
+        return once(self.brain, self.candidates.map, *(name for channel in self.channels for name in channel.maps))
 
 
 @KINDS.register("promptable")

@@ -120,6 +120,12 @@ class System(ABC):
         return labels
 
     @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads, that of the brain first; none where it does not say."""
+        maps: tuple[str, ...] = self.recipe.maps
+        return maps
+
+    @property
     def parts(self) -> Mapping[str, Seen]:
         """Its parts by name, that of a folder, and the cases that each has seen; none where it is one."""
         return {}

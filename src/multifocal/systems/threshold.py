@@ -10,7 +10,7 @@ from multifocal.cohorts import Case
 from multifocal.device import choose_device
 from multifocal.pipeline.prepare import prepare
 from multifocal.pipeline.settings import BrainBox, Channel
-from multifocal.recipes import KINDS, Recipe
+from multifocal.recipes import KINDS, Recipe, once
 from multifocal.systems.postprocess import Postprocess, postprocess
 from multifocal.systems.system import Prediction, System
 from multifocal.volumes import Volume, restore
@@ -42,6 +42,11 @@ class ThresholdRecipe(Recipe):
     min_size_voxels: int = Field(default=0, ge=0)
     min_size_dimensions: Literal[2, 3] = 3
     largest_only: bool = False
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads."""
+        return once(self.brain, self.map)
 
 
 @KINDS.register("threshold")

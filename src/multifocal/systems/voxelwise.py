@@ -19,7 +19,7 @@ from multifocal.errors import UserError
 from multifocal.files import read_json, write_csv, write_json
 from multifocal.pipeline.prepare import Prepared, prepare
 from multifocal.pipeline.settings import BrainBox, Channel
-from multifocal.recipes import KINDS, Recipe
+from multifocal.recipes import KINDS, Recipe, once
 from multifocal.systems.postprocess import MaskSettings, Postprocess, postprocess
 from multifocal.systems.system import WEIGHTS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
@@ -89,6 +89,11 @@ class VoxelwiseRecipe(Recipe):
     lr: Positive = 0.1
     ridge: Annotated[float, Field(ge=0)] = 0.1
     inference: VoxelwiseInference = VoxelwiseInference()
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it reads."""
+        return once(self.brain, self.map)
 
     @property
     def needs_training(self) -> bool:

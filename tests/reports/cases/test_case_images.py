@@ -9,6 +9,7 @@ from multifocal.cohorts.case import COLOURS
 from multifocal.errors import UserError
 from multifocal.metrics import ScoringOptions
 from multifocal.reports.cases.case_images import MARGIN, read_case_images
+from multifocal.reports.cases.page import CaseJob, write_case
 from multifocal.reports.cases.pictures import chosen_slices, projections, slices, window
 from multifocal.volumes import Geometry, Volume, axis_codes, read, write
 
@@ -62,9 +63,21 @@ def test_a_mask_on_another_grid_is_refused(small, tmp_path):
         read_case_images(case, {"a": tmp_path / "moved.nii.gz"}, label_kind="binary")
 
 
-def test_a_case_without_a_label_is_refused(small):
-    with pytest.raises(UserError, match="no label"):
-        read_case_images(replace(small.cases[0], label=None), {}, label_kind="binary")
+def test_a_case_without_a_label_shows_its_masks_alone(small, tmp_path):
+    case = next(case for case in small if case.label.read().array.any())
+    masks = {"same": masked(case, tmp_path)}
+    known, alone = (read_case_images(one, masks, label_kind="binary") for one in (case, replace(case, label=None)))
+    assert known.truth.any()
+    assert not alone.truth.any()
+    assert (alone.masks["same"] == known.truth).all()
+    assert alone.geometry == known.geometry
+
+
+def test_a_report_needs_labels(small, tmp_path):
+    case = replace(small.cases[0], label=None)
+    with pytest.raises(UserError, match=f"case {case.name}: no label; a report compares masks with labels"):
+        write_case(CaseJob(case, "binary", "page", (), (), "study", (None, None), tmp_path))
+    assert not any(tmp_path.iterdir())
 
 
 def test_slices_are_few_and_lie_where_the_lesion_is(phantom):

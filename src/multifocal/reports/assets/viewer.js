@@ -44,7 +44,8 @@
     const mask = arm && arm.data !== null ? (await image(`arm${form.arm.selectedIndex}`, arm.data)).img : null;
     const both = loaded.get("overlay") ?? truth.clone();
     loaded.set("overlay", both);
-    const [showTruth, showMask] = [form.truth.checked, form.prediction.checked && mask !== null];
+    // The page of a scan whose lesions nobody has drawn asks for none.
+    const [showTruth, showMask] = [Boolean(form.truth?.checked), form.prediction.checked && mask !== null];
     both.img = truth.img.map((inside, i) => (showTruth && inside ? 1 : 0) + (showMask && mask[i] ? 2 : 0));
     both.opacity = form.opacity.valueAsNumber;
     both.setColormapLabel({ ...labels });

@@ -60,7 +60,7 @@ def read_case_images(
     """Read a case with the masks of every arm.
 
     Args:
-        case: with a label.
+        case: without a label it shows no true lesions.
         masks: the file of each arm's mask, None where there is none.
         label_kind: of the cohort.
         labels: what the values of masks mean.
@@ -70,11 +70,11 @@ def read_case_images(
         The case, cropped to the brain and all masks.
 
     Raises:
-        UserError: no label, a file that cannot be read, or a mask on another grid than the label.
+        UserError: a file that cannot be read, or a mask on another grid than the label (the first map without one).
     """
-    if case.label is None:
-        raise UserError(f"case {case.name}: no label; a report compares masks with labels")
-    true = case.label.read()
+    maps = {name: image.read() for name, image in case.images.items()}
+    unknown = next(iter(maps.values())).geometry
+    true = Volume(np.zeros(unknown.size, np.uint8), unknown) if case.label is None else case.label.read()
     grid = true.geometry
     number = labels.names.index(label) if label else 0
 
@@ -82,7 +82,7 @@ def read_case_images(
         """Return where a mask has the class; what is ignored has none."""
         return array if labels == _MASK else labels.members[labels.encode(array), number].astype(np.int32)
 
-    images = {name: _onto(image.read(), grid) for name, image in case.images.items()}
+    images = {name: _onto(volume, grid) for name, volume in maps.items()}
     predicted = {arm: None if path is None else of_class(_mask(path, grid, case.name)) for arm, path in masks.items()}
     first = next(iter(images.values())).array
     brain = brain_mask(first) if has_brain(label_kind) else np.ones(grid.size, bool)
@@ -93,15 +93,15 @@ def read_case_images(
     for mask in predicted.values():
         shown = shown if mask is None else shown | (mask > 0)
     box = _box(shown)
-    maps = {name: _view(volume, box) for name, volume in images.items()}
+    views = {name: _view(volume, box) for name, volume in images.items()}
 
     def view(array: np.ndarray) -> np.ndarray:
         return _view(Volume(array, grid), box).array.reshape(size)
 
-    geometry = next(iter(maps.values())).geometry
+    geometry = next(iter(views.values())).geometry
     size = (*geometry.size, 1)[:3]
     return CaseImages(
-        images={name: volume.array.reshape(size) for name, volume in maps.items()},
+        images={name: volume.array.reshape(size) for name, volume in views.items()},
         brain=view(brain),
         lesions=view(lesions.astype(np.int32)),
         predictions={arm: None if mask is None else view(mask) for arm, mask in predicted.items()},

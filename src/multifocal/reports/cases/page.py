@@ -1,21 +1,19 @@
 """The page of one case, its pictures and its volumes."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import numpy as np
-
 from multifocal.cohorts import Case, Labels
 from multifocal.cohorts.case import LabelKind
+from multifocal.errors import UserError
 from multifocal.evaluation.wording import VOLUMES, Wording
 from multifocal.metrics import ScoringOptions
-from multifocal.reports.cases.case_images import CaseImages, read_case_images
-from multifocal.reports.cases.embed import nifti, script
+from multifocal.reports.cases.case_images import read_case_images
+from multifocal.reports.cases.embed import embedded, script
 from multifocal.reports.cases.parts import METRICS, PartLine, part_key, part_lines, part_tiles
-from multifocal.reports.cases.pictures import Slice, Tile, is_coloured, projections, slices, window
+from multifocal.reports.cases.pictures import Slice, Tile, is_coloured, projections, slices
 from multifocal.reports.templating import render
 
 FOLDER = "cases"
@@ -85,11 +83,13 @@ def write_case(job: CaseJob) -> Thumbnail:
         What the first page shows of the case.
 
     Raises:
-        UserError: see `read_case_images`; or a file cannot be written.
+        UserError: the case has no label, see `read_case_images`, or a file cannot be written.
     """
     masks: dict[str, Path | None] = {}
     for score in job.scores:
         masks |= {score.arm: score.mask} | {part_key(score.arm, part.arm): part.mask for part in score.parts}
+    if job.case.label is None:
+        raise UserError(f"case {job.case.name}: no label; a report compares masks with labels")
     case = read_case_images(job.case, masks, label_kind=job.label_kind, labels=job.labels, label=job.label)
     folder = job.out / FOLDER / job.file
     folder.mkdir(parents=True)
@@ -98,7 +98,9 @@ def write_case(job: CaseJob) -> Thumbnail:
     drawn = slices(case, folder, prefix=prefix)
     is_volume = case.geometry.ndim == 3
     if is_volume:
-        (folder / "volumes.js").write_text(script("multifocalCase", _volumes(case)), encoding="utf-8")
+        (folder / "volumes.js").write_text(
+            script("multifocalCase", embedded(case, start=case.lesions)), encoding="utf-8"
+        )
     page = render(
         "case.html.j2",
         job=job,
@@ -151,31 +153,6 @@ class Parts(NamedTuple):
 def _counts(row: Mapping[str, Any]) -> tuple[int, int, int]:
     """Return how many lesions are found, missed and false."""
     return int(row["true_lesions"] - row["missed"]), int(row["missed"]), int(row["false"])
-
-
-def _volumes(case: CaseImages) -> dict[str, Any]:
-    images = []
-    for name, image in case.images.items():
-        low, high = window(image, case.brain)
-        # Darker than everything inside, so that it is black in every map and clear in 3D.
-        outside = math.floor(np.nanmin(image, where=np.isfinite(image) & case.brain, initial=0.0)) - 1.0
-        data, step = nifti(np.where(case.brain, image, outside), case.geometry)
-        images.append({"name": name, "low": low, "high": high, "outside": outside, "step": step, "data": data})
-    masks = [
-        {"name": arm, "data": None if mask is None else nifti(mask, case.geometry)[0]}
-        for arm, mask in case.masks.items()
-    ]
-    return {"maps": images, "truth": nifti(case.truth, case.geometry)[0], "arms": masks, "start": _centre(case)}
-
-
-def _centre(case: CaseImages) -> list[float]:
-    """Return where the viewer begins, as fractions of the axes: in the largest true lesion, else in the middle."""
-    sizes = np.bincount(case.lesions.ravel())[1:]
-    if not sizes.size:
-        return [0.5, 0.5, 0.5]
-    voxels = np.argwhere(case.lesions == int(sizes.argmax()) + 1)
-    middle = voxels[np.abs(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
-    return [float(place) for place in (middle + 0.5) / case.lesions.shape]
 
 
 def _thumbnail(shown: list[Slice], arms: list[str]) -> Thumbnail:

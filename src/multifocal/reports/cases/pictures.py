@@ -114,8 +114,28 @@ def projections(
 
     Grey is the mean of the first map along the line of sight. A 2D image is its own only projection.
     """
-    image = next(iter(case.images.values()))
     colours = {arm: _colours(case, labels, options.get(arm)) for arm, labels in case.predictions.items()}
+    return _projected(case, folder, prefix=prefix, colours=colours, kinds=KINDS)
+
+
+def shadows(case: CaseImages, folder: Path, *, prefix: str) -> dict[str, dict[str, Tile | None]]:
+    """Draw every arm's lesions as seen through the brain along each axis, where nobody knows the true ones.
+
+    Grey is the mean of the first map along the line of sight. A 2D image is its own only projection.
+    """
+    colours = {arm: None if mask is None else mask.astype(np.uint8) for arm, mask in case.masks.items()}
+    return _projected(case, folder, prefix=prefix, colours=colours, kinds={1: "lesion"})
+
+
+def _projected(
+    case: CaseImages,
+    folder: Path,
+    *,
+    prefix: str,
+    colours: Mapping[str, np.ndarray | None],
+    kinds: Mapping[int, str],
+) -> dict[str, dict[str, Tile | None]]:
+    image = next(iter(case.images.values()))
     found: dict[str, dict[str, Tile | None]] = {}
     for plane, axis in list(PLANES.items())[: 3 if case.geometry.ndim == 3 else 1]:
         through = np.maximum(case.brain.sum(axis=axis), 1)
@@ -129,7 +149,7 @@ def projections(
         across, down = (side for i, side in enumerate(case.spacing) if i != axis)
         blank = Tile(f"{prefix}/{plane}.png", grey.shape, (across, down))
         found[plane] = {
-            arm: None if colour is None else _over(blank, *_shadows(colour, axis, plane))
+            arm: None if colour is None else _over(blank, *_areas(colour, axis, plane, kinds))
             for arm, colour in colours.items()
         }
     return found
@@ -187,8 +207,8 @@ def _colours(case: CaseImages, labels: np.ndarray | None, options: ScoringOption
     return lesion_outcomes(prediction, target, spacing=case.spacing, options=options)
 
 
-def _shadows(colour: np.ndarray, axis: int, plane: str) -> list[tuple[str, str, str]]:
-    return [(name, area(upright(np.any(colour == kind, axis=axis), plane)), name) for kind, name in KINDS.items()]
+def _areas(colour: np.ndarray, axis: int, plane: str, kinds: Mapping[int, str]) -> list[tuple[str, str, str]]:
+    return [(name, area(upright(np.any(colour == kind, axis=axis), plane)), name) for kind, name in kinds.items()]
 
 
 def _over(blank: Tile, *paths: tuple[str, str, str]) -> Tile:

@@ -1,0 +1,58 @@
+"""One new scan: a mask, a table, a page."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from multifocal.cohorts import open_cohort
+from multifocal.volumes import read
+
+
+@pytest.fixture
+def files(small_cohort):
+    return {name: image.path for name, image in open_cohort(small_cohort).cases[0].images.items()}
+
+
+def test_from_files_to_everything(multifocal, finished_run, files, tmp_path):
+    maps = [f"{name}={path}" for name, path in files.items()]
+    ended = multifocal(
+        "predict", finished_run, *maps, "-o", tmp_path / "out", "--name", "new", "--statistics", "--report"
+    )
+    assert ended.code == 0, ended.err
+    own = read(next((tmp_path / "out").glob("new_lesion*")))
+    assert not own.geometry.differences(read(files["adc"]).geometry)
+    (row,) = csv.DictReader((tmp_path / "out" / "scans.csv").open())
+    assert float(row["volume_ml"]) == pytest.approx(np.count_nonzero(own.array) * own.geometry.voxel_ml)
+    about = json.loads((tmp_path / "out" / "new_scan.json").read_text())
+    assert len(about["model"]["sha256"]) == 64
+    assert (tmp_path / "out" / "new_report.html").stat().st_size > 1e5
+
+
+def test_the_digest_is_of_what_predicts(multifocal, finished_run, files, tmp_path):
+    maps, digests = [f"{name}={path}" for name, path in files.items()], []
+    for number, changes in enumerate(([], [], ["--set", "inference.threshold=0.9"])):
+        out = tmp_path / str(number)
+        assert multifocal("predict", finished_run, *maps, "-o", out, "--statistics", *changes).code == 0
+        digests.append(json.loads(next(out.glob("*_scan.json")).read_text())["model"]["sha256"])
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_several_models_are_an_ensemble(multifocal, files, tmp_path):
+    maps = [f"{name}={path}" for name, path in files.items()]
+    for name, arguments in {
+        "two": ["zadc-threshold", *maps, "--also", "zadc-clean", "--set", "combine.at_least=2"],
+        "clean": ["zadc-clean", *maps],
+    }.items():
+        ended = multifocal("predict", *arguments, "-o", tmp_path / name)
+        assert ended.code == 0, ended.err
+    two, clean = (read(next((tmp_path / name).glob("*_lesion*"))).array for name in ("two", "clean"))
+    assert (two == clean).all()  # of which the other holds all
+
+
+def test_what_is_missing_is_said_in_one_line(multifocal, finished_run, files, tmp_path):
+    ended = multifocal("predict", finished_run, f"adc={files['adc']}", "-o", tmp_path / "out")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "the model reads adc, zadc, and zadc is missing; add zadc=FILE" in ended.err
+    assert not (tmp_path / "out").exists()
