@@ -1,5 +1,6 @@
 """Ways from a case to a mask: one file a kind, and the step between probability and mask that all share."""
 
+from multifocal.systems.flags import Flag, flags
 from multifocal.systems.instances import Watershed, label_map
 from multifocal.systems.loading import build, load_model, system_class
 from multifocal.systems.postprocess import Postprocess, postprocess
@@ -12,6 +13,7 @@ predict = predict_cohort
 """What `multifocal.predict` is."""
 
 __all__ = [
+    "Flag",
     "FitJob",
     "Postprocess",
     "Prediction",
@@ -22,6 +24,7 @@ __all__ = [
     "Uncertainty",
     "Watershed",
     "build",
+    "flags",
     "label_map",
     "load_model",
     "postprocess",
