@@ -8,7 +8,10 @@ import pytest
 from multifocal.cohorts import open_cohort
 from multifocal.reports.scan_page import SHOWN, sizes, write_scan_page
 from multifocal.systems import find, load_model, predict_cohort
+from multifocal.systems.flags import Flag
 from multifocal.volumes import read
+
+FLAG = Flag("a <i>remark</i>", "size", 9.0, 1.0, 6.5, "mm", "32 training cases", raised=True)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def written(small_cohort, tmp_path_factory):
     case = replace(case, name="<b>S1")
     found = find(case, prediction)
     page = folder / "page.html"
-    write_scan_page(page, case, mask, found, model="zadc-threshold", digest="ab12", remarks=["a <i>remark</i>"])
+    write_scan_page(page, case, mask, found, model="zadc-threshold", digest="ab12", flags=[FLAG])
     return page.read_text(), found
 
 

@@ -9,10 +9,12 @@ import pytest
 from multifocal.cohorts import Case, ImageFile
 from multifocal.errors import UserError
 from multifocal.systems import Prediction, find, uncertainty, write_findings
+from multifocal.systems.flags import Flag
 from multifocal.volumes import Geometry, Volume, axis_codes, orient, write
 
 # Axes run to the right, to the front and up, as in most NIfTI files.
 RAS = Geometry((9, 8, 6), (2.0, 3.0, 4.0), (8.0, 10.5, -5.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
+FLAG = Flag("spacing", "spacing_most_mm", 9.0, 1.0, 6.5, "mm", "32 training cases", raised=True)
 
 
 def scan(tmp_path, mask, grid=RAS, *, name="S1"):
@@ -98,12 +100,12 @@ def test_several_scans_make_one_table(tmp_path):
     masks[1, 3, 3, 3] = True
     for number, mask in enumerate(masks):
         case, _, prediction = scan(tmp_path, mask, name=f"S{number}")
-        file = write_findings(tmp_path, find(case, prediction), model="m", digest="0a", remarks=["look"])
+        file = write_findings(tmp_path, find(case, prediction), model="m", digest="0a", flags=[FLAG])
         if number == 0:
             assert list(csv.DictReader((tmp_path / "lesions.csv").open())) == []
     about = json.loads(file.read_text())
     assert about["model"] == {"name": "m", "sha256": "0a"}
-    assert about["remarks"] == ["look"]
+    assert about["flags"][0]["name"] == FLAG.name
     assert str(tmp_path) not in file.read_text()
     scans = list(csv.DictReader((tmp_path / "scans.csv").open()))
     assert [(row["case"], row["lesions"]) for row in scans] == [("S0", "0"), ("S1", "1")]

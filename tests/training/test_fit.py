@@ -68,7 +68,7 @@ def test_a_run_folder_says_everything_needed_to_repeat_it(train, cohort, log):
     kept = {path.name for path in run.iterdir()}
     assert kept == {
         "recipe.yaml", "run.json", "log.csv", "tensorboard", "best.safetensors", "resume.safetensors",
-        "weights.safetensors",
+        "weights.safetensors", "ranges.json",
     }  # fmt: skip
     about = json.loads((run / "run.json").read_text())
     names = [case.name for case in cohort]

@@ -110,8 +110,9 @@ def test_killed_before_every_write(run, whole, tmp_path):
         assert not (out / "weights.safetensors").exists()
         assert run(out, *EVERYTHING, resume=True) == 0
         assert_same(out, whole(*EVERYTHING))
-    # Two to claim the folder, log and state of each epoch, the best weights at each record, the weights.
-    assert count == 2 + 2 * len(dice) + records + 1 + 1
+    # Three to claim the folder (run, recipe, the scans' ranges), log and state of each epoch, the best weights at each
+    # record, the weights.
+    assert count == 3 + 2 * len(dice) + records + 1 + 1
 
 
 @pytest.mark.parametrize(

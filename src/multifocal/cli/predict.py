@@ -70,9 +70,18 @@ def predict(
     from multifocal.cohorts import Case, read_fold
     from multifocal.cohorts.seen import seen_line
     from multifocal.cohorts.single_scan import open_scans
-    from multifocal.systems import Prediction, find, join, load_model, model_digest, predict_cohort, write_findings
+    from multifocal.systems import (
+        Prediction,
+        find,
+        flags,
+        join,
+        load_model,
+        model_digest,
+        predict_cohort,
+        write_findings,
+    )
     from multifocal.systems.system import PARTS
-    from multifocal.systems.uncertainty import CASES, LESIONS, uncertainty_of
+    from multifocal.systems.uncertainty import CASES, LESIONS, check_masks, uncertainty_of
     from multifocal.threads import settle_threads
 
     settle_threads(threads)
@@ -87,17 +96,24 @@ def predict(
         cases = cases.subset(chosen.test)
     if seen := model.seen.among(cases):
         notice(seen_line(seen, len(cases)))
+    if statistics or report:
+        check_masks(model)
     digest = "+".join(model_digest(each, overrides=() if also else overrides) for each in runs)
 
     def record(case: Case, prediction: Prediction, mask: Path) -> None:
-        findings = find(case, prediction, uncertainty_of(model, case, prediction))
+        sure = uncertainty_of(model, case, prediction)
+        findings = find(case, prediction, sure)
+        raised = flags(case, prediction, uncertainty=sure, ranges=model.ranges)
+        for flag in raised:
+            if flag.raised:
+                notice(f"{case.name}: {flag.text}")
         if statistics:
-            write_findings(out, findings, model=model.recipe.name, digest=digest)
+            write_findings(out, findings, model=model.recipe.name, digest=digest, flags=raised)
         if report:
             from multifocal.reports.scan_page import write_scan_page
 
             page = out / f"{case.name}_report.html"
-            write_scan_page(page, case, mask, findings, model=model.recipe.name, digest=digest)
+            write_scan_page(page, case, mask, findings, model=model.recipe.name, digest=digest, flags=raised)
 
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))

@@ -460,7 +460,7 @@ def _of_missed(
     missed = below[with_lesion] / lesions[with_lesion, None]
     marked = np.array([np.cumsum(one.spread.voxels[::-1])[::-1] for one in judged])[with_lesion]
     subjects = np.array([one.subject for one in judged])[with_lesion]
-    found = []
+    found: list[dict[str, Any]] = []
     for bound in at_most:
         chosen = [risk_control(missed[subjects != subject], bound) for subject in subjects]
         whole = risk_control(missed, bound)
@@ -468,8 +468,8 @@ def _of_missed(
             found.append({"at_most": bound, "threshold": None, "calibration_cases": len(with_lesion)})
             continue
         rows = np.arange(len(with_lesion))
-        share = missed[rows, chosen]
-        size = marked[rows, chosen]
+        places = np.array(chosen, np.int64)
+        share, size = missed[rows, places], marked[rows, places]
         own = {case: place for place, case in enumerate(with_lesion.tolist())}
         drawn = [[own[case] for case in draw.tolist() if case in own] for draw in draws]
         drawn = [draw for draw in drawn if draw]

@@ -31,7 +31,7 @@ class RiskCoverage:
 
     @property
     def augrc(self) -> float:
-        """The area under generalized risk and coverage, by trapezia from (0, 0); half the mean risk is that of chance."""
+        """The area under generalized risk and coverage, by trapezia from (0, 0); chance has half the mean risk."""
         steps = np.concatenate([[0.0], self.generalized])
         return float((steps[1:] + steps[:-1]).mean() / 2)
 

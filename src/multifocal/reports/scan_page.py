@@ -23,6 +23,7 @@ from multifocal.reports.cases.pictures import Tile, shadows, slices
 from multifocal.reports.formatting import number
 from multifocal.reports.templating import render
 from multifocal.systems.findings import Findings, Lesion
+from multifocal.systems.flags import Flag
 
 SHOWN = 40  # lesions in the table; lesions.csv has all
 SIZES = (0.0, 0.05, 0.1, 0.5, 1.0, math.inf)  # ml
@@ -47,7 +48,7 @@ def write_scan_page(
     *,
     model: str,
     digest: str,
-    remarks: Sequence[str] = (),
+    flags: Sequence[Flag] = (),
 ) -> None:
     """Write the page of one scan, a single file that needs no other and prints to PDF.
 
@@ -58,7 +59,7 @@ def write_scan_page(
         findings: what was found in it.
         model: the system's name.
         digest: of its weights, see `multifocal.systems.model_digest`.
-        remarks: what the reader should look at first.
+        flags: what was looked at; those that are raised stand at the top.
 
     Raises:
         UserError: a file cannot be read or written.
@@ -80,7 +81,8 @@ def write_scan_page(
         name=case.name,
         model=model,
         facts=_facts(findings),
-        flags=remarks,
+        flags=[flag for flag in flags if flag.raised],
+        unknown=any(flag.raised is None for flag in flags),
         slices=drawn,
         planes=planes,
         is_volume=is_volume,

@@ -2,6 +2,7 @@
 
 from multifocal.systems.ensemble import join
 from multifocal.systems.findings import Findings, Lesion, find, write_findings
+from multifocal.systems.flags import Flag, flags
 from multifocal.systems.instances import Watershed, label_map
 from multifocal.systems.loading import build, load_model, model_digest, system_class
 from multifocal.systems.postprocess import Postprocess, postprocess
@@ -12,6 +13,7 @@ from multifocal.systems.uncertainty import Uncertainty, uncertainty, uncertainty
 
 __all__ = [
     "Findings",
+    "Flag",
     "FitJob",
     "Lesion",
     "Postprocess",
@@ -25,6 +27,7 @@ __all__ = [
     "build",
     "find",
     "join",
+    "flags",
     "label_map",
     "load_model",
     "model_digest",

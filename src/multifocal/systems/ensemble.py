@@ -266,6 +266,7 @@ class EnsembleSystem(System):
         super().__init__(recipe)
         self.members: tuple[System, ...] = tuple(members)
         self.seen = Seen.of_all(member.seen for member in self.members)
+        self.ranges = next((member.ranges for member in self.members if member.ranges is not None), None)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         if instances := [member.recipe.name for member in self.members if member.recipe.predicts_instances]:
             raise UserError(f"recipe {recipe.name}: member {instances[0]} predicts label maps, which are not combined")

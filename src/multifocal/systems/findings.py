@@ -1,7 +1,7 @@
 """What was found in one scan, in numbers: the scan as a whole, and lesion by lesion."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from multifocal.errors import UserError
 from multifocal.files import read_json, write_csv, write_json
 from multifocal.instances import components
 from multifocal.pipeline.channels import sagittal_plane
+from multifocal.systems.flags import Flag
 from multifocal.systems.system import Prediction
 from multifocal.systems.uncertainty import LesionUncertainty, Uncertainty, uncertainty
 from multifocal.volumes import Volume, axis_codes, orient
@@ -205,7 +206,7 @@ def find(case: Case, prediction: Prediction, sure: Uncertainty | None = None) ->
 
 
 def write_findings(
-    folder: str | Path, findings: Findings, *, model: str, digest: str, remarks: Sequence[str] = ()
+    folder: str | Path, findings: Findings, *, model: str, digest: str, flags: Sequence[Flag] = ()
 ) -> Path:
     """Write `<case>_scan.json`, and the tables of all scans whose findings lie in the folder.
 
@@ -217,7 +218,7 @@ def write_findings(
         findings: of one scan.
         model: the system's name.
         digest: of its weights, see `multifocal.systems.model_digest`.
-        remarks: what its reader should look at first.
+        flags: what was looked at, and what of it is odd, see `multifocal.systems.flags`.
 
     Returns:
         The JSON file.
@@ -238,9 +239,11 @@ def write_findings(
         "grid": {"size": list(grid.size), "spacing_mm": list(grid.spacing)},
     }
     lesions = [lesion.row() for lesion in findings.lesions]
-    write_json(file, {**about, "scan": findings.summary(), "lesions": lesions, "remarks": list(remarks)})
+    write_json(
+        file, {**about, "scan": findings.summary(), "lesions": lesions, "flags": [asdict(flag) for flag in flags]}
+    )
     every = [_read_findings(other) for other in sorted(home.glob(f"*{FINDINGS}"))]
-    scans = [one["scan"] for one in every]
+    scans = [{**one["scan"], "flags": _raised(one)} for one in every]
     rows = [{"case": one["scan"]["case"], **lesion} for one in every for lesion in one["lesions"]]
     write_csv(home / "scans.csv", scans)
     # Scans without a lesion tell no columns; the tables of one model have the same ones.
@@ -252,9 +255,14 @@ def write_findings(
 def _read_findings(file: Path) -> dict[str, Any]:
     found = read_json(file)
     is_ours = isinstance(found, dict) and isinstance(found.get("scan"), dict) and isinstance(found.get("lesions"), list)
-    if not is_ours or not isinstance(found["scan"].get("case"), str):
+    if not is_ours or not isinstance(found["scan"].get("case"), str) or not isinstance(found.get("flags"), list):
         raise UserError(f"{file}: is not what `multifocal predict --statistics` writes; move it to another folder")
     return found
+
+
+def _raised(found: Mapping[str, Any]) -> str:
+    """Return the names of the flags that are raised."""
+    return "; ".join(dict.fromkeys(str(flag["name"]) for flag in found["flags"] if flag["raised"]))
 
 
 class _Measure:

@@ -11,6 +11,7 @@ from multifocal.config import is_yaml
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import read_json
 from multifocal.recipes import KINDS, Recipe
+from multifocal.systems.ranges import read_ranges
 from multifocal.systems.system import System
 from multifocal.systems.tuning import TUNED, read_tuned
 
@@ -122,6 +123,7 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
     system = kind.load(recipe, folder, device=device)
     system.seen = Seen.of_all([system.seen, seen_in(folder)])
     system.tuned = read_tuned(folder)
+    system.ranges = read_ranges(folder) or system.ranges
     return system
 
 

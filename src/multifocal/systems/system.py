@@ -11,6 +11,7 @@ from multifocal.cohorts.seen import Seen
 from multifocal.errors import UserError
 from multifocal.recipes import Recipe
 from multifocal.systems.postprocess import check_finite
+from multifocal.systems.ranges import TrainingRanges
 from multifocal.systems.tuning import Tuned
 from multifocal.volumes import Volume
 
@@ -96,6 +97,7 @@ class System(ABC):
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
         seen: the cases that it was trained, validated or tuned on.
         tuned: what was chosen for it on such cases; None where nothing was.
+        ranges: what the scans were that it was trained on; None where that is not known, or nothing was trained.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -112,6 +114,7 @@ class System(ABC):
         self.recipe = recipe
         self.seen = Seen()
         self.tuned: Tuned | None = None
+        self.ranges: TrainingRanges | None = None
 
     @property
     def labels(self) -> Labels:

@@ -128,8 +128,8 @@ def check_masks(system: System) -> None:
     """
     if system.recipe.predicts_instances:
         raise UserError(
-            f"recipe {system.recipe.name} predicts label maps of instances, and uncertainty is of masks; "
-            "leave out --uncertainty"
+            f"recipe {system.recipe.name} predicts label maps of instances, and uncertainty, statistics and report are "
+            "of masks; leave them out"
         )
 
 

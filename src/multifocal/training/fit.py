@@ -23,6 +23,7 @@ from multifocal.systems.forward import window_of
 from multifocal.systems.loading import ABOUT, is_finished, read_about
 from multifocal.systems.network_recipe import NetworkRecipe
 from multifocal.systems.packages import check_packages
+from multifocal.systems.ranges import RANGES, training_ranges, write_ranges
 from multifocal.systems.system import START, WEIGHTS
 from multifocal.training.ddp import run_in_processes
 from multifocal.training.loop import NetworkTraining, ValidationSet, quiet, train
@@ -52,6 +53,7 @@ def fit(
     held: bool = False,
     rehearsal: bool = False,
     start: str | Path | None = None,
+    ranges: bool = True,
 ) -> Path:
     """Fit until done.
 
@@ -73,6 +75,8 @@ def fit(
         rehearsal: a few cases are fitted to see what that costs; they need not hold what training looks for.
         start: the run folder of the recipe that a network's training starts from, or where that is to be trained
             (default: `start` in the run folder).
+        ranges: whether what the training scans are is written down, see `multifocal.systems.ranges`, as a run wants it,
+            and what is fitted within one does not.
 
     Returns:
         The path of the weights; of a system that has none of its own, the run folder.
@@ -119,12 +123,19 @@ def fit(
         if standing == "new" and isinstance(recipe, NetworkRecipe):  # what has members leaves it to their own runs
             about |= start_record(recipe)
         clear_up(out, *([] if cache else [out / CACHE]))
-        begin = partial(begin_run, out, about=about, recipe=recipe)
+
+        def begin() -> None:
+            begin_run(out, about=about, recipe=recipe)
+            if ranges and not rehearsal and not (out / RANGES).exists():
+                found = training_ranges(cohort.subset(split.train))
+                if found is not None:
+                    write_ranges(out, found)
+
         cached = cache or out / CACHE
 
         # Of what is fitted into folders within this run.
         inner: dict[str, Any] = {"cache": cached, "processes": processes, "device": device, "progress": progress}
-        inner |= {"resume": True, "held": True, "rehearsal": rehearsal}
+        inner |= {"resume": True, "held": True, "rehearsal": rehearsal, "ranges": False}
 
         def train_network(own: NetworkRecipe) -> None:
             home = out / START if start is None else Path(start)
