@@ -110,7 +110,8 @@ def test_killed_before_every_write(run, whole, tmp_path):
         assert not (out / "weights.safetensors").exists()
         assert run(out, *EVERYTHING, resume=True) == 0
         assert_same(out, whole(*EVERYTHING))
-    # Three to claim the folder (run, recipe, the scans' ranges), log and state of each epoch, the best weights at each record, the weights.
+    # Three to claim the folder (recipe, run, what the scans are), log and state of each epoch, the best weights at each
+    # record, the weights.
     assert count == 3 + 2 * len(dice) + records + 1 + 1
 
 
