@@ -50,10 +50,15 @@ def test_everything_is_judged_with_intervals(tmp_path):
     for name, scores in summary["case"].items():
         for area in ("aurc", "augrc"):
             assert scores[area]["low"] <= scores[area]["value"] <= scores[area]["high"], name
+        assert scores["gain"]["value"] == pytest.approx(np.mean(risks) - scores["aurc"]["value"])
         assert scores["aurc"]["value"] >= summary["case"]["truth"]["aurc"]["value"]
     assert summary["case"]["expected_dice"]["aurc"]["value"] < summary["case"]["chance"]["aurc"]["value"]
     true = np.mean([row["true"] for row in found.lesions])
     assert summary["lesion"]["chance"]["ppv_area"]["value"] == pytest.approx(true)
+    assert summary["case"]["chance"]["gain"]["high"] == pytest.approx(0, abs=1e-12)
+    assert summary["lesion"]["lsu"]["gain"]["value"] == pytest.approx(
+        summary["lesion"]["lsu"]["ppv_area"]["value"] - true
+    )
     assert {"lsu", "probability", "entropy", "small"} < summary["lesion"].keys()
     assert summary["voxel"]["temperature"] == pytest.approx(1, abs=0.1)  # the probability is right
     for bound in summary["missed"]:

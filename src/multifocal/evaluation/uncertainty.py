@@ -86,6 +86,7 @@ def evaluate_uncertainty(
 
     * Cases: area under risk and coverage (AURC), and under generalized risk (AUGRC), where the risk is 1 - Dice.
     * Lesions of the masks: the area under PPV and retention, which is 1 - AURC where the risk is to be false.
+    * Of both the gain over chance, sample by sample: the mean risk less the AURC.
     * Voxels in the brain: ECE, Brier score and likelihood of the probability, as it is and divided by the temperature
       that all other subjects' cases ask for.
     * What is missed: the threshold of the members' mean probability (of the final one without members) that bounds the
@@ -185,17 +186,19 @@ def uncertainty_tables(summary: Mapping[str, Any]) -> list[Table]:
     cases, lesions = summary["case"], summary["lesion"]
     if cases:
         table = _table("How sure: cases", "Risk is 1 - Dice; lower is better. In brackets 95 % of bootstrap samples.")
-        for heading in ("by", "AURC", "AUGRC"):
+        for heading in ("by", "AURC", "AUGRC", "better than chance by"):
             table.add_column(heading, justify="left" if heading == "by" else "right")
         for name, found in cases.items():
-            table.add_row(_named(name, _CASE_SCORES), _shown(found["aurc"]), _shown(found["augrc"]))
+            gain = "-" if name == "chance" else _shown(found["gain"])
+            table.add_row(_named(name, _CASE_SCORES), _shown(found["aurc"]), _shown(found["augrc"]), gain)
         tables.append(table)
     if lesions:
         table = _table("How sure: lesions", "Area under PPV and retention; higher is better.")
-        for heading in ("by", "area"):
+        for heading in ("by", "area", "better than chance by"):
             table.add_column(heading, justify="left" if heading == "by" else "right")
         for name, found in lesions.items():
-            table.add_row(_named(name, _LESION_SCORES), _shown(found["ppv_area"]))
+            gain = "-" if name == "chance" else _shown(found["gain"])
+            table.add_row(_named(name, _LESION_SCORES), _shown(found["ppv_area"]), gain)
         tables.append(table)
     if "voxel" in summary:
         table = _table("How sure: voxels of the brain", "After: temperature by the other subjects' cases.")
@@ -388,6 +391,10 @@ def _areas(score: np.ndarray, risk: np.ndarray, draws: Sequence[np.ndarray]) -> 
     return {
         "aurc": _interval(curve.aurc, [one.aurc for one in drawn]),
         "augrc": _interval(curve.augrc, [one.augrc for one in drawn]),
+        "gain": _interval(
+            float(risk.mean()) - curve.aurc,
+            [float(risk[draw].mean()) - one.aurc for draw, one in zip(draws, drawn, strict=True)],
+        ),
         "curve": {"coverage": curve.coverage.tolist(), "risk": curve.risk.tolist()},
     }
 
@@ -416,6 +423,10 @@ def _of_lesions(judged: Sequence[_Judged], draws: Sequence[np.ndarray]) -> dict[
         areas = [1 - risk_coverage(score[draw], false[draw]).aurc for draw in drawn]
         found[name] = {
             "ppv_area": _interval(1 - curve.aurc, areas),
+            "gain": _interval(
+                float(false.mean()) - curve.aurc,
+                [area - 1 + float(false[draw].mean()) for draw, area in zip(drawn, areas, strict=True)],
+            ),
             "curve": {"retention": curve.coverage.tolist(), "ppv": (1 - curve.risk).tolist()},
         }
     return found
