@@ -7,6 +7,7 @@ from . import (
     losses,
     metrics,
     networks,
+    normative,
     recipes,
     reports,
     studies,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import multifocal
-from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, report, study, train, tune
+from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, report, study, train, tune, zadc
 
 app = typer.Typer(
     name="multifocal",
@@ -35,10 +35,12 @@ def main(
 
 
 app.add_typer(data.app, name="data")
+app.add_typer(zadc.app, name="atlas")
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("predict")(predict.predict)
+app.command("zadc")(zadc.zadc)
 app.command("evaluate")(evaluate.evaluate)
 app.command("ensemble")(ensemble.ensemble)
 app.command("compare")(compare.compare)

@@ -15,6 +15,7 @@ from multifocal.pipeline.settings import BrainBox, Channel, Preprocessing
 from multifocal.volumes import Geometry, Volume, axis_codes, bounding_box, crop, orient, resized, respaced, restore
 
 _MASK = Labels()
+_CURES = {"zadc": "; make it of ADC with `multifocal zadc`, or use recipe default-adc, which needs none"}
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -144,8 +145,9 @@ def _read_maps(case: Case, settings: Preprocessing) -> Mapping[str, Volume]:
     names = settings.maps
     for name in names:
         if name not in case.images:
+            cure = _CURES.get(name, "")
             raise UserError(
-                f"case {case.name}: has no map '{name}', which the recipe needs; it has {', '.join(case.images)}"
+                f"case {case.name}: has no map '{name}', which the recipe needs; it has {', '.join(case.images)}{cure}"
             )
     with ThreadPoolExecutor(len(names)) as pool:  # inflating files leaves Python free to read the others
         maps = dict(zip(names, pool.map(lambda name: case.images[name].read(), names), strict=True))

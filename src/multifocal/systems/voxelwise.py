@@ -25,14 +25,13 @@ from multifocal.systems.system import WEIGHTS, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
 from multifocal.volumes import Geometry, Volume, restore
 from multifocal.volumes.registration import Registration, RegistrationSettings, by_moments, moments, register
+from multifocal.volumes.template import mean_brain, template_grid
 from multifocal.weights import read_tree, read_weights, write_tree, write_weights
 
 GRID, STAGES, RESUME = "template.json", "stages.csv", "resume.safetensors"
 Positive = Annotated[float, Field(gt=0)]
 Steps = Annotated[int, Field(ge=0)]
-_HALF = 2.6  # of the template's grid, in standard deviations of the brain: the semi-axis of an ellipsoid is √5 of them
 _MARGIN = 2  # voxels around a brain, so that its edge is seen
-_FEWEST = 1e-3  # what a lesion weighs in the template where no case is healthy
 
 
 class VoxelwiseInference(MaskSettings):
@@ -291,7 +290,7 @@ def _template(cases: Sequence[Prepared], recipe: VoxelwiseRecipe, kept: Path) ->
     parts = [_brain(case, recipe) for case in cases]
     standard = [moments(brain) for brain, _ in parts]
     spread = np.mean([deviation for _, deviation in standard], axis=0)
-    geometry = _grid(spread, recipe.spacing)
+    geometry = template_grid(spread, recipe.spacing)
     still = np.zeros((*geometry.size, 3), np.float32)
     found = [Registration(by_moments(brain, np.zeros(3), spread), still, geometry) for brain, _ in parts]
     stages: list[dict[str, Any]] = []
@@ -301,7 +300,7 @@ def _template(cases: Sequence[Prepared], recipe: VoxelwiseRecipe, kept: Path) ->
             raise UserError(f"{kept}: is not of these cases; delete it, and --resume begins anew")
         pairs = zip(tree["affines"].numpy(), tree["fields"].numpy(), strict=True)
         found, stages = [Registration(*pair, geometry) for pair in pairs], tree["stages"]
-    state = _State(geometry, _mean_brain(parts, found, geometry), found, stages)
+    state = _State(geometry, mean_brain(parts, found, geometry), found, stages)
     for number in range(len(stages), recipe.rounds):
         started, settings = time.monotonic(), recipe.registration
         if number == 0:
@@ -311,16 +310,10 @@ def _template(cases: Sequence[Prepared], recipe: VoxelwiseRecipe, kept: Path) ->
             _registered(mean, brain, settings, case.name, moving_lesion=lesion, start=before.affine)
             for case, (brain, lesion), before in zip(cases, parts, state.found, strict=True)
         ]
-        state.brain = _mean_brain(parts, state.found, geometry)
+        state.brain = mean_brain(parts, state.found, geometry)
         state.stages.append({"stage": f"round {number + 1}", "seconds": time.monotonic() - started})
         state.save(kept)
     return state
-
-
-def _grid(spread: np.ndarray, spacing: float) -> Geometry:
-    half = np.ceil(_HALF * spread / spacing).astype(int)
-    identity = tuple(np.eye(3).ravel())
-    return Geometry(tuple(2 * half + 1), (spacing,) * 3, tuple(-half * spacing), identity)
 
 
 def _brain(prepared: Prepared, recipe: VoxelwiseRecipe) -> tuple[Volume, np.ndarray]:
@@ -337,22 +330,6 @@ def _registered(fixed: Volume, moving: Volume, settings: RegistrationSettings, n
         return register(fixed, moving, settings, **how)
     except ValueError as error:  # UserError is one, too
         raise UserError(f"case {name}: {error}; look at the map of its brain") from error
-
-
-def _mean_brain(
-    parts: Sequence[tuple[Volume, np.ndarray]], found: Sequence[Registration], geometry: Geometry
-) -> np.ndarray:
-    """Return the mean of the brains without their lesions, where at least half of them have brain."""
-    total, weights, inside = (np.zeros(geometry.size) for _ in range(3))
-    for (brain, lesion), one in zip(parts, found, strict=True):
-        is_brain = brain.array != 0
-        counts = np.where(lesion, np.float32(_FEWEST), np.float32(1)) * is_brain
-        weight = one.pull(Volume(counts, brain.geometry), geometry).array
-        total += one.pull(Volume(counts * brain.array, brain.geometry), geometry).array
-        weights += weight
-        inside += one.pull(Volume(is_brain, brain.geometry), geometry).array
-    mean = np.divide(total, weights, out=np.zeros(geometry.size), where=weights > 0)
-    return np.where(inside >= 0.5 * len(parts), mean, 0).astype(np.float32)
 
 
 def _regressions(

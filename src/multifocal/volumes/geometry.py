@@ -88,6 +88,22 @@ class Geometry:
         """The axis that runs from the feet to the head, or most nearly so; 0 in 2D means nothing."""
         return int(np.argmax(np.abs(self.matrix[-1]))) if self.ndim == 3 else 0
 
+    def indices(self, points: np.ndarray) -> np.ndarray:
+        """Return where points of the patient's space lie among the voxels.
+
+        Args:
+            points: in mm, `(..., dimensions)`.
+
+        Returns:
+            In voxels, float64 of that shape; whole numbers are voxel centres.
+
+        Example:
+            >>> Geometry((2, 2), (2.0, 1.0), (10.0, 0.0), (1.0, 0.0, 0.0, 1.0)).indices(np.array([12.0, 0.5])).tolist()
+            [1.0, 0.5]
+        """
+        inverse = np.linalg.inv(self.affine)
+        return np.asarray(points @ inverse[:-1, :-1].T + inverse[:-1, -1])
+
     def differences(self, other: "Geometry", *, tolerance: float = 1e-3) -> list[str]:
         """Return what differs from `other`, readable, one entry a field; [] when both are the same grid.
 

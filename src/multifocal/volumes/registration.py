@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import ArrayLike
 from pydantic import Field
+from scipy import ndimage
 
 from multifocal.config import Config
 from multifocal.errors import UserError
@@ -79,6 +80,29 @@ class Registration:
         target = to_image(Volume(np.zeros(onto.size, np.uint8), onto))
         found = _resampled(image, target, composite, nearest=nearest, fill=fill)
         return Volume(np.array(sitk.GetArrayViewFromImage(found).T, order="C"), onto)
+
+    def points(self, onto: Geometry) -> np.ndarray:
+        """Return where the voxels of a grid in the fixed brain's space lie in the moving one.
+
+        Args:
+            onto: the grid; where it leaves the fixed image's, the displacement is the nearest one's.
+
+        Returns:
+            float64 `(*spatial, n)`, in mm.
+
+        Example:
+            >>> grid = Geometry((2, 1), (2.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+            >>> Registration(np.eye(2, 3), np.ones((2, 1, 2), np.float32), grid).points(grid)[:, 0].tolist()
+            [[1.0, 1.0], [3.0, 1.0]]
+        """
+        indices = np.moveaxis(np.indices(onto.size), 0, -1)
+        here = indices @ onto.affine[:-1, :-1].T + onto.affine[:-1, -1]
+        at = np.moveaxis(self.fixed.indices(here), -1, 0)
+        moved = [
+            ndimage.map_coordinates(self.displacement[..., axis], at, order=1, mode="nearest")
+            for axis in range(onto.ndim)
+        ]
+        return (here + np.stack(moved, -1)) @ self.affine[:, :-1].T + self.affine[:, -1]
 
 
 def by_moments(brain: Volume, centre: ArrayLike, spread: ArrayLike) -> np.ndarray:
