@@ -127,11 +127,9 @@ def test_without_ranges_it_is_said_that_nothing_is_known(phantom):
 
 def test_a_flag_is_one_line_for_people():
     flag = Flag("noise", "noise", 0.3, 0.01, 0.12, "share", "range of 32 training cases and a quarter", raised=True)
-    assert (
-        flag.text == "noise: noise is 0.3 share, and not from 0.01 to 0.12 (range of 32 training cases and a quarter)"
-    )
+    assert flag.text == "noise: noise is 0.3 share, above 0.12 (range of 32 training cases and a quarter)"
     low = Flag("members disagree", "agreement", 0.4, 0.5, None, "", "our choice", raised=True)
-    assert low.text == "members disagree: agreement is 0.4, and not from 0.5 (our choice)"
+    assert low.text == "members disagree: agreement is 0.4, below 0.5 (our choice)"
 
 
 def test_training_writes_the_ranges_once_and_models_have_them(small_cohort, small_recipe, tmp_path):

@@ -47,7 +47,7 @@ class Flag:
 
     Example:
         >>> Flag("spacing", "spacing_most_mm", 9.0, 1.0, 6.5, "mm", "32 training cases", raised=True).text
-        'spacing: spacing_most_mm is 9 mm, and not from 1 to 6.5 (32 training cases)'
+        'spacing: spacing_most_mm is 9 mm, above 6.5 (32 training cases)'
     """
 
     name: str
@@ -65,9 +65,14 @@ class Flag:
         value = "not to be told" if self.value is None else f"{self.value:.4g} {self.unit}".strip()
         if self.raised is None:
             return f"{self.name}: {self.number} is {value}; whether that is odd is not known ({self.source})"
-        ends = [f"{word} {end:.4g}" for word, end in (("from", self.low), ("to", self.high)) if end is not None]
-        joined = " ".join(ends)
-        return f"{self.name}: {self.number} is {value}, {'and not ' if self.raised else ''}{joined} ({self.source})"
+        if self.raised and self.value is not None and self.high is not None and self.value > self.high:
+            where = f"above {self.high:.4g}"
+        elif self.raised and self.low is not None:
+            where = f"below {self.low:.4g}"
+        else:
+            ends = [f"{word} {end:.4g}" for word, end in (("from", self.low), ("to", self.high)) if end is not None]
+            where = f"{'and not ' if self.raised else ''}{' '.join(ends)}"
+        return f"{self.name}: {self.number} is {value}, {where} ({self.source})"
 
 
 def flags(
