@@ -22,6 +22,9 @@ EXTRAS = {
     "skimage": "instances",
     "sklearn": "forest",
     "transformers": "sam2",
+    "pydicom": "scan",
+    "highdicom": "scan",
+    "nibabel": "scan",
 }
 TRAINING = ("lightning", "tensorboard")  # what no training does without
 PACKAGES = (

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from multifocal.cohorts.case import SPLITS, Split
-from multifocal.cohorts.unzip import unzip
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import locked, read_json, write_error, write_json
+from multifocal.unzip import unzip
 
 ZENODO = "https://zenodo.org/records/10602767/files/"
 LICENCE = (

@@ -6,8 +6,8 @@ import zlib
 
 import pytest
 
-from multifocal.cohorts.unzip import unzip
 from multifocal.errors import UserError
+from multifocal.unzip import unzip
 
 
 def names(folder):
