@@ -10,7 +10,12 @@ from multifocal.cli.screen import notice, progress, screen
 
 
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a recipe that needs no training.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run folder, a name of `multifocal models`, or a recipe that needs no training."
+        ),
+    ],
     cohort: CohortPath,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the masks go.")],
     folds: FoldFile = None,
@@ -37,6 +42,8 @@ def predict(
     Example: `multifocal predict runs/fold0 BONBID2023_Train --out masks --folds folds.json --fold 0`
 
     Example: `multifocal predict runs/ensemble BONBID2023_Train --out masks --parts`
+
+    Example: `multifocal predict hie-synthetic BONBID2023_Train --out masks`
 
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
