@@ -126,7 +126,6 @@ def write_card(out: Path, about: dict[str, Any]) -> None:
         "commit": about["commit"],
         "trained on": SCANS,
         "patients": 0,
-        "seed": about["seed"],
         "torch": about["versions"]["torch"],
         "architecture": architecture(model),
         "sha256": {file.relative_to(out).as_posix(): digest(file) for file in sorted(out.glob(f"**/{WEIGHTS}"))},
@@ -140,9 +139,11 @@ def architecture(model: System) -> list[str]:
     for system in getattr(model, "members", (model,)):
         network, forest = getattr(system, "network", None), getattr(system, "forest", None)
         if network is not None:
-            size = f"{system.recipe.network.name}, {sum(each.numel() for each in network.parameters())} weights"
+            count = sum(each.numel() for each in network.parameters())
+            size = f"{system.recipe.network.name}, {count} weights, seed {system.recipe.training.seed}"
         elif forest is not None:
-            size = f"{system.recipe.forest.method} forest, {len(forest.roots)} trees, {len(forest.left)} nodes"
+            grown = system.recipe.forest
+            size = f"{grown.method} forest, {len(forest.roots)} trees, {len(forest.left)} nodes, seed {grown.seed}"
         else:
             size = system.recipe.kind
         found.append(f"{system.recipe.name}: {size}")
