@@ -4,7 +4,7 @@ VENV ?= .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench bench-losses bench-metrics clean
+.PHONY: demo test test-all lint bench bench-losses bench-metrics weights clean
 
 demo: $(VENV)/.ready
 	$(BIN)/multifocal demo --out $(or $(OUT),demo)
@@ -35,6 +35,10 @@ bench-metrics: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench_metrics.py $(if $(PANOPTICA),--panoptica-python $(PANOPTICA))
 	$(BIN)/python tools/bench_cohorts.py
 
+# The models that come with the package, on one core in about half an hour: the same machine, the same bytes.
+weights: $(VENV)/.ready
+	$(BIN)/python tools/build_weights.py
+
 # The pins keep a CPU machine that has the CPU wheel of torch from fetching the CUDA build, and fetch it on a GPU machine.
 $(VENV)/.ready: pyproject.toml constraints.txt tools/fit_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version) if sys.version_info < (3, 11) else None'
@@ -49,4 +53,4 @@ $(VENV)/.browser: $(VENV)/.ready tools/fit_browser.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo test-output
+	rm -rf $(VENV) demo test-output weights

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from multifocal.cohorts import Case, open_cohort
 from multifocal.instances import components
@@ -36,6 +37,9 @@ FORMATS = {
     "lesions a case": ".0f",
     "their median size, ml": ".2f",
     "share of lesions under 0.05 ml": ".2f",
+    "components of Z < -2 of 0.04 ml and more that touch no lesion": ".0f",
+    "their median size": ".2f",
+    "their depth below the brain's edge, mm": ".1f",
     "Dice of Z < -2, cases below 1 %": ".2f",
     "1-5 %": ".2f",
     "above 5 %": ".2f",
@@ -73,6 +77,8 @@ def measure(case: Case) -> Sequence[float]:
     contrast = (np.median(adc[lesion]) - adc[brain].mean()) / adc[brain].std() if count else nan
     low = brain & (zadc < -2)
     dice = 2 * (low & lesion).sum() / (low.sum() + lesion.sum()) if count else nan
+    others = false_components(low, lesion, spacing=label.geometry.spacing)
+    depth = ndimage.distance_transform_edt(np.pad(brain, 1), sampling=label.geometry.spacing)[1:-1, 1:-1, 1:-1]
     quarter, half, three, top = np.percentile(adc[tissue], (25, 50, 75, 99))
     return (
         np.corrcoef(adc[brain], zadc[brain])[0, 1],
@@ -95,10 +101,21 @@ def measure(case: Case) -> Sequence[float]:
         count or nan,
         np.median(sizes) if count else nan,
         (sizes < 0.05).mean() if count else nan,
+        len(others),
+        np.median([len(each) for each in others]) * label.geometry.voxel_ml if others else nan,
+        np.median([depth.ravel()[each].mean() for each in others]) if others else nan,
         dice if is_small else nan,
         dice if 0.01 < share <= 0.05 else nan,
         dice if share > 0.05 else nan,
     )
+
+
+def false_components(low: np.ndarray, lesion: np.ndarray, *, spacing: tuple[float, ...]) -> list[np.ndarray]:
+    """The voxels, as flat indices, of each component that is low and touches no lesion, specks apart."""
+    labels, count = components(low, connectivity="full")
+    found = [np.flatnonzero(labels == number) for number in range(1, count + 1)]
+    least = 0.04 * 1000 / np.prod(spacing)
+    return [each for each in found if len(each) >= least and not lesion.ravel()[each].any()]
 
 
 def roughness(image: np.ndarray, where: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from multifocal import cli, losses, networks, recipes
+from multifocal import cli, losses, models, networks, recipes
 from multifocal.cli import lists
 from multifocal.errors import UserError
 from multifocal.losses.named import LOSSES
@@ -14,7 +14,7 @@ from multifocal.systems.network_recipe import TrainingSettings
 
 COMMANDS = (
     (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("ensemble",), ("study",), ("studies",),
-    ("report",), ("recipes",), ("networks",), ("losses",), ("data",), ("data", "check"), ("data", "folds"),
+    ("report",), ("models",), ("recipes",), ("networks",), ("losses",), ("data",), ("data", "check"), ("data", "folds"),
     ("data", "fetch"), ("data", "phantom"), ("zadc",), ("atlas",), ("atlas", "build"),
 )  # fmt: skip
 
@@ -93,9 +93,9 @@ def test_a_missing_package_of_no_extra_is_a_bug(monkeypatch):
 
 
 def test_lists_name_everything_and_say_what_it_is(multifocal):
-    for command, names in (("recipes", recipes.names()), ("networks", networks.names()), ("losses", losses.names())):
+    for command, floor in (("models", models), ("recipes", recipes), ("networks", networks), ("losses", losses)):
         lines = multifocal(command).out.splitlines()
-        for name in names:
+        for name in floor.names():
             (line,) = [line for line in lines if line.split()[:1] == [name]]
             assert len(line.split()) > 3
 
@@ -106,7 +106,7 @@ def test_what_is_read_from_the_source_is_what_the_registry_says(floor):
     assert lists._listed(where, group="nobody's") == {name: floor.describe(name) for name in floor.names()}
 
 
-@pytest.mark.parametrize("command", ["losses", "networks", "recipes"])
+@pytest.mark.parametrize("command", ["losses", "models", "networks", "recipes"])
 def test_a_list_needs_no_torch(command):
     says = f"from multifocal import cli; cli.run(['{command}'])"
     then = "import atexit, sys; atexit.register(lambda: sys.stderr.write(str('torch' in sys.modules)))"

@@ -23,12 +23,12 @@ def test_the_shortest_demo(processes, tmp_path):
     said = (tmp_path / "screen.out").read_text()
     told = (tmp_path / "screen.err").read_text()  # outside a terminal, a line an epoch
     assert process.exitcode == 0 and told.startswith("epoch 1 of 1: loss ") and told.count("\n") == 1
-    steps = [line[:4] for line in said.splitlines() if line[1:3] == "/6"]
-    assert steps == ["1/6 ", "2/6 ", "3/6 ", "4/6 ", "5/6 ", "6/6 "]
+    steps = [line[:4] for line in said.splitlines() if line[1:3] == "/7"]
+    assert steps == [f"{step}/7 " for step in range(1, 8)]
     page = out / "study/report/index.html"
-    assert said.count("share of brain") == 2 and page.is_file()
+    assert said.count("share of brain") == 3 and page.is_file()
     assert said.endswith(f"done: masks and scores are in {out}/; open in a browser: {page}\n")
     test = Folds.load(out / "folds.json").folds[0].test
-    for name in ("hie-small", "zadc-threshold"):
+    for name in ("hie-small", "hie-synthetic", "zadc-threshold"):
         assert len(list((out / f"masks-{name}").glob("*_lesion.mha"))) == len(test)
         assert (out / f"scores-{name}" / "cases.csv").read_text().count("\n") == 1 + len(test)

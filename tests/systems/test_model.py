@@ -285,7 +285,9 @@ def test_devices():
 
 def test_a_mistyped_name_says_both_what_it_could_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="zadc-treshold: no such run folder, and unknown recipe.*'zadc-threshold'"):
+    with pytest.raises(
+        UserError, match="zadc-treshold: no such run folder, and unknown model or recipe.*'zadc-threshold'"
+    ):
         load_model("zadc-treshold")
 
 

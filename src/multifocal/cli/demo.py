@@ -19,7 +19,10 @@ def demo(
     epochs: Annotated[int | None, typer.Option(min=1, help="How long to train.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the scans, the folds and the training.")] = 0,
 ) -> None:
-    """Make a synthetic cohort, train on four fifths of it, predict and score the rest beside the Z-ADC threshold.
+    """Make a synthetic cohort, train on four fifths of it, and predict and score the rest.
+
+    Beside the trained network stand a model of the package, which comes trained on other scans, and the Z-ADC
+    threshold.
 
     Then run a small study on it, and write its report.
 
@@ -38,7 +41,7 @@ def demo(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out}: is not an empty folder; choose another one with --out, or remove it")
     console = screen()
-    console.print(f"1/6 {cases} synthetic scans → {out / 'cohort'}", soft_wrap=True)
+    console.print(f"1/7 {cases} synthetic scans → {out / 'cohort'}", soft_wrap=True)
     write_phantom(out / "cohort", cases=cases, seed=seed)
     cohort = open_cohort(out / "cohort")
     folds = make_folds(cohort, lesion_shares(cohort), k=5, seed=seed)
@@ -47,21 +50,22 @@ def demo(
 
     shorter = [*SETTINGS, f"training.seed={seed}", *([f"training.epochs={epochs}"] if epochs else [])]
     recipe = recipes.load("hie-small", overrides=shorter)
-    console.print(f"2/6 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
+    console.print(f"2/7 train on {len(fold.train)} of them → {out / 'run'} ({', '.join(shorter)})", soft_wrap=True)
     fit(recipe, cohort, split=fold, out=out / "run")
 
     test = cohort.subset(fold.test)
     for step, (name, model) in enumerate(
-        (("hie-small", str(out / "run")), ("zadc-threshold", "zadc-threshold")), start=3
+        (("hie-small", str(out / "run")), ("hie-synthetic", "hie-synthetic"), ("zadc-threshold", "zadc-threshold")),
+        start=3,
     ):
-        console.print(f"{step}/6 predict and score the other {len(test)} with {name}")
+        console.print(f"{step}/7 predict and score the other {len(test)} with {name}")
         predict_cohort(load_model(model), test, out / f"masks-{name}")
         scores = evaluate_cohort(out / f"masks-{name}", test, workers=1)
         console.print(summary_table(write_results(scores, out / f"scores-{name}"), words=scores.words))
 
     changes = [f"seeds=[{seed}]", f"folds.seed={seed}", *([f"set.training.epochs={epochs}"] if epochs else [])]
     study = studies.load("demo", overrides=changes)
-    console.print(f"5/6 study: {study.description} → {out / 'study'}", soft_wrap=True)
+    console.print(f"6/7 study: {study.description} → {out / 'study'}", soft_wrap=True)
     slots = studies.slots(study.resources, workers=None)
     run_on_screen(
         console,
@@ -73,6 +77,6 @@ def demo(
         name="local",
         scorers=1,
     )
-    console.print(f"6/6 report → {out / 'study' / 'report'}", soft_wrap=True)
+    console.print(f"7/7 report → {out / 'study' / 'report'}", soft_wrap=True)
     page = write_report(out / "study", cohort, workers=len(slots))
     console.print(f"done: masks and scores are in {out}{os.sep}; open in a browser: {page}", soft_wrap=True)

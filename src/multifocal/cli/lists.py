@@ -1,4 +1,4 @@
-"""What there is to choose from: recipes, networks, losses."""
+"""What there is to choose from: models, recipes, networks, losses."""
 
 import ast
 import inspect
@@ -17,6 +17,21 @@ import multifocal
 from multifocal.cli.options import Device
 from multifocal.cli.screen import screen
 from multifocal.errors import UserError
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="Print the card of this model.")] = None,
+) -> None:
+    """List the trained models that come with the package, or print the card of one.
+
+    Example: `multifocal models hie-synthetic`
+    """
+    from multifocal import models as floor
+
+    if name is not None:
+        typer.echo(floor.card(name), nl=False)
+        return
+    show("model", "what it is", ((each, floor.describe(each)) for each in floor.names()))
 
 
 def recipes(

@@ -1,5 +1,7 @@
 """`multifocal predict`."""
 
+import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +12,18 @@ from multifocal.cli.screen import notice, progress, screen
 
 
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a recipe that needs no training.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run folder, a name of `multifocal models`, or a recipe that needs no training."
+        ),
+    ],
     scans: Annotated[
         list[str],
-        typer.Argument(metavar="SCAN...", help="A cohort; or one scan: the file of each map as MAP=FILE, or one file."),
+        typer.Argument(
+            metavar="SCAN...",
+            help="A cohort; or one scan: the file of each map as MAP=FILE, one file, or the DICOM of its ADC.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the masks go.")],
     also: Annotated[
@@ -40,12 +50,27 @@ def predict(
             "lesions.",
         ),
     ] = False,
+    brain: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of one scan: a mask; all maps become 0 outside it, as models expect them."),
+    ] = None,
     statistics: Annotated[
         bool,
         typer.Option("--statistics", help="Write what was found, too: scans.csv, lesions.csv, <case>_scan.json."),
     ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write a page a scan, too: <case>_report.html, one file, printable.")
+    ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-seg",
+            help="Of a scan in DICOM: write segmentation and volumes, too: <case>_seg.dcm, <case>_sr.dcm.",
+        ),
+    ] = False,
+    keep_identity: Annotated[
+        bool,
+        typer.Option("--keep-identity", help="Name the patient in these two, as an archive needs to file them."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     set_: Overrides = None,
@@ -59,17 +84,22 @@ def predict(
 
     Example: `multifocal predict runs/0 adc=scan.nii.gz zadc=z.nii.gz --out found --statistics --report`
 
+    Example: `multifocal predict hie-synthetic-adc dicom-folder --out found --statistics --report --dicom-seg`
+
     Example: `multifocal predict runs/fold0 BONBID2023_Train --out masks --folds folds.json --fold 0`
 
     Example: `multifocal predict runs/ensemble BONBID2023_Train --out masks --parts`
 
     Example: `multifocal predict runs/ensemble BONBID2023_Train --out masks --uncertainty`
 
+    Example: `multifocal predict hie-synthetic BONBID2023_Train --out masks`
+
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
     from multifocal.cohorts import Case, read_fold
     from multifocal.cohorts.seen import seen_line
-    from multifocal.cohorts.single_scan import open_scans
+    from multifocal.cohorts.single_scan import dicom_in, open_scans, prepared_files
+    from multifocal.errors import UserError
     from multifocal.systems import (
         Prediction,
         find,
@@ -83,6 +113,7 @@ def predict(
     from multifocal.systems.system import PARTS
     from multifocal.systems.uncertainty import CASES, LESIONS, check_masks, uncertainty_of
     from multifocal.threads import settle_threads
+    from multifocal.volumes import strip_extension
 
     settle_threads(threads)
     overrides, runs = tuple(set_ or ()), [run, *(also or ())]
@@ -91,14 +122,29 @@ def predict(
     )
     if model.tuned:
         notice(f"tuned: {model.tuned}")
+    source, scan = dicom_in(scans), None
+    if dicom_seg and source is None:
+        raise UserError("--dicom-seg: refers to the images of a scan in DICOM; give its folder, or leave it out")
+    if source is not None:
+        from multifocal.volumes.dicom import read_dicom
+
+        scan, name = read_dicom(source), name or "scan"
+        notice(f"ADC is {scan.series} ({scan.reason}), in {scan.unit}")
+        for remark in scan.remarks:
+            notice(remark)
+    if source is not None or brain is not None:
+        name = name or strip_extension(Path(scans[0].partition("=")[2] or scans[0]).name)
+        volume = None if scan is None else scan.volume
+        scans = prepared_files(scans, out / "maps", name=name, scan=volume, brain=brain)
     cases = open_scans(scans, maps=model.maps, name=name, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
     if seen := model.seen.among(cases):
         notice(seen_line(seen, len(cases)))
-    if statistics or report:
+    if statistics or report or dicom_seg:
         check_masks(model)
-    digest = "+".join(model_digest(each, overrides=() if also else overrides) for each in runs)
+    digests = [model_digest(each, overrides=() if also else overrides) for each in runs]
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if also else digests[0]
 
     def record(case: Case, prediction: Prediction, mask: Path) -> None:
         sure = uncertainty_of(model, case, prediction)
@@ -107,6 +153,13 @@ def predict(
         for flag in raised:
             if flag.raised:
                 notice(f"{case.name}: {flag.text}")
+        if scan is not None and dicom_seg:
+            from multifocal.exporters import Algorithm, write_dicom_seg, write_dicom_sr
+
+            made_by = Algorithm(model.recipe.name[:64], version("multifocal"), digest)
+            seg, sr = out / f"{case.name}_seg.dcm", out / f"{case.name}_sr.dcm"
+            write_dicom_seg(findings.labels, scan, seg, algorithm=made_by, identity=keep_identity)
+            write_dicom_sr(seg, scan, sr, identity=keep_identity)
         if statistics:
             write_findings(out, findings, model=model.recipe.name, digest=digest, flags=raised)
         if report:
@@ -125,7 +178,7 @@ def predict(
             parts=parts,
             uncertainty=uncertainty,
             overwrite=overwrite,
-            record=record if statistics or report else None,
+            record=record if statistics or report or dicom_seg else None,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
     screen().print(f"{len(written)} masks in {out}", soft_wrap=True)

@@ -1,14 +1,20 @@
 """One scan, given as files on the command line, as a cohort of one case."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from multifocal.cohorts.case import COLOURS, Case, Cohort, ImageFile
+from multifocal.cohorts.layouts import LAYOUTS, layout_names
 from multifocal.cohorts.opening import open_cohort
 from multifocal.errors import UserError
-from multifocal.volumes import EXTENSIONS, extension_of, strip_extension
+from multifocal.volumes import EXTENSIONS, Volume, extension_of, read, strip_extension, write
 
 LAYOUT = "files"
+_LOOKED_AT = 500  # files of a folder, to see whether it is DICOM
 
 
 def single_scan(files: Mapping[str, str | Path], *, name: str | None = None) -> Cohort:
@@ -90,6 +96,89 @@ def open_scans(sources: Sequence[str], *, maps: Sequence[str], name: str | None 
     if maps and (unread := [map_ for map_ in files if map_ not in maps]):
         raise UserError(f"{unread[0]}={files[unread[0]]}: the model reads only {', '.join(maps)}; leave it out")
     return single_scan({map_: files[map_] for map_ in maps or files}, name=name)
+
+
+def dicom_in(sources: Sequence[str]) -> str | None:
+    """Return which of what a command was given is DICOM: a folder, a ZIP file, or one file; None where nothing is.
+
+    Args:
+        sources: as `open_scans` takes them.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: several are.
+
+    Example:
+        >>> dicom_in(["adc=scan.nii.gz"])
+    """
+    paths = [pair[1] if (pair := _named(source)) else source for source in sources]
+    found = [path for path in paths if _is_dicom(Path(path))]
+    if len(found) > 1:
+        raise UserError(f"{found[1]}: is the second DICOM folder or file; one scan's ADC series is read from one")
+    return found[0] if found else None
+
+
+def prepared_files(
+    sources: Sequence[str], folder: str | Path, *, name: str, scan: Volume | None, brain: str | Path | None
+) -> list[str]:
+    """Write the maps of one scan as NIfTI files of its brain, and return what to open in their place.
+
+    Args:
+        sources: as `open_scans` takes them; the one that is DICOM stands for the map "adc".
+        folder: where the files go: `<name>_<map>.nii.gz`.
+        name: of the case.
+        scan: the map that was read from DICOM; None where none is.
+        brain: an image on the same grid that is 0 outside the brain, where all maps become 0; None changes nothing.
+
+    Returns:
+        `MAP=FILE` for each.
+
+    Raises:
+        UserError: the brain lies on another grid or is empty, a map is given twice, or a file cannot be read or
+            written.
+
+    Example:
+        >>> prepared_files(["adc=scan.nii.gz"], "found/maps", name="S1", scan=None, brain="b.nii.gz")  # doctest: +SKIP
+        ['adc=found/maps/S1_adc.nii.gz']
+    """
+    maps: dict[str, Volume] = {}
+    for source in sources:
+        map_, path = _named(source) or ("adc", source)
+        if map_ in maps:
+            raise UserError(f"{source}: the map {map_} is given twice; name each once")
+        maps[map_] = scan if scan is not None and _is_dicom(Path(path)) else read(path)
+    if brain is not None:
+        inside = read(brain)
+        for map_, volume in maps.items():
+            if differences := inside.geometry.differences(volume.geometry):
+                raise UserError(f"--brain {brain}: {', '.join(differences)} in {map_}; give a mask on the scan's grid")
+        if not inside.array.any():
+            raise UserError(f"--brain {brain}: is 0 everywhere; give the mask of the brain")
+        maps = {map_: replace(one, array=np.where(inside.array != 0, one.array, 0)) for map_, one in maps.items()}
+    written = []
+    for map_, volume in maps.items():
+        file = Path(folder) / f"{name}_{map_}.nii.gz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, volume)
+        written.append(f"{map_}={file}")
+    return written
+
+
+def _is_dicom(path: Path) -> bool:
+    """Return whether a path is DICOM; of a folder, whether it is no cohort and a file in it is."""
+    if path.is_dir():
+        if any(LAYOUTS[layout].matches(path) for layout in layout_names()):
+            return False
+        files = islice((file for file in sorted(path.rglob("*")) if file.is_file()), _LOOKED_AT)
+        return any(_is_dicom(file) for file in files if file.suffix.lower() != ".zip")
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in (".dcm", ".ima", ".zip"):
+        return True
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def _named(source: str) -> tuple[str, str] | None:

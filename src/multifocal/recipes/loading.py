@@ -9,6 +9,7 @@ import yaml
 
 from multifocal.config import is_yaml, parse_yaml, read_yaml, validate
 from multifocal.errors import UserError, unknown_name
+from multifocal.models import is_model
 from multifocal.recipes.recipe import KINDS, Recipe, merged
 
 NETWORK = "network"  # the kind of a recipe that does not say
@@ -165,6 +166,8 @@ def recipe_class(data: Any, *, where: str) -> type[Recipe]:
 def rooted(data: Any, home: str | Path) -> Any:
     """Return settings whose `training.start_from`, where there is one, no longer depends on where they are read.
 
+    A model of the package stays a name, which is the same everywhere.
+
     Args:
         data: of a recipe, or what changes one, not validated yet.
         home: the folder that the path is relative to; a recipe in the path's place is spelled out.
@@ -185,7 +188,7 @@ def rooted(data: Any, home: str | Path) -> Any:
     start = training.get("start_from")
     if isinstance(start, Mapping) and "recipe" in start:
         start = _member(start, where="training.start_from", home=Path(home))
-    elif isinstance(start, str) and start:
+    elif isinstance(start, str) and start and not is_model(start):
         start = str((Path(home) / start).absolute())
     else:
         return data
@@ -278,7 +281,7 @@ def _member(member: Any, *, where: str, home: Path) -> Any:
         member["recipe"] = rooted(merged(recipe, changes), home)
     elif changes:
         member["set"] = changes  # which validation refuses: a run is trained already
-    if isinstance(member.get("run"), str):
+    if isinstance(member.get("run"), str) and not is_model(member["run"]):
         member["run"] = str((home / member["run"]).absolute())
     return member
 

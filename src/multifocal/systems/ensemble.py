@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from multifocal import recipes
+from multifocal import models, recipes
 from multifocal.cohorts import Case, Cohort, Fold, ImageFile, Labels, lesion_shares, make_folds, with_labels
 from multifocal.cohorts.seen import Seen
 from multifocal.config import Config
@@ -33,7 +33,7 @@ class Member(Config):
 
     Args:
         recipe: spelled out; a recipe's name or file is read when the ensemble's recipe is.
-        run: a run folder.
+        run: a run folder, or the name of a model (`multifocal.models`).
         fold: (k, n): the ensemble's training cases are dealt into n folds, and this member validates on the k-th, from
             0, and trains on the others. None trains and validates on the cases that the ensemble does.
 
@@ -89,7 +89,7 @@ class Member(Config):
         return self._own().maps
 
     def _own(self) -> Recipe:
-        return self.resolved() or recipes.load(Path(str(self.run)) / RECIPE)
+        return self.resolved() or recipes.load(models.run_folder(str(self.run)) / RECIPE)
 
 
 class EnsembleRecipe(Recipe):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from multifocal import recipes
+from multifocal import models, recipes
 from multifocal.cohorts.seen import Seen, SeenCase
 from multifocal.config import is_yaml
 from multifocal.errors import UserError, unknown_name
@@ -64,10 +64,10 @@ def build(recipe: Recipe, *, device: str = "auto") -> System:
 
 
 def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str = "auto") -> System:
-    """Return the system of a finished run folder, or of a recipe without training such as `zadc-threshold`.
+    """Return the system of a finished run, of a model of the package, or of a recipe without training.
 
     Args:
-        run: the folder; or the recipe's name, or its YAML file.
+        run: the run folder; or the name of a model (`multifocal.models`), or that of a recipe, or its YAML file.
         overrides: `inference.…=value` pairs for a run (`combine.…=value` for an ensemble's), `key=value` for a recipe
             without training.
         device: `auto` takes the GPU where there is one.
@@ -82,6 +82,8 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
         >>> load_model("zadc-threshold", overrides=("below=-2.5",)).recipe.below
         -2.5
     """
+    if models.is_model(run):
+        return _of_folder(models.run_folder(run), overrides=overrides, device=device)
     folder, text = Path(run), str(run)
     if folder.is_dir() and (text not in recipes.names() or (folder / RECIPE).is_file()):
         return _of_folder(folder, overrides=overrides, device=device)
@@ -98,7 +100,8 @@ def load_model(run: str | Path, *, overrides: tuple[str, ...] = (), device: str 
         raise _no_run(run)
     if text != folder.name:  # a path, not a mistyped name
         raise UserError(f"{run}: no such run folder; give the folder that `multifocal train` wrote")
-    raise UserError(f"{run}: no such run folder, and {unknown_name('recipe', text, recipes.names())}")
+    known = sorted({*models.names(), *recipes.names()})
+    raise UserError(f"{run}: no such run folder, and {unknown_name('model or recipe', text, known)}")
 
 
 def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> System:
@@ -144,7 +147,7 @@ def model_digest(run: str | Path, *, overrides: tuple[str, ...] = ()) -> str:
         >>> model_digest("zadc-clean") == model_digest("zadc-clean", overrides=("below=-2.5",))
         False
     """
-    folder, digest = Path(run), hashlib.sha256("\0".join(overrides).encode())
+    folder, digest = models.run_folder(run), hashlib.sha256("\0".join(overrides).encode())
     if not (folder / RECIPE).is_file():
         return hashlib.sha256(recipes.load(run, overrides=overrides).model_dump_json().encode()).hexdigest()
     for file in sorted(folder.rglob("*")):

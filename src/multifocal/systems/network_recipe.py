@@ -202,8 +202,8 @@ class TrainingSettings(Config):
     results vary from run to run, which matters on a GPU. A step takes the `mean` of the gradients of `accumulate`
     batches, or their `sum`; a step of fewer, at an epoch's end, divides by `accumulate`, too. `ema` is the share that
     the average of the weights keeps of itself at every step; where it is set, the average is validated and kept.
-    `start_from` is a run folder or weights file, which a new run begins with, or a recipe, which is then trained first;
-    a resumed run goes on from where it was.
+    `start_from` is a run folder, a weights file or a model of the package, which a new run begins with, or a recipe,
+    which is then trained first; a resumed run goes on from where it was.
     `loggers` are told every row of the log, too.
     `deep_supervision` is the weight of the loss of each of the network's outputs, the full one first; none is the full
     one alone.

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from multifocal import networks
+from multifocal import models, networks
 from multifocal.config import read_yaml
 from multifocal.errors import UserError
 from multifocal.files import write_json
 from multifocal.systems.loading import ABOUT, RECIPE, read_about, seen_in
 from multifocal.systems.network_recipe import NetworkRecipe
-from multifocal.systems.system import WEIGHTS
+from multifocal.systems.system import MEMBERS, WEIGHTS
 from multifocal.weights import read_weights
 
 KEY = "start_from"
@@ -24,7 +24,7 @@ def read_start(recipe: NetworkRecipe) -> dict[str, torch.Tensor] | None:
     """Read the weights that a recipe's training begins with.
 
     Args:
-        recipe: of the training; what it starts from is a path.
+        recipe: of the training; what it starts from is a path, or the name of a model (`multifocal.models`).
 
     Returns:
         Tensors by name, which fit the recipe's network, all but its head where they are those of a denoising; None
@@ -177,13 +177,14 @@ def _fitting(
 
 
 def _file(start_from: Path) -> Path:
-    """Return the weights file that is meant: of a run folder, the outcome."""
+    """Return the weights file that is meant: of a run folder, or a model of the package, the outcome."""
+    start_from = models.run_folder(start_from)
     if not start_from.is_dir():
         return start_from
     if not (start_from / WEIGHTS).is_file():
-        raise UserError(
-            f"training.start_from: {start_from}: holds no {WEIGHTS}; finish that training, or give a weights file"
-        )
+        has_members = any(start_from.glob(f"{MEMBERS}/*/{WEIGHTS}"))
+        cure = f"start from one of its {MEMBERS}/ that is a network" if has_members else "finish that training"
+        raise UserError(f"training.start_from: {start_from}: holds no {WEIGHTS}; {cure}, or give a weights file")
     return start_from / WEIGHTS
 
 

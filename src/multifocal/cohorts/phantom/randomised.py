@@ -255,6 +255,7 @@ def _z_map(
     mean = scan.see(atlas.mean * (1 + _variants(rng, brain)), fill=FLUID)
     deviation = scan.see(atlas.deviation, fill=FLUID)
     zadc = z_score(adc, mean=mean, deviation=deviation, inside=inside, spacing=scan.geometry.spacing)
+    zadc = zadc + smoothed(_specks(rng, brain, scan=scan), inside=inside, spacing=scan.geometry.spacing)
     # The group's age and its spread shift and widen the whole scan.
     wanted, spread = rng.normal(0.12, 0.45), 1.35 * float(np.exp(rng.normal(0, 0.2)))
     factor = spread / float(zadc[inside].std())
@@ -277,6 +278,17 @@ def _variants(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     height = foci(rng, brain, likely=tissue, count=count, millilitres=share * brain.millilitres)
     level = level_of(height[tissue > 0.5], voxels=round(share * brain.millilitres * 1000 / STEP**3))
     return np.float32(rng.uniform(0.05, 0.3)) * np.clip(0.5 + (height - level) / 2.5, 0, 1)
+
+
+def _specks(rng: np.random.Generator, brain: Brain, *, scan: Scan) -> np.ndarray:
+    """Fall of Z (at most 0) in specks that are no lesions: near the rim, where brains fit one another worst."""
+    tissue = np.sum(list(brain.tissue.values()), axis=0)
+    likely = np.where(tissue > 0.5, np.exp(-brain.inside / np.float32(rng.uniform(1.5, 6))), 0) * (brain.inside > 1)
+    count = int(np.exp(rng.uniform(np.log(5), np.log(100))))
+    millilitres = count * float(rng.uniform(0.02, 0.1))
+    height = scan.see(foci(rng, brain, likely=likely, count=count, millilitres=millilitres), fill=-1e3)
+    level = level_of(height, voxels=max(1, round(millilitres / scan.geometry.voxel_ml)))
+    return np.float32(-rng.uniform(0.8, 2.8)) * np.clip(0.5 + (height - level) / np.float32(1.5), 0, 1)
 
 
 def _injure(

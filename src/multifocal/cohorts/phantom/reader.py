@@ -49,7 +49,7 @@ def draw_reader(rng: np.random.Generator) -> Reader:
         closed=bool(rng.random() < 0.5),
         whole=float(rng.uniform(0.2, 1.0)) if rng.random() < 0.12 else 0.0,
         missed=float(rng.uniform(0, 0.4)),
-        taken=float(rng.uniform(0, 0.5)),
+        taken=float(rng.uniform(0, 0.3)),
         least_ml=float(rng.uniform(0.045, 0.06)),
     )
 
