@@ -269,7 +269,7 @@ def _in_order(frames: list[Frame], where: str) -> list[Frame]:
             f"{where}: slices {at + 1} and {at + 2} are {steps[at]:.4g} mm apart, others {step:.4g} mm; "
             "a volume needs an even distance: give the original series"
         )
-    span = np.stack([frame.position for frame in frames]) - frames[0].position
+    span = np.stack([_placed(frame, where) for frame in frames]) - frames[0].position
     if np.abs(span - np.outer(span @ first.normal, first.normal)).max() > max(_EVEN * step, 0.01 * min(first.spacing)):
         raise UserError(
             f"{where}: slices are shifted against each other (tilted gantry?); resample it to a straight stack"
@@ -277,15 +277,22 @@ def _in_order(frames: list[Frame], where: str) -> list[Frame]:
     return frames
 
 
+def _placed(frame: Frame, where: str) -> np.ndarray:
+    if frame.position is None:
+        raise UserError(f"{where}: a slice does not say where it lies; export the series again")
+    return frame.position
+
+
 def _geometry(frames: Sequence[Frame], where: str) -> Geometry:
     first, last = frames[0], frames[-1]
     size = (first.shape[1], first.shape[0], len(frames))
     if np.prod(size, dtype=float) > MAX_PIXELS:
         raise UserError(f"{where}: {size[0]}×{size[1]}×{size[2]} pixels are more than an ADC map has; check its header")
-    step = float((last.position - first.position) @ first.normal) / (len(frames) - 1)
+    start, end = _placed(first, where), _placed(last, where)
+    step = float((end - start) @ first.normal) / (len(frames) - 1)
     matrix = np.stack([*first.orientation, first.normal], axis=1)
     try:
-        return Geometry(size, (first.spacing[1], first.spacing[0], step), tuple(first.position), tuple(matrix.ravel()))
+        return Geometry(size, (first.spacing[1], first.spacing[0], step), tuple(start), tuple(matrix.ravel()))
     except ValueError as error:
         raise UserError(f"{where}: {error}; export the series again") from error
 
@@ -313,13 +320,12 @@ def _values(
     frames: Sequence[Frame], mappings: Sequence[Mapping | None], geometry: Geometry, where: Any
 ) -> tuple[np.ndarray, list[str]]:
     values = np.empty(geometry.size)
-    whole: tuple[Any, np.ndarray | None] = (None, None)  # a mosaic is decoded once for its tiles
+    decoded: tuple[Any, np.ndarray] = (None, values)  # a mosaic is decoded once for its tiles
     for index, (frame, mapping) in enumerate(zip(frames, mappings, strict=True)):
         key = (frame.path, frame.number)
-        if whole[0] != key:
-            whole = (key, stored_pixels(frame.path, frame.header, frame.number, where(frame.path)))
-        stored = whole[1]
-        assert stored is not None  # noqa: S101
+        if decoded[0] != key:
+            decoded = (key, stored_pixels(frame.path, frame.header, frame.number, where(frame.path)))
+        stored = decoded[1]
         if frame.tile is not None:
             row, column = frame.tile
             stored = stored[row : row + frame.shape[0], column : column + frame.shape[1]]
