@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from multifocal.cohorts import open_cohort
-from multifocal.volumes import read
+from multifocal.volumes import Volume, read, write
 
 
 @pytest.fixture
@@ -56,3 +56,57 @@ def test_what_is_missing_is_said_in_one_line(multifocal, finished_run, files, tm
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "the model reads adc, zadc, and zadc is missing; add zadc=FILE" in ended.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def dicom(files, tmp_path):
+    pytest.importorskip("highdicom")
+    from multifocal.exporters import write_dicom_series
+
+    write_dicom_series(read(files["adc"]), tmp_path / "dicom")
+    return tmp_path / "dicom"
+
+
+def test_from_dicom_to_dicom(multifocal, dicom, files, tmp_path):
+    import highdicom as hd
+
+    out = tmp_path / "out"
+    ended = multifocal("predict", "hie-synthetic-adc", dicom, "-o", out, "--statistics", "--report", "--dicom-seg")
+    assert ended.code == 0, ended.err
+    assert "ADC is series 1 (ADC in its image type)" in ended.err
+    own, adc = read(out / "scan_lesion.nii.gz"), read(out / "maps" / "scan_adc.nii.gz")
+    assert not own.geometry.differences(adc.geometry)
+    assert np.sort(adc.array.ravel()) == pytest.approx(np.sort(read(files["adc"]).array.ravel()), abs=1)
+    segments = hd.seg.segread(out / "scan_seg.dcm")
+    count = len(list(csv.DictReader((out / "lesions.csv").open())))
+    assert segments.number_of_segments == max(count, 1)
+    assert segments.pixel_array.astype(bool).sum() == np.count_nonzero(own.array)
+    assert (out / "scan_sr.dcm").is_file()
+
+
+def test_a_brain_mask_is_laid_over_all_maps(multifocal, files, tmp_path):
+    adc = read(files["adc"])
+    half = (adc.array != 0).astype(np.uint8)
+    half[: half.shape[0] // 2] = 0
+    write(tmp_path / "brain.nii.gz", Volume(half, adc.geometry))
+    maps = [f"{name}={path}" for name, path in files.items()]
+    ended = multifocal("predict", "zadc-threshold", *maps, "-o", tmp_path / "out", "--brain", tmp_path / "brain.nii.gz")
+    assert ended.code == 0, ended.err
+    (mask,) = (tmp_path / "out").glob("*_lesion*")
+    assert not read(mask).array[half == 0].any()
+    assert (read(next((tmp_path / "out" / "maps").glob("*_adc*"))).array == np.where(half, adc.array, 0)).all()
+
+
+def test_dicom_that_is_not_enough_writes_nothing(multifocal, dicom, files, tmp_path):
+    for words, arguments in {
+        "the model reads adc, zadc, and zadc is missing; add zadc=FILE": ["zadc-clean", dicom],
+        "is the second DICOM folder": ["zadc-clean", f"adc={dicom}", f"zadc={dicom}"],
+        "--dicom-seg: refers to the images of a scan in DICOM": [
+            "hie-synthetic-adc",
+            f"adc={files['adc']}",
+            "--dicom-seg",
+        ],
+    }.items():
+        ended = multifocal("predict", *arguments, "-o", tmp_path / "out")
+        assert (ended.code, words in ended.err) == (2, True), ended.err
+        assert not (tmp_path / "out").exists()

@@ -135,7 +135,9 @@ def predict(
     if source is not None or brain is not None:
         name = name or strip_extension(Path(scans[0].partition("=")[2] or scans[0]).name)
         volume = None if scan is None else scan.volume
-        scans = prepared_files(scans, out / "maps", name=name, scan=volume, brain=brain)
+        scans = prepared_files(
+            scans, out / "maps", maps=model.maps, name=name, scan=volume, brain=brain, overwrite=overwrite
+        )
     cases = open_scans(scans, maps=model.maps, name=name, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)

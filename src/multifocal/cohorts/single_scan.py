@@ -91,10 +91,7 @@ def open_scans(sources: Sequence[str], *, maps: Sequence[str], name: str | None 
         if pair[0] in files:
             raise UserError(f"{source}: the map {pair[0]} is given twice; name each once")
         files[pair[0]] = pair[1]
-    if missing := [map_ for map_ in maps if map_ not in files]:
-        raise UserError(f"the model reads {', '.join(maps)}, and {missing[0]} is missing; add {missing[0]}=FILE")
-    if maps and (unread := [map_ for map_ in files if map_ not in maps]):
-        raise UserError(f"{unread[0]}={files[unread[0]]}: the model reads only {', '.join(maps)}; leave it out")
+    _check_maps(files, maps)
     return single_scan({map_: files[map_] for map_ in maps or files}, name=name)
 
 
@@ -121,49 +118,67 @@ def dicom_in(sources: Sequence[str]) -> str | None:
 
 
 def prepared_files(
-    sources: Sequence[str], folder: str | Path, *, name: str, scan: Volume | None, brain: str | Path | None
+    sources: Sequence[str],
+    folder: str | Path,
+    *,
+    maps: Sequence[str],
+    name: str,
+    scan: Volume | None,
+    brain: str | Path | None,
+    overwrite: bool = False,
 ) -> list[str]:
     """Write the maps of one scan as NIfTI files of its brain, and return what to open in their place.
 
     Args:
         sources: as `open_scans` takes them; the one that is DICOM stands for the map "adc".
         folder: where the files go: `<name>_<map>.nii.gz`.
+        maps: what the system reads, see `open_scans`.
         name: of the case.
         scan: the map that was read from DICOM; None where none is.
         brain: an image on the same grid that is 0 outside the brain, where all maps become 0; None changes nothing.
+        overwrite: replace files that exist.
 
     Returns:
         `MAP=FILE` for each.
 
     Raises:
-        UserError: the brain lies on another grid or is empty, a map is given twice, or a file cannot be read or
-            written.
+        UserError: a map is missing, given twice, or read by nothing; the brain lies on another grid or is empty; a
+            file exists, or cannot be read or written.
 
     Example:
-        >>> prepared_files(["adc=scan.nii.gz"], "found/maps", name="S1", scan=None, brain="b.nii.gz")  # doctest: +SKIP
-        ['adc=found/maps/S1_adc.nii.gz']
+        >>> prepared_files(["adc=a.mha"], "maps", maps=("adc",), name="S1", scan=None, brain="b.mha")  # doctest: +SKIP
+        ['adc=maps/S1_adc.nii.gz']
     """
-    maps: dict[str, Volume] = {}
+    files: dict[str, str] = {}
     for source in sources:
         map_, path = _named(source) or ("adc", source)
-        if map_ in maps:
+        if map_ in files:
             raise UserError(f"{source}: the map {map_} is given twice; name each once")
-        maps[map_] = scan if scan is not None and _is_dicom(Path(path)) else read(path)
+        files[map_] = path
+    _check_maps(files, maps)
+    targets = {map_: Path(folder) / f"{name}_{map_}.nii.gz" for map_ in files}
+    if not overwrite and (there := [target for target in targets.values() if target.exists()]):
+        raise UserError(f"{there[0]}: exists already; choose another folder, or --overwrite to replace it")
+    volumes = {map_: scan if scan is not None and _is_dicom(Path(path)) else read(path) for map_, path in files.items()}
     if brain is not None:
         inside = read(brain)
-        for map_, volume in maps.items():
+        for map_, volume in volumes.items():
             if differences := inside.geometry.differences(volume.geometry):
                 raise UserError(f"--brain {brain}: {', '.join(differences)} in {map_}; give a mask on the scan's grid")
         if not inside.array.any():
             raise UserError(f"--brain {brain}: is 0 everywhere; give the mask of the brain")
-        maps = {map_: replace(one, array=np.where(inside.array != 0, one.array, 0)) for map_, one in maps.items()}
-    written = []
-    for map_, volume in maps.items():
-        file = Path(folder) / f"{name}_{map_}.nii.gz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write(file, volume)
-        written.append(f"{map_}={file}")
-    return written
+        volumes = {map_: replace(one, array=np.where(inside.array != 0, one.array, 0)) for map_, one in volumes.items()}
+    for map_, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(target, volumes[map_])
+    return [f"{map_}={target}" for map_, target in targets.items()]
+
+
+def _check_maps(files: Mapping[str, object], maps: Sequence[str]) -> None:
+    if missing := [map_ for map_ in maps if map_ not in files]:
+        raise UserError(f"the model reads {', '.join(maps)}, and {missing[0]} is missing; add {missing[0]}=FILE")
+    if maps and (unread := [map_ for map_ in files if map_ not in maps]):
+        raise UserError(f"{unread[0]}={files[unread[0]]}: the model reads only {', '.join(maps)}; leave it out")
 
 
 def _is_dicom(path: Path) -> bool:
