@@ -110,3 +110,15 @@ def test_dicom_that_is_not_enough_writes_nothing(multifocal, dicom, files, tmp_p
         ended = multifocal("predict", *arguments, "-o", tmp_path / "out")
         assert (ended.code, words in ended.err) == (2, True), ended.err
         assert not (tmp_path / "out").exists()
+
+
+def test_options_that_would_do_nothing_are_refused(multifocal, small_cohort, files, tmp_path):
+    maps = [f"{name}={path}" for name, path in files.items()]
+    for words, arguments in {
+        "--keep-identity: is for what --dicom-seg writes": [*maps, "--keep-identity"],
+        "--brain b.mha: is for one scan": [small_cohort, "--brain", "b.mha"],
+        "--name x: is for one scan": [small_cohort, "--name", "x"],
+    }.items():
+        ended = multifocal("predict", "zadc-clean", *arguments, "-o", tmp_path / "out")
+        assert (ended.code, words in ended.err) == (2, True), ended.err
+        assert not (tmp_path / "out").exists()

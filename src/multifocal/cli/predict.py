@@ -125,6 +125,10 @@ def predict(
     source, scan = dicom_in(scans), None
     if dicom_seg and source is None:
         raise UserError("--dicom-seg: refers to the images of a scan in DICOM; give its folder, or leave it out")
+    if keep_identity and not dicom_seg:
+        raise UserError("--keep-identity: is for what --dicom-seg writes, nothing else names the patient; leave it out")
+    if brain is not None and source is None and Path(scans[0]).is_dir():
+        raise UserError(f"--brain {brain}: is for one scan, and {scans[0]} is a folder; give the file of each map")
     if source is not None:
         from multifocal.volumes.dicom import read_dicom
 
