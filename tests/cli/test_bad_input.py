@@ -200,16 +200,17 @@ def test_a_folder_that_cannot_be_written(multifocal, arguments, listing, tmp_pat
     ("command", "largest", "file"),
     [
         ("train", 2000, "out/cache"),
-        ("train --cache", 2000, "best.safetensors"),
-        ("train --cache", 12000, "resume.safetensors"),
+        ("train --cache", 2000, "ranges.json"),
+        ("train --cache", 20000, "resume.safetensors"),
+        ("train --cache --set network.options.features=[8,16]", 20000, "best.safetensors"),
         ("predict", 400, "S_0-VISIT_01_lesion.mha"),
         ("evaluate", 400, "unfinished.jsonl"),
     ],
 )
 def test_a_disk_that_fills_up(multifocal, processes, arguments, listing, tmp_path, command, largest, file):
-    command, *cached = command.split()
-    given = [str(argument) for argument in arguments[command]]
-    if cached:
+    command, *more = command.split()
+    given = [*map(str, arguments[command]), *more[1:]]
+    if more:
         given += ["--cache", str(tmp_path / "cache")]
         assert multifocal(*given[:4], tmp_path / "other", *given[5:], "--set", "training.epochs=1").code == 0
     process = processes.Process(target=children.command, args=(given, tmp_path / "screen", None, largest))
