@@ -122,3 +122,29 @@ def test_options_that_would_do_nothing_are_refused(multifocal, small_cohort, fil
         ended = multifocal("predict", "zadc-clean", *arguments, "-o", tmp_path / "out")
         assert (ended.code, words in ended.err) == (2, True), ended.err
         assert not (tmp_path / "out").exists()
+
+
+def test_a_scan_in_another_unit_or_with_its_skull_is_told(multifocal, files, tmp_path):
+    adc, zadc = read(files["adc"]), files["zadc"]
+    write(tmp_path / "unit.mha", Volume((adc.array / 1000).astype(np.float32), adc.geometry))
+    ended = multifocal("predict", "zadc-clean", f"adc={tmp_path / 'unit.mha'}", f"zadc={zadc}", "-o", tmp_path / "a")
+    assert (ended.code, "unit.mha: " in ended.err) == (2, True), ended.err
+    assert not (tmp_path / "a").exists()
+    for noise, code in ((30, 2), (800, 0)):  # noise around the head hides the unit, tissue around it does not
+        head = np.where(adc.array == 0, noise, adc.array).astype(np.float32)
+        write(tmp_path / "head.mha", Volume(head, adc.geometry))
+        out = tmp_path / str(noise)
+        ended = multifocal("predict", "zadc-clean", f"adc={tmp_path / 'head.mha'}", f"zadc={zadc}", "-o", out)
+        assert ended.code == code, ended.err
+        assert "100 % of its edge is not 0, so it does not look skull-stripped" in ended.err
+    ended = multifocal("predict", "zadc-clean", f"adc={files['adc']}", f"zadc={zadc}", "-o", tmp_path / "c")
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_no_name_leads_out_of_the_folder(multifocal, files, tmp_path):
+    maps = [f"{name}={path}" for name, path in files.items()]
+    write(tmp_path / "brain.mha", Volume(np.ones_like(read(files["adc"]).array, np.uint8), read(files["adc"]).geometry))
+    options = ("--brain", tmp_path / "brain.mha", "--name", "../../x")
+    ended = multifocal("predict", "zadc-clean", *maps, "-o", tmp_path / "deep" / "out", *options)
+    assert (ended.code, "is not a usable name" in ended.err) == (2, True), ended.err
+    assert [file.name for file in tmp_path.iterdir() if file.is_dir() and file.name == "deep"] == []

@@ -98,7 +98,7 @@ def predict(
     """
     from multifocal.cohorts import Case, read_fold
     from multifocal.cohorts.seen import seen_line
-    from multifocal.cohorts.single_scan import dicom_in, open_scans, prepared_files
+    from multifocal.cohorts.single_scan import LAYOUT, dicom_in, doubts, open_scans, prepared_files
     from multifocal.errors import UserError
     from multifocal.systems import (
         Prediction,
@@ -122,6 +122,8 @@ def predict(
     )
     if model.tuned:
         notice(f"tuned: {model.tuned}")
+    if statistics or report or dicom_seg:
+        check_masks(model)
     source, scan = dicom_in(scans), None
     if dicom_seg and source is None:
         raise UserError("--dicom-seg: refers to the images of a scan in DICOM; give its folder, or leave it out")
@@ -147,8 +149,9 @@ def predict(
         cases = cases.subset(chosen.test)
     if seen := model.seen.among(cases):
         notice(seen_line(seen, len(cases)))
-    if statistics or report or dicom_seg:
-        check_masks(model)
+    if cases.layout == LAYOUT:
+        for doubt in doubts(cases.cases[0]):
+            notice(doubt)
     digests = [model_digest(each, overrides=() if also else overrides) for each in runs]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest() if also else digests[0]
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from multifocal.cohorts.case import COLOURS, Case, Cohort, ImageFile
+from multifocal.cohorts.check import image_complaints
 from multifocal.cohorts.layouts import LAYOUTS, layout_names
 from multifocal.cohorts.opening import open_cohort
 from multifocal.errors import UserError
 from multifocal.volumes import EXTENSIONS, Volume, extension_of, read, strip_extension, write
 
 LAYOUT = "files"
+_STRIPPED = 0.25  # of the image's edge at most: a brain that is cut off reaches one side or two, a head's noise all
 _LOOKED_AT = 500  # files of a folder, to see whether it is DICOM
 
 
@@ -95,6 +97,51 @@ def open_scans(sources: Sequence[str], *, maps: Sequence[str], name: str | None 
     return single_scan({map_: files[map_] for map_ in maps or files}, name=name)
 
 
+def doubts(case: Case) -> list[str]:
+    """Return what a model may be wrong about in a scan that nobody has checked: its units, and whether it is stripped.
+
+    Args:
+        case: the scan.
+
+    Returns:
+        A line each.
+
+    Raises:
+        UserError: a map cannot be what it is said to be: another unit, empty, constant, NaN.
+
+    Example:
+        >>> import tempfile
+        >>> from multifocal.volumes import Geometry
+        >>> file = Path(tempfile.mkdtemp()) / "adc.mha"
+        >>> grid = Geometry((4, 4), (2.0, 2.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+        >>> write(file, Volume(np.arange(900.0, 916.0, dtype=np.float32).reshape(4, 4), grid))
+        >>> doubts(single_scan({"adc": file}).cases[0])[0].partition(": ")[2].partition(",")[0]
+        '100 % of its edge is not 0'
+    """
+    found = []
+    for map_, image in case.images.items():
+        volume = image.read()
+        if map_ == "adc" and (share := _edge_share(volume.array)) > _STRIPPED:
+            found.append(
+                f"{image.path}: {100 * share:.0f} % of its edge is not 0, so it does not look skull-stripped, and all "
+                "that is not 0 counts as brain; give --brain"
+            )
+        for severity, text in image_complaints(map_, volume.array, is_flat=volume.geometry.ndim == 2):
+            if severity == "error":
+                # What is around the head hides the unit: that comes first.
+                raise UserError(
+                    found[-1] if found and found[-1].startswith(str(image.path)) else f"{image.path}: {text}"
+                )
+            found.append(f"{image.path}: {text}")
+    return found
+
+
+def _edge_share(array: np.ndarray) -> float:
+    edge = np.ones(array.shape, bool)
+    edge[(slice(1, -1),) * edge.ndim] = False
+    return float((array[edge] != 0).mean())
+
+
 def dicom_in(sources: Sequence[str]) -> str | None:
     """Return which of what a command was given is DICOM: a folder, a ZIP file, or one file; None where nothing is.
 
@@ -156,6 +203,7 @@ def prepared_files(
             raise UserError(f"{source}: the map {map_} is given twice; name each once")
         files[map_] = path
     _check_maps(files, maps)
+    Case(name, name, {map_: ImageFile(Path(path)) for map_, path in files.items()})  # names become those of files
     targets = {map_: Path(folder) / f"{name}_{map_}.nii.gz" for map_ in files}
     if not overwrite and (there := [target for target in targets.values() if target.exists()]):
         raise UserError(f"{there[0]}: exists already; choose another folder, or --overwrite to replace it")
