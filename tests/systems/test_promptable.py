@@ -1,5 +1,7 @@
 """A promptable segmenter: boxes from candidates, and what SAM-2, with random weights, makes of them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,8 @@ def test_an_image_of_two_dimensions_is_one_slice(tmp_path):
 
 
 def test_no_box_is_an_empty_mask_and_a_warning(tmp_path):
-    with pytest.warns(UserWarning, match="case a: no 4 voxels together with zadc below -2, so no box; its mask is"):
+    says = r"case a: no 4 voxels together with zadc below -2, so no box; its mask is empty \(.* raise candidates.below"
+    with pytest.warns(UserWarning, match=says):
         assert not mask(made(tmp_path, SMALL), "boxes").any()
 
 
@@ -204,6 +207,22 @@ def test_sam2_segments_a_cohort_and_answers_by_its_prompts(weights, small_cohort
     alone = [segment_boxes(model.model, colours, boxes[[number]]) for number in (0, 1)]
     assert np.abs(alone[0] - alone[1]).max() > 0.01
     assert np.allclose(segment_boxes(model.model, colours, boxes), np.maximum(*alone), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_report_shows_the_boxes_beside_what_the_model_makes_of_them(weights, small_cohort, run_parts_study, tmp_path):
+    from multifocal.cohorts import open_cohort
+    from multifocal.reports import write_report
+
+    asked = {"recipe": NAME, "weights": str(weights), "candidates": {"map": "zadc", "below": -1}}
+    arms = {"images": asked, "video": {**asked, "video": {}}, "prompts": {**asked, "answer": "boxes"}}
+    cohort = open_cohort(small_cohort)
+    page = write_report(run_parts_study(cohort, tmp_path / "study", f"arms={json.dumps(arms)}"), cohort)
+    text = page.read_text(encoding="utf-8")
+    section = text[text.index('id="parts"') : text.index('id="cases"')]
+    assert [section.count(f'<th scope="row">{part}') for part in ("candidates", "boxes", "prompts")] == [2, 2, 0]
+    case = (page.parent / "cases/S_4-VISIT_01.html").read_text(encoding="utf-8")
+    assert all(f">{arm}/{part}</option>" in case for arm in ("images", "video") for part in ("candidates", "boxes"))
 
 
 def test_an_image_of_the_models_own_size_goes_in_as_it_is(weights):

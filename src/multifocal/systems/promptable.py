@@ -156,7 +156,8 @@ class PromptableSystem(System):
             candidates = recipe.candidates
             warnings.warn(
                 f"case {case.name}: no {candidates.min_size_voxels} voxels together with {candidates.map} below "
-                f"{candidates.below:g}, so no box; its mask is empty",
+                f"{candidates.below:g}, so no box; its mask is empty (should it have one, raise candidates.below or "
+                "lower candidates.min_size_voxels)",
                 stacklevel=2,
             )
 
