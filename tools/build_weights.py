@@ -3,7 +3,8 @@
 `python tools/build_weights.py` makes all of them, on one core in about half an hour; the same machine and commit make
 the same bytes. What lies in --work already (scans, finished runs) is taken from there.
 
-What is packed is the run folder without what only training needs, with a network's weights in half precision. The facts
+What is packed is the run folder without what only training needs, with a network's weights in half precision; what the
+scans were goes with it (`ranges.json`), and is measured where the run is of before it was written down. The facts
 at the head of a model's card.md are written anew, unless no file has changed; the words below them are left alone.
 """
 
@@ -28,6 +29,7 @@ from multifocal.cohorts.phantom import write_phantom
 from multifocal.files import read_json, write_json, write_text
 from multifocal.models import CARD
 from multifocal.systems.loading import ABOUT, RECIPE, load_model
+from multifocal.systems.ranges import RANGES, training_ranges, write_ranges
 from multifocal.systems.system import WEIGHTS, System
 from multifocal.training import fit
 from multifocal.weights import read_weights, write_weights
@@ -55,6 +57,8 @@ def main() -> None:
         run = told.work / name
         split = Fold(train=tuple(case.name for case in cohort), validation=(), test=())
         fit(recipes.load(name), cohort, split=split, out=run, cache=told.work / "cache", resume=True, device="cpu")
+        if not (run / RANGES).exists() and (ranges := training_ranges(cohort.subset(split.train))) is not None:
+            write_ranges(run, ranges)
         print(f"{told.out / name}: {pack(run, told.out / name, commit=commit)}")
 
 
@@ -78,7 +82,8 @@ def pack(run: Path, out: Path, *, commit: str) -> str:
             (new / part).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(weights.parent / RECIPE, new / part / RECIPE)
             halve(weights, new / part / WEIGHTS, is_network=kind(weights.parent) == "network")
-        shutil.copyfile(run / RECIPE, new / RECIPE)
+        for file in (RECIPE, RANGES):
+            shutil.copyfile(run / file, new / file)
         digests = {file.relative_to(new).as_posix(): digest(file) for file in sorted(new.glob("**/*.*"))}
         if digests == {file: digest(out / file) for file in digests if (out / file).is_file()}:
             return "every file has the bytes it had"
@@ -86,7 +91,7 @@ def pack(run: Path, out: Path, *, commit: str) -> str:
         # The name of a folder of scans would make others' scans in a folder of that name known ones.
         about |= {"cohort": {**about["cohort"], "name": SCANS}, "commit": commit}
         write_json(new / ABOUT, about)
-        for file in ("members", ABOUT, RECIPE, WEIGHTS):
+        for file in ("members", ABOUT, RANGES, RECIPE, WEIGHTS):
             there, fresh = out / file, new / file
             if there.is_dir():
                 shutil.rmtree(there)

@@ -111,7 +111,8 @@ def main() -> None:
     cohort, rows = open_cohort(chosen.cohort), []
     for run in chosen.runs:
         model, parts = load_model(run), read_about(Path(run))["parts"]
-        ranges = model.ranges or training_ranges(cohort.subset(parts["train"]))
+        own = any(ranges is None for ranges in model.ranges)
+        ranges = training_ranges(cohort.subset(parts["train"])) if own else model.ranges
         for case in cohort.subset(parts["test"][: chosen.cases]):
             maps = {name: image.read() for name, image in case.images.items()}
             for spoiling, change in SPOILED.items():

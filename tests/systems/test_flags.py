@@ -7,7 +7,7 @@ import pytest
 
 from multifocal.cohorts import Case, Fold, ImageFile, open_cohort
 from multifocal.cohorts.phantom import write_phantom
-from multifocal.systems import flags, load_model, uncertainty
+from multifocal.systems import flags, load_model, model_digest, uncertainty
 from multifocal.systems.flags import Flag
 from multifocal.systems.ranges import RANGES, read_ranges, training_ranges
 from multifocal.systems.system import Prediction
@@ -144,6 +144,47 @@ def test_training_writes_the_ranges_once_and_models_have_them(small_cohort, smal
     fit(recipe, cohort, split=split, out=tmp_path / "run", progress=False, device="cpu")
     assert [path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob(RANGES)] == [RANGES]
     model = load_model(tmp_path / "run", device="cpu")
-    assert model.ranges == read_ranges(tmp_path / "run") == training_ranges(cohort.subset(names[:4]))
+    [ranges] = model.ranges
+    assert ranges == read_ranges(tmp_path / "run") == training_ranges(cohort.subset(names[:4]))
+    digest = model_digest(tmp_path / "run")
     (tmp_path / "run" / RANGES).unlink()
-    assert load_model(tmp_path / "run", device="cpu").ranges is None
+    assert load_model(tmp_path / "run", device="cpu").ranges == (None,)
+    assert model_digest(tmp_path / "run") == digest  # what it finds is the same
+
+
+def test_what_is_odd_to_one_of_several_trainings_is_odd(phantom, ranges, tmp_path):
+    case = spoiled(phantom.cases[2], tmp_path, noisy)
+    calm = judged(phantom.cases[2], (ranges, ranges))
+    assert not raised(calm) - {"empty mask"} and all(flag.raised is False for flag in calm if flag.name == "spacing")
+    wider = {name: one.model_copy(update={"least": -1e9, "most": 1e9}) for name, one in ranges.numbers.items()}
+    anything = ranges.model_copy(update={"numbers": wider})
+    assert "noise" not in raised(judged(case, anything))
+    for several in ((anything, ranges), (ranges, anything)):
+        found = judged(case, several)
+        assert "noise" in raised(found) and len(found) == len(judged(case, ranges))
+        [flag] = [flag for flag in found if flag.name == "noise"]
+        assert f"training {1 + several.index(ranges)} of 2" in flag.text
+
+
+def test_what_is_odd_to_no_training_is_not_known_where_one_is_not(phantom, ranges, tmp_path):
+    found = judged(phantom.cases[2], (ranges, None))
+    assert {flag.raised for flag in found if flag.name == "spacing"} == {None}
+    assert "noise" in raised(judged(spoiled(phantom.cases[2], tmp_path, noisy), (None, ranges)))
+
+
+def test_models_together_have_the_ranges_of_each(small_cohort, small_recipe, tmp_path):
+    from multifocal import recipes
+    from multifocal.systems import build, join
+
+    cohort = open_cohort(small_cohort)
+    names = tuple(case.name for case in cohort)
+    recipe = recipes.load(small_recipe, overrides=["training.epochs=1"])
+    for which, train in enumerate((names[:3], names[1:4])):
+        split = Fold(train=train, validation=names[4:], test=())
+        fit(recipe, cohort, split=split, out=tmp_path / str(which), progress=False, device="cpu")
+    first, second = (read_ranges(tmp_path / str(which)) for which in range(2))
+    runs = [str(tmp_path / str(which)) for which in range(2)]
+    assert first != second and join([*runs, runs[0], "zadc-threshold"], device="cpu").ranges == (first, second)
+    members = [{"run": run} for run in runs]
+    says = {"kind": "ensemble", "name": "two", "description": "", "source": "", "members": members}
+    assert build(recipes.parse(says, where="two.yaml"), device="cpu").ranges == (first, second)

@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from scipy.special import expit
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 
 from multifocal.errors import UserError
-from multifocal.systems.forest import BoostedTrees, Forest, RandomTrees
+from multifocal.systems.forest import BoostedTrees, ExtraTrees, Forest, RandomTrees
 from multifocal.weights import read_weights, write_weights
 
 
@@ -21,6 +22,7 @@ def sample(seed, rows=200, features=5, levels=None):
 
 
 @given(
+    st.booleans(),
     st.integers(0, 2**16),
     st.integers(1, 12),
     st.sampled_from([None, 1, 4]),
@@ -30,14 +32,15 @@ def sample(seed, rows=200, features=5, levels=None):
     st.integers(1, 700),
 )
 @settings(max_examples=15)
-def test_predictions_are_those_of_scikit_learn(seed, trees, depth, leaf, features, levels, asked):
+def test_predictions_are_those_of_scikit_learn(extra, seed, trees, depth, leaf, features, levels, asked):
     rows, answers = sample(seed, levels=levels)
-    says = RandomTrees(trees=trees, max_depth=depth, min_samples_leaf=leaf, max_features=features, seed=seed)
-    theirs = RandomForestClassifier(
+    says = {"max_depth": depth, "min_samples_leaf": leaf, "max_features": features, "trees": trees, "seed": seed}
+    kind = ExtraTreesClassifier if extra else RandomForestClassifier
+    theirs = kind(
         trees, max_depth=depth, min_samples_leaf=leaf, max_features=features or "sqrt", random_state=seed
     ).fit(rows, answers)
     new, _ = sample(seed + 1, rows=asked, levels=levels)
-    ours = Forest.fit(rows, answers, says)
+    ours = Forest.fit(rows, answers, ExtraTrees(method="extra", **says) if extra else RandomTrees(**says))
     expected = theirs.predict_proba(new)[:, list(theirs.classes_).index(True)] if answers.any() else np.zeros(asked)
     assert np.array_equal(ours.predict(new), expected)
     assert np.array_equal(ours.predict(new, threads=3), expected)
@@ -74,7 +77,35 @@ def test_predictions_of_boosted_trees_are_those_of_scikit_learn(seed, trees, lea
     assert ours.importance.sum() == pytest.approx(1) or not ours.importance.any()
 
 
-@pytest.mark.parametrize("method", [RandomTrees(trees=3), BoostedTrees(method="boosted", trees=3)])
+def test_repeated_boosted_trees_answer_by_the_mean_of_their_log_odds():
+    rows, answers = sample(4)
+    says = {"method": "boosted", "trees": 6, "min_samples_leaf": 5, "max_features": 0.5}
+    ours = Forest.fit(rows, answers, BoostedTrees(repeats=3, seed=2**32 - 2, **says))
+    theirs = [
+        HistGradientBoostingClassifier(
+            max_iter=6,
+            max_leaf_nodes=15,
+            min_samples_leaf=5,
+            max_features=0.5,
+            l2_regularization=1.0,
+            random_state=seed,
+        ).fit(rows, answers)
+        for seed in (2**32 - 2, 2**32 - 1, 0)
+    ]
+    expected = expit(np.mean([one.decision_function(rows) for one in theirs], axis=0))
+    assert np.allclose(ours.predict(rows), expected, rtol=1e-12)
+    assert not np.array_equal(ours.predict(rows), Forest.fit(rows, answers, BoostedTrees(**says)).predict(rows))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        RandomTrees(trees=3),
+        ExtraTrees(method="extra", trees=3),
+        BoostedTrees(method="boosted", trees=3),
+        BoostedTrees(method="boosted", trees=3, repeats=2),
+    ],
+)
 @pytest.mark.parametrize("answer", [False, True])
 def test_where_all_answers_are_one_it_is_the_answer(answer, method):
     rows, _ = sample(0)

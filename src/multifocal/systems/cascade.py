@@ -197,7 +197,7 @@ class CascadeSystem(System):
         super().__init__(recipe)
         _check_masks(recipe, first)
         self.first, self.forest = first, forest
-        self.seen = first.seen
+        self.seen, self.ranges = first.seen, first.ranges
 
     @property
     def parts(self) -> Mapping[str, Seen]:

@@ -20,6 +20,7 @@ from multifocal.systems.classes import segment
 from multifocal.systems.combination import PROBABILITY, ByBurden, ByVolume, GeometricMean, Mean, Vote, valued
 from multifocal.systems.loading import RECIPE, is_finished, load_model, seen_in, system_class, with_tuned
 from multifocal.systems.postprocess import MaskSettings, Postprocess, calibrated
+from multifocal.systems.ranges import distinct
 from multifocal.systems.system import MEMBERS, START, FitJob, Prediction, System
 from multifocal.systems.tuning import Tuning
 from multifocal.volumes import Geometry, Volume
@@ -266,7 +267,7 @@ class EnsembleSystem(System):
         super().__init__(recipe)
         self.members: tuple[System, ...] = tuple(members)
         self.seen = Seen.of_all(member.seen for member in self.members)
-        self.ranges = next((member.ranges for member in self.members if member.ranges is not None), None)
+        self.ranges = distinct(ranges for member in self.members for ranges in member.ranges)
         self.has_probabilities = all(member.has_probabilities for member in self.members)
         if instances := [member.recipe.name for member in self.members if member.recipe.predicts_instances]:
             raise UserError(f"recipe {recipe.name}: member {instances[0]} predicts label maps, which are not combined")

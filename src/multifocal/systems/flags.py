@@ -1,8 +1,8 @@
 """What is odd about a scan or its mask: what lies outside of what a system was trained on, and what its mask says."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,19 +80,21 @@ def flags(
     prediction: Prediction,
     *,
     uncertainty: Uncertainty | None = None,
-    ranges: TrainingRanges | None = None,
+    ranges: TrainingRanges | Sequence[TrainingRanges | None] | None = None,
 ) -> tuple[Flag, ...]:
     """Return what was looked at of a scan and its mask, and what of it is odd.
 
     Numbers of the scan are odd outside of the range of the training cases and a quarter of it on either side; a map's
     median that is five times below or above all of theirs is of another unit. A scan is turned round where their mean
-    brain is more like it turned round than as it is. Left and right cannot be told apart.
+    brain is more like it turned round than as it is. Left and right cannot be told apart. Where several trainings made
+    the system, what is odd to any of them is odd.
 
     Args:
         case: the scan; of a 2D image nothing is looked at.
         prediction: what the system found in it.
         uncertainty: of that; None leaves out whether members disagree.
-        ranges: `System.ranges`; None where they are not known, and then only the mask is judged.
+        ranges: `System.ranges`, or those of one training; None where they are not known, and then only the mask is
+            judged.
 
     Returns:
         One for each thing that was looked at; `raised` says which are odd.
@@ -115,16 +117,12 @@ def flags(
     if prediction.mask.geometry.ndim < 3:
         return ()
     scan = measure_scan(case)
-    found = [_number_flag(name, value, ranges) for name, value in scan.numbers.items() if name in _NUMBERS]
-    for name in case.images:
-        if f"{name}_p50" not in scan.numbers:
-            continue  # on another grid than the first
-        found += _map_flags(name, scan.numbers, ranges)
-    found += [_upright_flag(axis, scan, ranges) for axis in _AXES]
+    several = (ranges,) if ranges is None or isinstance(ranges, TrainingRanges) else tuple(ranges) or (None,)
+    found = _by_any(several, lambda one: _scan_flags(case, scan, one))
     mask = prediction.mask.array != 0
     volume = float(np.count_nonzero(mask)) * prediction.mask.geometry.voxel_ml
     found.append(Flag("empty mask", "lesion_ml", volume, 0.0, None, "ml", "nothing is marked", raised=not mask.any()))
-    found.append(_edge_flag(case, mask, ranges))
+    found += _by_any(several, lambda one: [_edge_flag(case, mask, one)])
     if uncertainty is not None and uncertainty.agreement is not None:
         agreement = uncertainty.agreement
         source = "our choice; the mean Dice of the members"
@@ -141,6 +139,31 @@ def flags(
             )
         )
     return tuple(found)
+
+
+def _by_any(
+    several: Sequence[TrainingRanges | None], of_one: Callable[[TrainingRanges | None], list[Flag]]
+) -> list[Flag]:
+    """Return what is odd to any of several trainings; what is odd to none is not known where one is not."""
+    found: dict[tuple[str, str], Flag] = {}
+    order = {True: 0, None: 1, False: 2}
+    for place, ranges in enumerate(several, start=1):
+        for flag in of_one(ranges):
+            if len(several) > 1:
+                flag = replace(flag, source=f"{flag.source}, training {place} of {len(several)}")
+            before = found.setdefault((flag.name, flag.number), flag)
+            if order[flag.raised] < order[before.raised]:
+                found[flag.name, flag.number] = flag
+    return list(found.values())
+
+
+def _scan_flags(case: Case, scan: ScanMeasures, ranges: TrainingRanges | None) -> list[Flag]:
+    found = [_number_flag(name, value, ranges) for name, value in scan.numbers.items() if name in _NUMBERS]
+    for name in case.images:
+        if f"{name}_p50" not in scan.numbers:
+            continue  # on another grid than the first
+        found += _map_flags(name, scan.numbers, ranges)
+    return found + [_upright_flag(axis, scan, ranges) for axis in _AXES]
 
 
 def _source(ranges: TrainingRanges | None) -> str:

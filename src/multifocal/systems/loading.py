@@ -11,14 +11,14 @@ from multifocal.config import is_yaml
 from multifocal.errors import UserError, unknown_name
 from multifocal.files import read_json
 from multifocal.recipes import KINDS, Recipe
-from multifocal.systems.ranges import read_ranges
+from multifocal.systems.ranges import RANGES, distinct, read_ranges
 from multifocal.systems.system import System
 from multifocal.systems.tuning import TUNED, read_tuned
 
 RECIPE, ABOUT = "recipe.yaml", "run.json"
 IMAGES = "images"  # in `run.json`: a fingerprint of the images of each case
 # What lies in a run folder and does not predict.
-_NOT_THE_MODEL = frozenset(("cache", "tensorboard", "validation", "log.csv", "resume.safetensors", ABOUT))
+_NOT_THE_MODEL = frozenset(("cache", "tensorboard", "validation", "log.csv", "resume.safetensors", ABOUT, RANGES))
 _FITTED_ON = ("train", "validation")  # parts of run.json
 
 
@@ -126,7 +126,7 @@ def _of_folder(folder: Path, *, overrides: tuple[str, ...], device: str) -> Syst
     system = kind.load(recipe, folder, device=device)
     system.seen = Seen.of_all([system.seen, seen_in(folder)])
     system.tuned = read_tuned(folder)
-    system.ranges = read_ranges(folder) or system.ranges
+    system.ranges = distinct((read_ranges(folder), *system.ranges))
     return system
 
 

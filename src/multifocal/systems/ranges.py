@@ -1,6 +1,7 @@
 """What the scans were that a system was trained on, in numbers that a new scan is compared with."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,26 @@ def read_ranges(folder: str | Path) -> TrainingRanges | None:
         return TrainingRanges.model_validate(read_json(file), strict=False)
     except ValidationError as error:
         raise UserError(f"{file}: is not what `multifocal train` writes; remove it, and flags are not known") from error
+
+
+def distinct(found: Iterable[TrainingRanges | None]) -> tuple[TrainingRanges | None, ...]:
+    """Return the ranges of several trainings, those of the same scans once.
+
+    Args:
+        found: of each; None where they are not known.
+
+    Returns:
+        Them, in their order.
+
+    Example:
+        >>> distinct([None, None, TrainingRanges(cases=3, maps=("adc",), numbers={})])[0] is None
+        True
+    """
+    kept: list[TrainingRanges | None] = []
+    for one in found:
+        if one not in kept:
+            kept.append(one)
+    return tuple(kept)
 
 
 def edge_share(lesion: np.ndarray, brain: np.ndarray) -> float:

@@ -97,7 +97,8 @@ class System(ABC):
         changes_after_training: the beginnings of the dotted keys of a recipe that still mean something after training.
         seen: the cases that it was trained, validated or tuned on.
         tuned: what was chosen for it on such cases; None where nothing was.
-        ranges: what the scans were that it was trained on; None where that is not known, or nothing was trained.
+        ranges: what the scans were that it was trained on, one for each training that made a part of it on its own;
+            None where that is not known. None at all where nothing was trained.
 
     Example:
         >>> from multifocal.systems import load_model
@@ -114,7 +115,7 @@ class System(ABC):
         self.recipe = recipe
         self.seen = Seen()
         self.tuned: Tuned | None = None
-        self.ranges: TrainingRanges | None = None
+        self.ranges: tuple[TrainingRanges | None, ...] = ()
 
     @property
     def labels(self) -> Labels:
