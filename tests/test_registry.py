@@ -56,6 +56,19 @@ def test_a_taken_name_says_by_whom_and_stays(shapes):
     assert shapes["cube"]() == 1.0
 
 
+def test_a_definition_that_is_run_again_takes_its_own_place(shapes):
+    definition, told = "def ball(*, radius=1.0):\n    return {}", {"__name__": "notebook"}
+    for number in (1, 2):
+        exec(definition.format(number), told)
+        shapes.register("ball", told["ball"])
+        assert shapes["ball"]() == number
+    with pytest.raises(ValueError, match="shape name 'ball' is taken by notebook.ball"):
+        shapes.register("ball", int)
+    shapes.register("nothing", lambda: 0)
+    with pytest.raises(ValueError, match="is taken by .*<lambda>"):  # two of these may be anything
+        shapes.register("nothing", lambda: 1)
+
+
 @pytest.mark.parametrize("name", ["cub", "", 3, None])
 def test_an_unknown_name_lists_those_there_are(shapes, name):
     with pytest.raises(UserError, match=f"unknown shape '{name}'.*: cube"):

@@ -17,7 +17,7 @@ import torch
 
 from multifocal import recipes
 from multifocal.pipeline.augment import Augmentation, Parameters, apply_crop, augment, draw, new_place
-from multifocal.pipeline.sampling import LesionVoxels, Sampling, draw_centre, draw_corner
+from multifocal.pipeline.sampling import LesionVoxels, draw_centre, draw_corner
 
 CHANNELS = 2
 
@@ -55,7 +55,6 @@ def main() -> None:
     lively = recipes.load("hie-small").trainings[0].augmentation
     with tempfile.TemporaryDirectory() as folder:
         images, target = image(Path(folder), size)
-        sampling = Sampling(crop=crop, centred=0.5, by="lesion")
         started = time.process_time()
         lesions = LesionVoxels.of(target)
         rows = {"lesions found, once a case": 1000 * (time.process_time() - started)}
@@ -64,7 +63,7 @@ def main() -> None:
             chance = np.random.default_rng(number)
             generator = torch.Generator().manual_seed(number)
             parameters = draw(settings, channels=CHANNELS, size=size, generator=generator)
-            centre = draw_centre(sampling, lesions, chance)
+            centre = draw_centre(lesions, centred=0.5, by="lesion", chance=chance)
             if centre is not None:
                 centre = new_place(centre, parameters, size=size, spacing=(1, 1, 1))
             return parameters, draw_corner(size, crop, centre, chance)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from multifocal.systems.forest import Forest, ForestSettings
+from multifocal.systems.forest import Forest, RandomTrees
 
 FITTED_ON = 20_000
 
@@ -28,7 +28,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(FITTED_ON, options.features)).astype(np.float32)
     answers = rows[:, 0] + rows[:, -1] * rows[:, 1] + rng.normal(size=FITTED_ON) > 1
-    settings = ForestSettings(trees=options.trees)
+    settings = RandomTrees(trees=options.trees)
     ours = Forest.fit(rows, answers, settings)
     theirs = RandomForestClassifier(
         settings.trees, max_depth=settings.max_depth, min_samples_leaf=settings.min_samples_leaf, random_state=0

@@ -66,7 +66,7 @@ def predicted(folder: Path, recipe: Recipe) -> dict[str, float]:
     prepared = prepare(next(iter(open_cohort(folder / "manifest.csv"))), recipe.preprocessing, with_label=False)
     dtype = autocast_type("auto", torch.device("cpu"))
     started = time.process_time()
-    probabilities(model.network, prepared, dimensions=3, settings=recipe.inference, autocast=dtype)
+    probabilities(model.network, prepared, dimensions=3, labels=model.labels, settings=recipe.inference, autocast=dtype)
     return {"seconds": time.process_time() - started}
 
 

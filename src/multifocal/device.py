@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Literal
 
-from multifocal.errors import UserError
+from multifocal.errors import UserError, first_line
 
 if TYPE_CHECKING:  # options are checked without loading torch
     import torch
@@ -57,7 +57,7 @@ def choose_device(device: str) -> "torch.device":
         chosen = torch.device(device)
         torch.zeros(1, device=chosen).cpu()
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from error
+        raise UserError(f"device '{device}' cannot be used here: {first_line(error)}") from error
     return chosen
 
 

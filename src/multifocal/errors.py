@@ -88,6 +88,22 @@ def within_memory(cure: str, *, where: str = "") -> Iterator[None]:
         raise UserError(f"{where}: {short}" if where else str(short)) from error
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of another package says, for a message of one line.
+
+    Args:
+        error: anything that was raised.
+
+    Returns:
+        The line; the name of its type where it says nothing.
+
+    Example:
+        >>> first_line(RuntimeError("no such device\\nStack trace: ...")), first_line(EOFError())
+        ('no such device', 'EOFError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Return the error for a name that is not among the choices: it names the nearest one and lists them all.
 

@@ -58,6 +58,8 @@ class Registry(Mapping[str, T], Generic[T]):
     def register(self, name: str, thing: T | None = None, /) -> Callable[[T], T]:
         """Make a thing known by name: at once where it is given, else by the decorator that is returned.
 
+        A definition that is run again, as a cell of a notebook is, takes the place of what it defined before.
+
         Args:
             name: what users type.
             thing: what the name means; None returns a decorator.
@@ -77,9 +79,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
         def add(made: T) -> T:
             if name in self._things:
-                raise ValueError(
-                    f"{self.kind} name {name!r} is taken by {_origin(self._callable_of(self._things[name]))}"
-                )
+                before, now = (_origin(self._callable_of(thing)) for thing in (self._things[name], made))
+                if (
+                    before != now or "<" in now
+                ):  # the same definition run once more, as a cell of a notebook is, is none
+                    raise ValueError(f"{self.kind} name {name!r} is taken by {before}")
             self._things[name] = made
             return made
 

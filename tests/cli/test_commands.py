@@ -15,7 +15,7 @@ from multifocal.systems.network_recipe import TrainingSettings
 COMMANDS = (
     (), ("demo",), ("train",), ("predict",), ("evaluate",), ("compare",), ("ensemble",), ("study",), ("studies",),
     ("report",), ("models",), ("recipes",), ("networks",), ("losses",), ("data",), ("data", "check"), ("data", "folds"),
-    ("data", "fetch"), ("data", "phantom"), ("zadc",), ("atlas",), ("atlas", "build"),
+    ("data", "fetch"), ("data", "phantom"), ("zadc",), ("atlas",), ("atlas", "build"), ("convert-sam2",),
 )  # fmt: skip
 
 

@@ -120,3 +120,28 @@ def test_a_file_without_settings_is_named(content, tmp_path):
 def test_no_such_file(tmp_path):
     with pytest.raises(UserError, match="none.yaml: no such file"):
         recipes.load(tmp_path / "none.yaml")
+
+
+def test_a_recipe_that_names_itself_is_told_so(tmp_path):
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("{kind: ensemble, name: one, members: [zadc-clean, zadc-clean, one.yaml]}")
+    with pytest.raises(UserError, match=r"one.yaml: names itself as a recipe within it; name another one there"):
+        recipes.load(one)
+    one.write_text("{kind: ensemble, name: one, members: [zadc-clean, {recipe: ./other.yaml}]}")
+    other.write_text(f"{{kind: cascade, name: other, first: {one}}}")
+    with pytest.raises(UserError, match=r"one.yaml: names itself as a recipe within it, by way of other.yaml; name"):
+        recipes.load(one)
+    with pytest.raises(UserError, match=r"other.yaml: names itself as a recipe within it, by way of one.yaml; name"):
+        recipes.load(other)
+    one.write_text("{kind: threshold, name: one, map: zadc, below: -2.0}")
+    other.write_text("{kind: ensemble, name: other, members: [one.yaml, one.yaml], combine: {rule: vote}}")
+    assert len(recipes.load(other).members) == 2  # twice in one another is none within itself
+
+
+def test_a_first_stage_that_is_the_recipe_itself_is_told_so(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        f"{recipes.dump(recipes.load('hie-small'))}\n".replace("start_from: null", "start_from: {recipe: mine.yaml}")
+    )
+    with pytest.raises(UserError, match=r"mine.yaml: names itself as a recipe within it"):
+        recipes.load(mine)

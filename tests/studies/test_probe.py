@@ -1,11 +1,13 @@
 """What the cells of a study cost, measured on a handful of training cases and none to validate on."""
 
 import json
+import sys
 
 import pytest
 
 from multifocal import recipes, studies
 from multifocal.cohorts import Fold, open_cohort
+from multifocal.errors import UserError
 from multifocal.studies.probe import _shortened, probe, seconds
 from multifocal.training.fit import _check_split
 
@@ -56,3 +58,29 @@ def test_every_kind_is_measured_whatever_it_asks_of_validation_cases(small_recip
     assert all(cost.step_ms > 0 for arm, cost in costs.items() if arm != "voxelwise")
     assert [arm for arm, cost in costs.items() if cost.fit_s] == ["voxelwise"]
     assert seconds(grid, "voxelwise", costs["voxelwise"]) > costs["voxelwise"].fit_s
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        (
+            "raise UserError('scan.mha: too dark; light it up')",
+            UserError,
+            r"^arm dice: scan.mha: too dark; light it up$",
+        ),
+        ("os.kill(os.getpid(), signal.SIGKILL)", UserError, r"^arm dice: killed by the system \(SIGKILL\), likely for"),
+        (
+            "{}['key']",
+            RuntimeError,
+            r"(?s)^arm dice: its measurement ended with exit code 1\nTrace.*KeyError: 'key'\n$",
+        ),
+    ],
+)
+def test_an_arm_that_cannot_be_measured_says_why(code, error, message, study, cohort, small_cohort, monkeypatch):
+    script = (
+        "import os, signal, sys; from multifocal.errors import UserError; from multifocal.studies import probe\n"
+        f"def fail(job): {code}\nprobe._measure = fail; probe.main()"
+    )
+    monkeypatch.setattr("multifocal.studies.probe.command", lambda module: [sys.executable, "-c", script])
+    with pytest.raises(error, match=message):
+        probe(studies.make_grid(study, cohort), cohort=small_cohort, layout="auto", device="cpu", progress=str)

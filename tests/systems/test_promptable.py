@@ -1,5 +1,7 @@
 """A promptable segmenter: boxes from candidates, and what SAM-2, with random weights, makes of them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from multifocal import recipes
 from multifocal.cohorts import Case, ImageFile
 from multifocal.errors import UserError
 from multifocal.systems import load_model, predict_cohort
-from multifocal.systems.promptable import PromptableSystem, segment_boxes
+from multifocal.systems.promptable import PromptableSystem, Track, segment_boxes, segment_video
 from multifocal.volumes import Geometry, Volume, write
 
 NAME = "hie-sam2-zeroshot"
@@ -74,7 +76,8 @@ def test_an_image_of_two_dimensions_is_one_slice(tmp_path):
 
 
 def test_no_box_is_an_empty_mask_and_a_warning(tmp_path):
-    with pytest.warns(UserWarning, match="case a: no 4 voxels together with zadc below -2, so no box; its mask is"):
+    says = r"case a: no 4 voxels together with zadc below -2, so no box; its mask is empty \(.* raise candidates.below"
+    with pytest.warns(UserWarning, match=says):
         assert not mask(made(tmp_path, SMALL), "boxes").any()
 
 
@@ -137,11 +140,9 @@ def test_left_and_top_are_the_first_axes_of_the_image():
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """SAM-2 as small as it gets, with random weights."""
+    """SAM-2 as small as it gets, with random weights, for images and for videos."""
     transformers = pytest.importorskip("transformers")
-    from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig
-
-    hiera = Sam2HieraDetConfig(
+    hiera = transformers.Sam2HieraDetConfig(
         hidden_size=8,
         image_size=[64, 64],
         blocks_per_stage=[1, 1, 2, 1],
@@ -157,18 +158,36 @@ def weights(tmp_path_factory):
         backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
         fpn_hidden_size=128,
     )
-    config = transformers.Sam2Config(
+    config = transformers.Sam2VideoConfig(
         vision_config=vision,
-        prompt_encoder_config=transformers.Sam2PromptEncoderConfig(hidden_size=128, image_size=64),
-        mask_decoder_config=transformers.Sam2MaskDecoderConfig(hidden_size=128, mlp_dim=32, iou_head_hidden_dim=32),
+        prompt_encoder_config=transformers.Sam2VideoPromptEncoderConfig(hidden_size=128, image_size=64),
+        mask_decoder_config=transformers.Sam2VideoMaskDecoderConfig(
+            hidden_size=128, mlp_dim=32, iou_head_hidden_dim=32
+        ),
+        image_size=64,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[4, 4],
+        memory_encoder_hidden_size=128,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
     )
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("sam2")
-    model = transformers.Sam2Model(config)
-    for parameter in model.parameters():
-        parameter.data *= 5 if parameter.ndim > 1 else 1  # as they start, answers hardly depend on what is asked
+    model = transformers.Sam2VideoModel(config)
+    for name, parameter in model.named_parameters():
+        # As they start, answers hardly depend on what is asked, and not at all on what is remembered.
+        parameter.data = parameter * (5 if parameter.ndim > 1 else 1) + 0.1 * torch.randn(parameter.shape)
+        if name == "mask_decoder.pred_obj_score_head.proj_out.bias":
+            parameter.data += 100  # there is always something
     model.save_pretrained(folder)
     return folder
+
+
+def videos(weights):
+    return pytest.importorskip("transformers").Sam2VideoModel.from_pretrained(weights).eval()
 
 
 def test_sam2_segments_a_cohort_and_answers_by_its_prompts(weights, small_cohort, tmp_path):
@@ -190,9 +209,24 @@ def test_sam2_segments_a_cohort_and_answers_by_its_prompts(weights, small_cohort
     assert np.allclose(segment_boxes(model.model, colours, boxes), np.maximum(*alone), atol=1e-5)
 
 
+@pytest.mark.slow
+def test_a_report_shows_the_boxes_beside_what_the_model_makes_of_them(weights, small_cohort, run_parts_study, tmp_path):
+    from multifocal.cohorts import open_cohort
+    from multifocal.reports import write_report
+
+    asked = {"recipe": NAME, "weights": str(weights), "candidates": {"map": "zadc", "below": -1}}
+    arms = {"images": asked, "video": {**asked, "video": {}}, "prompts": {**asked, "answer": "boxes"}}
+    cohort = open_cohort(small_cohort)
+    page = write_report(run_parts_study(cohort, tmp_path / "study", f"arms={json.dumps(arms)}"), cohort)
+    text = page.read_text(encoding="utf-8")
+    section = text[text.index('id="parts"') : text.index('id="cases"')]
+    assert [section.count(f'<th scope="row">{part}') for part in ("candidates", "boxes", "prompts")] == [2, 2, 0]
+    case = (page.parent / "cases/S_4-VISIT_01.html").read_text(encoding="utf-8")
+    assert all(f">{arm}/{part}</option>" in case for arm in ("images", "video") for part in ("candidates", "boxes"))
+
+
 def test_an_image_of_the_models_own_size_goes_in_as_it_is(weights):
-    transformers = pytest.importorskip("transformers")
-    model = transformers.Sam2Model.from_pretrained(weights).eval()
+    model = load_model(NAME, overrides=[f"weights={weights}"], device="cpu").model
     colours = np.random.default_rng(1).integers(0, 256, (3, 64, 64)).astype(np.float32)
     box = np.array([[10, 20, 30, 44]])
     pixels = (
@@ -216,12 +250,78 @@ def test_another_size_is_taken(weights):
     assert small.model.backbone_feature_sizes == [[32, 32], [16, 16], [8, 8]]
 
 
+COLOURS = np.random.default_rng(2).random((3, 40, 30, 8)).astype(np.float32)
+TRACKS = [Track(3, (5, 5, 16, 18), 1, 5), Track(3, (18, 12, 28, 24), 3, 4), Track(5, (2, 14, 20, 28), 4, 7)]
+
+
+def test_a_box_is_answered_in_its_slice_and_followed_to_the_ends_of_its_track(weights):
+    found = segment_video(videos(weights), COLOURS, TRACKS[:1])
+    assert found.dtype == np.float32 and found.shape == (40, 30, 8)
+    assert not found[..., [0, 6, 7]].any() and all(np.ptp(found[..., number]) > 0.05 for number in range(1, 6))
+    images = load_model(NAME, overrides=[f"weights={weights}"], device="cpu").model
+    alone = segment_boxes(images, COLOURS[..., 3], np.array([TRACKS[0].box]))
+    assert np.allclose(found[..., 3], alone, atol=1e-5)
+    # What is remembered counts: asked anew, a slice further on has another answer.
+    assert np.abs(segment_boxes(images, COLOURS[..., 4], np.array([TRACKS[0].box])) - found[..., 4]).max() > 0.05
+
+
+def test_objects_are_followed_together_as_each_alone(weights):
+    model = videos(weights)
+    alone = [segment_video(model, COLOURS, [track]) for track in TRACKS]
+    assert np.allclose(segment_video(model, COLOURS, TRACKS), np.maximum.reduce(alone), atol=1e-5)
+    assert np.allclose(segment_video(model, COLOURS, TRACKS[::-1]), np.maximum.reduce(alone), atol=1e-5)
+    assert not segment_video(model, COLOURS, []).any()
+
+
+def test_up_and_down_are_alike(weights):
+    model = videos(weights)
+    turned = [Track(7 - track.slice, track.box, 7 - track.last, 7 - track.first) for track in TRACKS]
+    assert np.allclose(
+        segment_video(model, COLOURS[..., ::-1], turned)[..., ::-1], segment_video(model, COLOURS, TRACKS), atol=1e-5
+    )
+
+
+def test_in_a_video_a_component_has_one_box_in_its_largest_slice(tmp_path):
+    small, large = (slice(4, 6), slice(5, 9), slice(1, 2)), (slice(4, 7), slice(5, 9), slice(2, 5))
+    case = made(tmp_path, small, large)
+    expected = np.zeros(SIZE, bool)
+    expected[3:8, 4:10, 3] = True  # the middle one of the three that are largest
+    assert np.array_equal(mask(case, "boxes", "video={}"), expected)
+
+
+@pytest.mark.parametrize(("reach", "slices"), [(0, [2, 3]), (1, [1, 2, 3, 4]), (9, [1, 2, 3, 4])])
+def test_a_video_is_followed_as_far_as_the_component_reaches_and_the_slices_beyond(weights, tmp_path, reach, slices):
+    # The brain has slices 1 to 4.
+    model = load_model(NAME, overrides=[f"weights={weights}", f"video.reach={reach}", "size=64"], device="cpu")
+    found = model.predict(made(tmp_path, LESION))
+    assert np.flatnonzero(found.probability.array.any((0, 1))).tolist() == slices
+    assert list(found.parts) == ["candidates", "boxes"]
+
+
+def test_a_video_has_another_size(weights):
+    small = load_model(NAME, overrides=[f"weights={weights}", "size=128", "video={reach: 2}"], device="cpu").model
+    assert small.image_size == 128 and small.config.memory_attention_rope_feat_sizes == [8, 8]
+    found = segment_video(small, COLOURS, TRACKS)
+    assert np.isfinite(found).all() and found.any()
+
+
+def test_weights_of_images_alone_have_nothing_to_follow_with(weights, tmp_path):
+    load_model(NAME, overrides=[f"weights={weights}"], device="cpu").model.save_pretrained(tmp_path / "images")
+    with pytest.raises(UserError, match=r"weights of SAM-2 are missing \(.*\); give whole ones"):
+        load_model(NAME, overrides=[f"weights={tmp_path / 'images'}", "video={}"], device="cpu")
+
+
 def test_weights_that_are_not_there_are_one_line(weights, tmp_path):
     with pytest.raises(UserError, match="set download=true") as caught:
         load_model(NAME, overrides=["weights=facebook/no-such-model"], device="cpu")
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="it needs config.json and model.safetensors"):
         load_model(NAME, overrides=[f"weights={tmp_path}"], device="cpu")
+    (tmp_path / "sam2.pt").touch()
+    with pytest.raises(
+        UserError, match=r"multifocal convert-sam2 .*sam2.pt --out FOLDER makes a folder of a published"
+    ):
+        load_model(NAME, overrides=[f"weights={tmp_path / 'sam2.pt'}"], device="cpu")
 
 
 def test_a_pickle_is_not_opened_and_lacking_weights_are_named(weights, tmp_path):
@@ -244,6 +344,8 @@ def test_a_pickle_is_not_opened_and_lacking_weights_are_named(weights, tmp_path)
         ("answer=sam", "answer: Input should be 'model', 'boxes' or 'candidates'"),
         ("candidates.min_size_voxels=0", "min_size_voxels"),
         ("channels=[{map: adc}]", "channels"),
+        ("video.reach=-1", "video.reach"),
+        ("video={frames: 3}", "video"),
     ],
 )
 def test_what_a_recipe_may_say(override, message):

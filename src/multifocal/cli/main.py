@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 import multifocal
-from multifocal.cli import compare, data, demo, ensemble, evaluate, lists, predict, report, study, train, tune, zadc
+from multifocal.cli import (
+    compare,
+    convert_sam2,
+    data,
+    demo,
+    ensemble,
+    evaluate,
+    lists,
+    predict,
+    report,
+    study,
+    train,
+    tune,
+    zadc,
+)
 
 app = typer.Typer(
     name="multifocal",
@@ -47,6 +61,7 @@ app.command("compare")(compare.compare)
 app.command("study")(study.study)
 app.command("report")(report.report)
 app.command("models")(lists.models)
+app.command("convert-sam2")(convert_sam2.convert_sam2)
 app.command("recipes")(lists.recipes)
 app.command("studies")(study.studies)
 app.command("networks")(lists.networks)

@@ -1,6 +1,8 @@
 """Recipes by name or file, with values replaced from the command line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from multifocal.models import is_model
 from multifocal.recipes.recipe import KINDS, Recipe, merged
 
 NETWORK = "network"  # the kind of a recipe that does not say
+# The files and names that are being read, each because the one before it names it.
+_being_read: ContextVar[tuple[str, ...]] = ContextVar("_being_read", default=())
 
 
 def names() -> tuple[str, ...]:
@@ -78,7 +82,8 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
     if isinstance(data, dict):
         for override in overrides:
             replace(data, override)
-    return parse(data, where=text, home=home)
+    with _reading(str(Path(text).resolve()) if is_yaml(text) else text, where=text):
+        return parse(data, where=text, home=home)
 
 
 def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
@@ -241,6 +246,20 @@ def replace(data: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict | list):
             raise UserError(f"--set {override}: '{part}' is a value, not a section with keys")
     place[_position(place, last, override)] = parse_yaml(text, where=f"--set {key}")
+
+
+@contextmanager
+def _reading(one: str, *, where: str) -> Iterator[None]:
+    """Note that a recipe is being read, which the recipes within it may not name."""
+    before = _being_read.get()
+    if one in before:
+        via = "".join(f", by way of {Path(other).name}" for other in before[before.index(one) + 1 :])
+        raise UserError(f"{where}: names itself as a recipe within it{via}; name another one there")
+    token = _being_read.set((*before, one))
+    try:
+        yield
+    finally:
+        _being_read.reset(token)
 
 
 def _repeated(members: Mapping[str, Any], *, where: str) -> list[Any]:

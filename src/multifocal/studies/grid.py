@@ -71,6 +71,7 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     },
     "threshold": {"min_size_ml": 0.0, "min_size_voxels": 0, "min_size_dimensions": 3, "largest_only": False},
     "cascade": {"forest": {"method": "random", "repeats": 1}},
+    "promptable": {"video": None},
     "voxels": {"levels": []},  # of a cascade's second stage
     "ensemble": {"combine": {"hysteresis": None, "min_size_ml": 0.0, **_MASK}, "members": [{"fold": None}]},
 }

@@ -139,7 +139,7 @@ class CellProcess:
         found = read_outcome(self.job.folder) if code == 0 else None
         if found is not None:
             return found
-        return self.job.failed(f"{_reason(code)}\n{self._last_lines()}".strip())
+        return self.job.failed(f"{reason(code)}\n{self._last_lines()}".strip())
 
     def stop(self) -> None:
         """End the process and its own; what it has finished stays."""
@@ -168,7 +168,8 @@ class CellProcess:
         return "\n".join(lines[-1:] if lines and lines[-1].startswith("error: ") else lines[-LAST_LINES:])
 
 
-def _reason(code: int) -> str:
+def reason(code: int) -> str:
+    """Return why a process ended that others cannot ask, in words, by its exit code."""
     if code == -signal.SIGKILL:
         return (
             "killed by the system (SIGKILL), likely for want of memory: raise resources.memory_gib, so that fewer "

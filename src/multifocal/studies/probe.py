@@ -19,7 +19,7 @@ from multifocal.errors import LESS_MEMORY, UserError, out_of_memory
 from multifocal.studies.cell import Job, peak_mib
 from multifocal.studies.folder import CACHE, FOLDS
 from multifocal.studies.grid import Grid, labelled
-from multifocal.studies.local import command, environment
+from multifocal.studies.local import command, environment, reason
 from multifocal.systems.packages import check_packages
 
 BATCHES = 2
@@ -58,6 +58,7 @@ def probe(grid: Grid, *, cohort: Path, layout: str, device: str, progress: Calla
 
     Raises:
         UserError: an arm cannot be trained; it says what training said.
+        RuntimeError: of a bug, with what was written of it.
     """
     found = {}
     for recipe in grid.recipes.values():
@@ -86,8 +87,12 @@ def probe(grid: Grid, *, cohort: Path, layout: str, device: str, progress: Calla
                 env=environment(grid.study.resources.cpus, gpu=None if grid.study.resources.gpus else ""),
             )
             if ended.returncode:
-                lines = ended.stderr.strip().splitlines() or [f"ended with exit code {ended.returncode}"]
-                raise UserError(f"arm {arm}: {lines[-1].removeprefix('error: ')}")
+                last = ended.stderr.strip().rpartition("\n")[2]
+                if last.startswith("error: "):
+                    raise UserError(f"arm {arm}: {last.removeprefix('error: ')}")
+                if ended.returncode < 0:
+                    raise UserError(f"arm {arm}: {reason(ended.returncode)}")
+                raise RuntimeError(f"arm {arm}: its measurement {reason(ended.returncode)}\n{ended.stderr}")
             found[arm] = Probe.model_validate_json(ended.stdout.splitlines()[-1])
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from multifocal.errors import UserError
+from multifocal.errors import UserError, first_line
 from multifocal.studies.cell import Job
 from multifocal.studies.folder import LOG, CellResult
 from multifocal.studies.grid import Cell
@@ -112,7 +112,7 @@ def _connect(address: str | None) -> None:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"Ray cluster {where or 'of this machine'}: cannot connect: {str(error).splitlines()[0]}; "
+            f"Ray cluster {where or 'of this machine'}: cannot connect: {first_line(error)}; "
             "`ray status` on its head shows whether it runs"
         ) from error
 
@@ -138,4 +138,4 @@ def _outcome(job: Job, reference: Any) -> CellResult:
     try:
         return ray.get(reference)
     except RayError as error:
-        return job.failed(f"Ray: {str(error).splitlines()[0]}")
+        return job.failed(f"Ray: {first_line(error)}")
