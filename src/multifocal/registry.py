@@ -80,9 +80,8 @@ class Registry(Mapping[str, T], Generic[T]):
         def add(made: T) -> T:
             if name in self._things:
                 before, now = (_origin(self._callable_of(thing)) for thing in (self._things[name], made))
-                if (
-                    before != now or "<" in now
-                ):  # the same definition run once more, as a cell of a notebook is, is none
+                is_run_again = before == now and "<" not in now  # as a cell of a notebook is
+                if not is_run_again:
                     raise ValueError(f"{self.kind} name {name!r} is taken by {before}")
             self._things[name] = made
             return made
