@@ -68,26 +68,32 @@ def test_an_arm_is_judged_as_one_folder_of_its_predictions(conclude, cohort, tmp
     assert len((out / "arms/dice/uncertainty.csv").read_text().splitlines()) == 1 + len(cohort)
 
 
-def test_several_seeds_are_members(conclude, cohort, tmp_path):
-    out = conclude("seeds=[4,5,6]")
+@pytest.mark.parametrize("own", [(), MEMBERS])
+def test_members_are_those_of_all_seeds_or_the_seeds_themselves(conclude, cohort, tmp_path, own):
+    out, folder = conclude("seeds=[4,5,6]", members=own), tmp_path / "folder"
     found = studies.read_study(out).uncertainty["dice"]
-    assert found["members"] == ["0-seed4", "1-seed5", "2-seed6"]
+    names = [f"seed{seed}{part}" for seed in (4, 5, 6) for part in ([f"-{each}" for each in own] or [""])]
+    assert found["members"] == [f"{place}-{name}" for place, name in enumerate(names)]
     for case in cohort:
-        [folder] = [path.parents[1] for path in out.glob(f"cells/dice/fold*-seed4/masks/{case.name}_lesion.mha")]
-        fold = folder.name.partition("-")[0]
-        maps = []
-        for place, seed in enumerate((4, 5, 6)):
-            home = out / f"cells/dice/{fold}-seed{seed}/masks"
+        [masks] = [path.parent for path in out.glob(f"cells/dice/fold*-seed4/masks/{case.name}_lesion.mha")]
+        homes = [masks.parents[1] / masks.parent.name.replace("seed4", f"seed{seed}") / "masks" for seed in (4, 5, 6)]
+        sources = [home / f"parts/{part}" if part else home for home in homes for part in own or ("",)]
+        for name, source in zip(found["members"], sources, strict=True):
+            (folder / "parts" / name).mkdir(parents=True, exist_ok=True)
             for ending in ("lesion", "probability"):
-                source = home / f"{case.name}_{ending}.mha"
-                target = tmp_path / "folder" / "parts" / f"{place}-seed{seed}" / source.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
-            maps.append(read(home / f"{case.name}_probability.mha"))
+                shutil.copy(source / f"{case.name}_{ending}.mha", folder / "parts" / name)
+        maps = [read(home / f"{case.name}_probability.mha") for home in homes]
         mean = np.mean([one.array for one in maps], axis=0, dtype=np.float64)
-        write(tmp_path / "folder" / f"{case.name}_probability.mha", Volume(mean.astype(np.float32), maps[0].geometry))
-        shutil.copy(out / f"arms/dice/masks/{case.name}_lesion.mha", tmp_path / "folder")
-    assert found == json.loads(json.dumps(evaluate_uncertainty(tmp_path / "folder", cohort).summary))
+        write(folder / f"{case.name}_probability.mha", Volume(mean.astype(np.float32), maps[0].geometry))
+        shutil.copy(out / f"arms/dice/masks/{case.name}_lesion.mha", folder)
+    assert found == json.loads(json.dumps(evaluate_uncertainty(folder, cohort).summary))
+
+
+def test_seeds_of_what_is_not_trained_are_no_members(run_parts_study, cohort, tmp_path):
+    out = run_parts_study(cohort, tmp_path / "study", "uncertainty=true", "seeds=[0,1]")
+    found = studies.read_study(out).uncertainty
+    assert list(found) == ["vote"] and found["vote"]["members"] == ["0-low", "1-middle", "2-high"]
+    assert "voxel" not in found["vote"] and "agreement" in found["vote"]["case"]
 
 
 def test_what_is_concluded_again_has_the_same_bytes(conclude, study, cohort):

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from multifocal.cohorts import Labels
@@ -76,7 +77,7 @@ def evaluate_arms(
     A case of an arm counts when it has a mask from every seed: several are combined by majority vote. The comparison
     is over the cases that all evaluated arms have. Where the study is tuned, so is each arm that has probabilities and
     two folds, and is evaluated a second time. Where the study asks how sure its arms are, `uncertainty.json` and its
-    tables stand beside the evaluation of each that has probabilities or members; several seeds are members. The parts
+    tables stand beside the evaluation of each that has probabilities or members, those of all seeds. The parts
     of an arm's system are pooled and evaluated like the whole. Combined arms come last: of the masks that the others
     end with.
 
@@ -178,7 +179,7 @@ def _parts(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> dict[str, d
 
 
 def _unsure(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> PredictionFiles:
-    """Return by what, beside its masks, an arm is judged: probabilities and members; of several seeds each is one."""
+    """Return by what, beside its masks, an arm is judged: probabilities, and members, which are those of all seeds."""
     cells = list(_complete(grid, out, arm, done)) if grid.study.uncertainty else []
     ended = [outcome for _, _, folder in cells if (outcome := read_outcome(folder.parent)) is not None]
     endings = (MASK, PROBABILITY) if ended and all(outcome.probabilities for outcome in ended) else (MASK,)
@@ -191,16 +192,20 @@ def _unsure(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Prediction
         )
         return PredictionFiles(masks, {case: [file] for each in maps for case, file in each.items()})
 
-    seeds = [files(seed) for seed in grid.study.seeds]
+    numbers = grid.study.seeds
+    if not grid.recipes[arm, numbers[0]].needs_training:
+        numbers = numbers[:1]  # others say the same
     names = {outcome.members for outcome in ended}
-    if not cells:
-        members = {}
-    elif len(seeds) > 1:
-        members = {f"{place}-seed{seed}": seeds[place] for place, seed in enumerate(grid.study.seeds)}
-    else:
-        members = {part: files(grid.study.seeds[0], part) for part in names.pop()} if len(names) == 1 else {}
-    probabilities = {case: [one.probabilities[case][0] for one in seeds] for case in seeds[0].probabilities}
-    return PredictionFiles({}, probabilities, members)
+    own = names.pop() if len(names) == 1 else ()
+    members: dict[str, PredictionFiles] = {}
+    if len(numbers) == 1:
+        members = {part: files(numbers[0], part) for part in own}
+    elif cells:
+        # What has no members of its own is one, beside the other seeds.
+        for seed, part in product(numbers, own or ("",)):
+            members[f"{len(members)}-seed{seed}{f'-{part}' if part else ''}"] = files(seed, part)
+    seeds = [files(seed).probabilities for seed in numbers]
+    return PredictionFiles({}, {case: [of[case][0] for of in seeds] for case in seeds[0]}, members)
 
 
 def _complete(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Iterator[tuple[int, int, Path]]:
