@@ -5,13 +5,10 @@ import re
 import shutil
 
 import matplotlib
-import numpy as np
 import pytest
 from markupsafe import escape
 
-from multifocal.cohorts import open_cohort
 from multifocal.evaluation import read_uncertainty
-from multifocal.evaluation.uncertainty import evaluate_uncertainty, write_uncertainty
 from multifocal.files import write_json
 from multifocal.reports import write_report
 from multifocal.reports.charts.canvas import STYLE
@@ -24,31 +21,6 @@ from multifocal.reports.charts.uncertainty import (
 )
 from multifocal.reports.formatting import number, span
 from multifocal.reports.study_data import Arm
-from multifocal.volumes import Volume, read, write
-
-
-@pytest.fixture
-def judged(small_study, small_cohort):
-    """The small study, whose arms have been judged: a by probabilities and two members, b by members alone."""
-    cohort = open_cohort(small_cohort)
-    for arm in ("a", "b"):
-        home = small_study / "arms" / arm
-        rng, folder = np.random.default_rng(len(arm)), small_study.parent / f"predicted-{arm}"
-        for case in cohort:
-            mask = read(home / "masks" / f"{case.name}_lesion.nii.gz")
-            shown = {
-                "": mask.array,
-                "parts/0-m": mask.array,
-                "parts/1-m": mask.array * (rng.random(mask.array.shape) < 0.8),
-            }
-            for place, array in shown.items():
-                volume = Volume(array.astype(np.uint8), mask.geometry)
-                write(folder / place / f"{case.name}_lesion.nii.gz", volume)
-                if arm == "a":
-                    p = np.clip(0.1 + 0.6 * array + rng.normal(0, 0.05, array.shape), 0, 1).astype(np.float32)
-                    write(folder / place / f"{case.name}_probability.nii.gz", Volume(p, mask.geometry))
-        write_uncertainty(evaluate_uncertainty(folder, cohort, samples=20, at_most=(0.3, 0.05)), home)
-    return small_study
 
 
 def text(page):
