@@ -135,7 +135,7 @@ def evaluate_uncertainty(
         judged.append(_judge(case, files, cohort))
         if progress:
             progress(done, len(cohort))
-    draws = _draws([one.subject for one in judged], samples=samples, seed=seed)
+    draws = subject_draws([one.subject for one in judged], samples=samples, seed=seed)
     summary: dict[str, Any] = {
         "cases": len(judged),
         "subjects": len({one.subject for one in judged}),
@@ -152,6 +152,28 @@ def evaluate_uncertainty(
         summary["voxel"] = _of_voxels(judged, draws)
     summary["missed"] = _of_missed(judged, at_most, draws)
     return UncertaintyScores(summary, [one.row for one in judged], [row for one in judged for row in one.lesions])
+
+
+def subject_draws(subjects: Sequence[str], *, samples: int, seed: int) -> list[np.ndarray]:
+    """Return bootstrap samples of the subjects, as the numbers of their cases.
+
+    Args:
+        subjects: of each case.
+        samples: how many.
+        seed: what they are drawn with.
+
+    Returns:
+        An array of whole numbers a sample; a subject that is drawn twice has all of its cases there twice.
+
+    Example:
+        >>> [len(draw) for draw in subject_draws(["a", "a", "b", "b"], samples=2, seed=0)]
+        [4, 4]
+    """
+    names = list(dict.fromkeys(subjects))
+    theirs = [np.flatnonzero(np.array(subjects) == name) for name in names]
+    random = np.random.default_rng(seed)
+    drawn = random.integers(0, len(names), (samples, len(names)))
+    return [np.concatenate([theirs[one] for one in row]) for row in drawn]
 
 
 def write_uncertainty(scores: UncertaintyScores, out: str | Path) -> None:
@@ -393,15 +415,6 @@ def _relative_range(lowest: float | None, highest: float | None) -> float | None
     if lowest is None or highest is None:
         return None
     return 2 * (highest - lowest) / (highest + lowest) if highest else 0.0
-
-
-def _draws(subjects: Sequence[str], *, samples: int, seed: int) -> list[np.ndarray]:
-    """Return the numbers of the cases of each bootstrap sample of the subjects."""
-    names = list(dict.fromkeys(subjects))
-    theirs = [np.flatnonzero(np.array(subjects) == name) for name in names]
-    random = np.random.default_rng(seed)
-    drawn = random.integers(0, len(names), (samples, len(names)))
-    return [np.concatenate([theirs[one] for one in row]) for row in drawn]
 
 
 def _value(
