@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -156,3 +157,19 @@ def test_what_uncertainty_needs_is_told_before_anything_is_scored(multifocal, co
     ended = multifocal("evaluate", masks, cohort, "--out", tmp_path / "scores", "--uncertainty")
     assert ended.code == 2 and "predict with --probabilities --parts" in ended.err
     assert not (tmp_path / "scores").exists()
+
+
+def test_what_is_not_scored_is_not_judged_either(multifocal, finished_run, cohort, tmp_path):
+    options = ("--probabilities", "--parts", "--uncertainty")
+    assert multifocal("predict", finished_run, cohort, "--out", tmp_path / "masks", *options).code == 0
+    other = shutil.copytree(cohort, tmp_path / "other" / cohort.name)
+    for case in open_cohort(other):
+        label = case.label.read()
+        values = label.array.astype(np.uint8)
+        values[: values.shape[0] // 2][values[: values.shape[0] // 2] == 0] = 255
+        write(case.label.path, Volume(values, label.geometry))
+    options = ("--out", tmp_path / "scores", "--uncertainty", "--ignore", "255")
+    assert multifocal("evaluate", tmp_path / "masks", other, *options).code == 0
+    found = json.loads((tmp_path / "scores" / "uncertainty.json").read_text())
+    dice = np.mean([row["dice"] for row in read_results(tmp_path / "scores").rows])
+    assert found["case"]["chance"]["aurc"]["value"] == pytest.approx(1 - dice)

@@ -14,10 +14,11 @@ from multifocal.cohorts import Cohort, fingerprint, lesion_shares, make_folds, o
 from multifocal.cohorts.phantom import write_phantom
 from multifocal.comparison import compare, write_comparison
 from multifocal.evaluation import evaluate_cohort, read_results, write_results
+from multifocal.evaluation.uncertainty import evaluate_uncertainty, write_uncertainty
 from multifocal.files import write_csv, write_json, write_text
 from multifocal.reports import write_report
 from multifocal.studies import dump, load
-from multifocal.volumes import Geometry, Volume, write
+from multifocal.volumes import Geometry, Volume, read, write
 
 FLAT = Geometry((24, 20), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
 ARMS = {"dice": -2.0, "dice-focal": -2.3, "tversky": -1.7, "blob-gdf": -2.6, "tlhf": -2.1, "false": -1.5}
@@ -124,6 +125,30 @@ def parts_report(run_parts_study, small_cohort, tmp_path_factory) -> Path:
 def small_study(small_cohort, tmp_path) -> Path:
     """A quick study of two arms on the small cohort, to be broken."""
     return make_study(tmp_path / "small", open_cohort(small_cohort), {"a": -1.5, "b": -2.0}, epochs=3, failed=False)
+
+
+@pytest.fixture
+def judged(small_study, small_cohort):
+    """The small study, whose arms have been judged: a by probabilities and two members, b by members alone."""
+    cohort = open_cohort(small_cohort)
+    for arm in ("a", "b"):
+        home = small_study / "arms" / arm
+        rng, folder = np.random.default_rng(len(arm)), small_study.parent / f"predicted-{arm}"
+        for case in cohort:
+            mask = read(home / "masks" / f"{case.name}_lesion.nii.gz")
+            shown = {
+                "": mask.array,
+                "parts/0-m": mask.array,
+                "parts/1-m": mask.array * (rng.random(mask.array.shape) < 0.8),
+            }
+            for place, array in shown.items():
+                volume = Volume(array.astype(np.uint8), mask.geometry)
+                write(folder / place / f"{case.name}_lesion.nii.gz", volume)
+                if arm == "a":
+                    p = np.clip(0.1 + 0.6 * array + rng.normal(0, 0.05, array.shape), 0, 1).astype(np.float32)
+                    write(folder / place / f"{case.name}_probability.nii.gz", Volume(p, mask.geometry))
+        write_uncertainty(evaluate_uncertainty(folder, cohort, samples=20, at_most=(0.3, 0.05)), home)
+    return small_study
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from multifocal.reports import write_report
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -136,6 +138,21 @@ def test_the_first_page_fits_every_screen(visit, report, name, size, scheme):
     assert dark == ([False, True] if scheme == "light" else [True, False])
     drawn = page.locator("svg.chart text").first.evaluate("text => getComputedStyle(text).fill")
     assert (sum(map(int, drawn[4:-1].split(","))) < 384) == (scheme == "light")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_charts_of_uncertainty_show_all_of_their_words(visit, judged, size):
+    page = visit(write_report(judged), size=size)
+    shoot(page, f"unsure-{size['width']}")
+    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    beyond = """texts => texts.filter(text => {
+      const own = text.getBoundingClientRect(), all = text.ownerSVGElement.getBoundingClientRect();
+      return own.left < all.left || own.right > all.right || own.bottom > all.bottom;
+    }).map(text => text.textContent)"""
+    words = page.locator("#unsure svg text")
+    assert words.count() > 30 and words.evaluate_all(beyond) == []
+    page.emulate_media(media="print")
+    assert page.locator("#unsure table").first.is_visible()
 
 
 def test_print_is_light_and_leaves_out_what_paper_cannot_do(visit, report):

@@ -11,6 +11,7 @@ from multifocal.errors import UserError
 from multifocal.evaluation import evaluate_cohort
 from multifocal.files import read_json
 from multifocal.reports import write_report
+from multifocal.studies.cell import run as run_cell
 from multifocal.volumes import Volume, read, write
 
 VALUES = {"low": (4,), "high": (2,)}
@@ -23,6 +24,7 @@ def concluded(two_classes, small_recipe, tmp_path):
     arms = {"dice": {"loss": {"name": "dice"}}, "ce": {"loss": {"name": "dice-ce"}}}
     common = {"labels": LABELS, "training": {"monitor": None}}
     said = {"name": "two", "recipe": str(small_recipe), "set": common, "arms": arms, "seeds": [0, 1, 2]}
+    said["uncertainty"] = True
     (tmp_path / "two.yaml").write_text(
         yaml.safe_dump(said | {"folds": {"scheme": "kfold", "number": 2}}, sort_keys=False)
     )
@@ -35,7 +37,9 @@ def concluded(two_classes, small_recipe, tmp_path):
                 drawn = rng.choice([0, 2, 4], size=label.array.shape)
                 mask = np.where(rng.uniform(size=label.array.shape) < 0.1, drawn, label.array)
                 write(job.folder / "masks" / f"{name}_lesion.mha", Volume(mask.astype(np.uint8), label.geometry))
-            studies.folder.write_outcome(job.folder, job.ended(state="done", seconds=1.0, epochs=1, step_ms=1.0))
+            studies.folder.write_outcome(
+                job.folder, job.ended(state="done", seconds=1.0, epochs=1, step_ms=1.0, uncertainty=True)
+            )
         return studies.conclude(plan), out
 
 
@@ -56,11 +60,38 @@ def test_each_class_is_scored_compared_and_reported(concluded, two_classes):
     for name in VALUES:
         assert f'href="{name}/index.html"' in text
         own = (page.parent / name / "index.html").read_text()
-        assert f"<h1>two: {name}</h1>" in own
+        assert f"<h1>two: {name}</h1>" in own and "for lesions of any class" in own
         assert len(list((page.parent / name / "cases").glob("*.html"))) == len(two_classes)
     row = studies.read_study(out).of_class("low").arms["ce"].rows[1]
     label = read(two_classes.case(row["case"]).label.path)
     assert row["true_ml"] == pytest.approx((label.array == 4).sum() * label.geometry.voxel_ml) and row["true_ml"] > 0
+
+
+def test_uncertainty_is_of_any_lesion(concluded, two_classes):
+    _, out = concluded
+    found = studies.read_study(out).of_class("low").uncertainty
+    assert list(found) == ["dice", "ce"] and found["ce"]["members"] == ["0-seed0", "1-seed1", "2-seed2"]
+    dice = []
+    for case in two_classes:
+        mask, label = (
+            read(path).array > 0 for path in (out / f"arms/ce/masks/{case.name}_lesion.mha", case.label.path)
+        )
+        dice.append(2 * (mask & label).sum() / (mask.sum() + label.sum()))
+    assert found["ce"]["case"]["chance"]["aurc"]["value"] == pytest.approx(1 - np.mean(dice))
+
+
+def test_a_network_of_several_classes_is_judged(two_classes, small_recipe, tmp_path):
+    common = {"labels": LABELS, "training": {"monitor": None, "epochs": 1}}
+    said = {"name": "one", "recipe": str(small_recipe), "set": common, "arms": {"dice": {}}, "uncertainty": True}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(said | {"folds": {"scheme": "kfold", "number": 2, "run": [0]}}))
+    with studies.open_study(
+        studies.load(tmp_path / "one.yaml"), two_classes, tmp_path / "study", engine="local"
+    ) as plan:
+        for job in studies.jobs(plan, cohort=two_classes.root, device="cpu"):
+            run_cell(job)
+        studies.conclude(plan)
+    found = studies.read_study(tmp_path / "study").uncertainty["dice"]
+    assert found["members"] == ["0-as-is", "1-flip-0"] and found["voxel"]["before"]
 
 
 def test_seeds_vote_on_the_class(concluded):

@@ -1,6 +1,7 @@
 """`multifocal evaluate`."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,7 @@ from multifocal.cli.options import (
     Layout,
     Undefined,
     class_values,
+    meaning,
 )
 from multifocal.cli.screen import notice, progress, screen
 
@@ -109,7 +111,10 @@ def evaluate(
     cases = whole = open_cohort(cohort, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
-    judged = _judged(predictions, cases, others=[case.name for case in whole]) if uncertainty else None
+    judged = None
+    if uncertainty:
+        meant = replace(cases, labels=meaning(label, ignore) or cases.labels)
+        judged = _judged(predictions, meant, others=[case.name for case in whole])
     journal = out / "unfinished.jsonl"
 
     def tell(kept: int, others: int) -> None:

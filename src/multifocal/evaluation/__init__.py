@@ -7,6 +7,7 @@ from multifocal.evaluation.results import (
     Scores,
     case_columns,
     read_results,
+    read_uncertainty,
     write_results,
 )
 from multifocal.evaluation.summary import VOLUME_BINS, summarize, volume_bin
@@ -25,6 +26,7 @@ __all__ = [
     "evaluate",
     "evaluate_cohort",
     "read_results",
+    "read_uncertainty",
     "summarize",
     "summary_table",
     "summary_tables",

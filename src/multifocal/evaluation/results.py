@@ -199,6 +199,31 @@ def read_results(folder: str | Path) -> Results:
     return Results(rows, lesions, {key: value for key, value in summary.items() if key != "metrics"})
 
 
+def read_uncertainty(folder: str | Path) -> dict[str, Any] | None:
+    """Return how sure the evaluated system is, and whether it can be believed.
+
+    Args:
+        folder: that `multifocal.evaluation.uncertainty.write_uncertainty` wrote.
+
+    Returns:
+        What `uncertainty.json` holds; None where it was not judged.
+
+    Raises:
+        UserError: the file is not what evaluation writes.
+
+    Example:
+        >>> read_uncertainty("scores/none-yet") is None
+        True
+    """
+    file = Path(folder) / UNCERTAINTY[0]
+    if not file.exists():
+        return None
+    found = read_json(file)
+    if not (isinstance(found, dict) and {"case", "lesion", "missed", "samples"} <= found.keys()):
+        raise UserError(f"{file}: is not what `multifocal evaluate --uncertainty` writes; evaluate again")
+    return found
+
+
 def _read_csv(path: Path, columns: Sequence[str], convert: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
     try:
         with plain_file(path).open(newline="", encoding="utf-8-sig") as file:

@@ -23,17 +23,18 @@ from multifocal.systems.calibration import (
     LIMIT,
     OddsCounts,
     calibrate,
+    diagram,
     of_sums,
     reliability_sums,
     summed,
 )
+from multifocal.systems.combination import PROBABILITY
 from multifocal.systems.system import PARTS, Prediction
 from multifocal.systems.uncertainty import uncertainty
 from multifocal.volumes import Volume, read, volumes_named
 
 AT_MOST = (0.1, 0.2)
 _MEMBER = re.compile(r"[0-9]+-.+")
-_PROBABILITY = "_probability"
 _CASE_SCORES = {
     "expected_dice": "1 - expected Dice of the probability",
     "agreement": "1 - mean Dice of the members",
@@ -69,7 +70,7 @@ class UncertaintyScores:
 
 
 def evaluate_uncertainty(
-    predictions: str | Path,
+    predictions: "str | Path | PredictionFiles",
     cohort: Cohort,
     *,
     others: Collection[str] = (),
@@ -95,7 +96,7 @@ def evaluate_uncertainty(
     Intervals are those of 95 % of bootstrap samples of the subjects. What is left out needs members, or probabilities.
 
     Args:
-        predictions: the folder.
+        predictions: the folder; or the files themselves, where they lie in several.
         cohort: labelled cases of binary masks or classes.
         others: cases whose predictions may be in the folder, too, and are passed over.
         at_most: shares of the lesion, above 0 and below 1, for which missed volume is bounded.
@@ -124,13 +125,17 @@ def evaluate_uncertainty(
     """
     if cohort.label_kind == "instances":
         raise UserError(f"cohort {cohort.name} has instance labels, and uncertainty is of masks; leave it out")
-    files = _Files.of(Path(predictions), cohort, others)
+    files = (
+        predictions
+        if isinstance(predictions, PredictionFiles)
+        else PredictionFiles.of_folder(predictions, cohort, others=others)
+    )
     judged = []
     for done, case in enumerate(cohort, start=1):
         judged.append(_judge(case, files, cohort))
         if progress:
             progress(done, len(cohort))
-    draws = _draws([one.subject for one in judged], samples=samples, seed=seed)
+    draws = subject_draws([one.subject for one in judged], samples=samples, seed=seed)
     summary: dict[str, Any] = {
         "cases": len(judged),
         "subjects": len({one.subject for one in judged}),
@@ -147,6 +152,28 @@ def evaluate_uncertainty(
         summary["voxel"] = _of_voxels(judged, draws)
     summary["missed"] = _of_missed(judged, at_most, draws)
     return UncertaintyScores(summary, [one.row for one in judged], [row for one in judged for row in one.lesions])
+
+
+def subject_draws(subjects: Sequence[str], *, samples: int, seed: int) -> list[np.ndarray]:
+    """Return bootstrap samples of the subjects, as the numbers of their cases.
+
+    Args:
+        subjects: of each case.
+        samples: how many.
+        seed: what they are drawn with.
+
+    Returns:
+        An array of whole numbers a sample; a subject that is drawn twice has all of its cases there twice.
+
+    Example:
+        >>> [len(draw) for draw in subject_draws(["a", "a", "b", "b"], samples=2, seed=0)]
+        [4, 4]
+    """
+    names = list(dict.fromkeys(subjects))
+    theirs = [np.flatnonzero(np.array(subjects) == name) for name in names]
+    random = np.random.default_rng(seed)
+    drawn = random.integers(0, len(names), (samples, len(names)))
+    return [np.concatenate([theirs[one] for one in row]) for row in drawn]
 
 
 def write_uncertainty(scores: UncertaintyScores, out: str | Path) -> None:
@@ -239,27 +266,52 @@ def uncertainty_tables(summary: Mapping[str, Any]) -> list[Table]:
 
 
 @dataclass(frozen=True)
-class _Files:
-    """The files of a folder of predictions."""
+class PredictionFiles:
+    """Where the predictions of some cases lie: those of a system, and those of each of its members.
+
+    Args:
+        masks: the file of each case.
+        probabilities: the files of each case, of which the mean counts; none where the system has no probabilities.
+        members: the same of each member by name; none, or of at least two.
+
+    Example:
+        >>> files = PredictionFiles({"a": Path("a_lesion.mha")}, {"a": [Path("a_probability.mha")]})
+        >>> len(files.members)
+        0
+    """
 
     masks: Mapping[str, Path]
-    probabilities: Mapping[str, Path]
-    members: Mapping[str, "_Files"]
+    probabilities: Mapping[str, Sequence[Path]]
+    members: Mapping[str, "PredictionFiles"] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folder: Path, cohort: Cohort, others: Collection[str]) -> "_Files":
+    def of_folder(cls, folder: str | Path, cohort: Cohort, *, others: Collection[str] = ()) -> "PredictionFiles":
+        """Return the files of a folder that `predict` has filled, see `evaluate_uncertainty`.
+
+        Args:
+            folder: of the masks.
+            cohort: the cases.
+            others: cases whose predictions may be there, too.
+
+        Returns:
+            Its files.
+
+        Raises:
+            UserError: a mask or probability is missing, or there are neither probabilities nor members.
+        """
+        folder = Path(folder)
         masks, probabilities = cls._own(folder, cohort, others)
         names = [case.name for case in cohort]
         home = folder / PARTS
         found = [one for one in home.iterdir() if _MEMBER.fullmatch(one.name)] if home.is_dir() else []
         members = {}
         for one in sorted(found, key=lambda path: int(path.name.partition("-")[0])):
-            members[one.name] = cls(*cls._own(one, cohort, others), {})
+            members[one.name] = cls(*cls._own(one, cohort, others))
         if len(members) < 2:
             members = {}
         if not probabilities and not members:
             raise UserError(
-                f"{folder}: holds neither <case>{_PROBABILITY}.<ext> nor {PARTS}/ of two members; predict with "
+                f"{folder}: holds neither <case>{PROBABILITY}.<ext> nor {PARTS}/ of two members; predict with "
                 "--probabilities --parts"
             )
         if missing := [name for name in names if probabilities and name not in probabilities]:
@@ -267,23 +319,40 @@ class _Files:
         return cls(masks, probabilities, members)
 
     @staticmethod
-    def _own(folder: Path, cohort: Cohort, others: Collection[str]) -> tuple[dict[str, Path], dict[str, Path]]:
+    def _own(folder: Path, cohort: Cohort, others: Collection[str]) -> tuple[dict[str, Path], dict[str, list[Path]]]:
         masks = {name: file for name, file in match_files(folder, cohort, others=others).items() if file is not None}
-        found = volumes_named(folder, _PROBABILITY)
-        return masks, {name: found[name] for name in masks if name in found}
+        found = volumes_named(folder, PROBABILITY)
+        return masks, {name: [found[name]] for name in masks if name in found}
 
     def prediction(self, name: str) -> Prediction:
-        """Return what a system, or a member, found in a case."""
+        """Return what the system, or a member, found in a case.
+
+        Args:
+            name: of the case.
+
+        Returns:
+            The mask, and the mean probability where there is one.
+
+        Raises:
+            UserError: a file cannot be read, holds no probabilities, or lies on another grid than the mask.
+        """
         mask = read(self.masks[name])
-        probability = read(self.probabilities[name]) if name in self.probabilities else None
-        for what, file in ((mask, self.masks), (probability, self.probabilities)):
-            if what is not None and not np.isfinite(what.array).all():
-                raise UserError(f"{file[name]}: holds NaN or infinity; predict again")
-        if probability is not None:
-            if differences := probability.geometry.differences(mask.geometry):
-                raise UserError(f"{self.probabilities[name]}: {', '.join(differences)} in the mask; predict again")
-            if probability.array.min() < 0 or probability.array.max() > 1:
-                raise UserError(f"{self.probabilities[name]}: is not of values from 0 to 1; predict again")
+        if not np.isfinite(mask.array).all():
+            raise UserError(f"{self.masks[name]}: holds NaN or infinity; predict again")
+        found = []
+        for file in self.probabilities.get(name, ()):
+            one = read(file)
+            if differences := one.geometry.differences(mask.geometry):
+                raise UserError(f"{file}: {', '.join(differences)} in the mask; predict again")
+            if not np.isfinite(one.array).all():
+                raise UserError(f"{file}: holds NaN or infinity; predict again")
+            if one.array.min() < 0 or one.array.max() > 1:
+                raise UserError(f"{file}: is not of values from 0 to 1; predict again")
+            found.append(one.array)
+        probability = None
+        if found:
+            mean = found[0] if len(found) == 1 else np.asarray(np.mean(found, axis=0, dtype=np.float64), np.float32)
+            probability = Volume(mean, mask.geometry)
         return Prediction(Volume((mask.array != 0).astype(np.uint8), mask.geometry), probability)
 
 
@@ -298,7 +367,7 @@ class _Judged:
     spread: OddsCounts  # of the members' mean, in brain and lesion
 
 
-def _judge(case: Case, files: _Files, cohort: Cohort) -> _Judged:
+def _judge(case: Case, files: PredictionFiles, cohort: Cohort) -> _Judged:
     label = case.label.read()  # type: ignore[union-attr]  # match_files saw that it is there
     image = next(iter(case.images.values())).read()
     if differences := image.geometry.differences(label.geometry):
@@ -346,15 +415,6 @@ def _relative_range(lowest: float | None, highest: float | None) -> float | None
     if lowest is None or highest is None:
         return None
     return 2 * (highest - lowest) / (highest + lowest) if highest else 0.0
-
-
-def _draws(subjects: Sequence[str], *, samples: int, seed: int) -> list[np.ndarray]:
-    """Return the numbers of the cases of each bootstrap sample of the subjects."""
-    names = list(dict.fromkeys(subjects))
-    theirs = [np.flatnonzero(np.array(subjects) == name) for name in names]
-    random = np.random.default_rng(seed)
-    drawn = random.integers(0, len(names), (samples, len(names)))
-    return [np.concatenate([theirs[one] for one in row]) for row in drawn]
 
 
 def _value(
@@ -452,10 +512,11 @@ def _of_voxels(judged: Sequence[_Judged], draws: Sequence[np.ndarray]) -> dict[s
 
 
 def _reliability(sums: np.ndarray, draws: Sequence[np.ndarray]) -> dict[str, Any]:
-    value, drawn = of_sums(sums.sum(axis=0)), [of_sums(sums[draw].sum(axis=0)) for draw in draws]
-    return {
-        name: _interval(getattr(value, name), [getattr(one, name) for one in drawn]) for name in ("nll", "brier", "ece")
-    }
+    whole = sums.sum(axis=0)
+    value, drawn = of_sums(whole), [of_sums(sums[draw].sum(axis=0)) for draw in draws]
+    names = ("nll", "brier", "ece")
+    found = {name: _interval(getattr(value, name), [getattr(one, name) for one in drawn]) for name in names}
+    return {**found, "diagram": diagram(whole)}
 
 
 def _of_missed(

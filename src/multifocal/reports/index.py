@@ -18,6 +18,13 @@ from multifocal.reports.charts.case_charts import against_volume, boxes
 from multifocal.reports.charts.curves import loss_curves, validation_curves
 from multifocal.reports.charts.forest import forest
 from multifocal.reports.charts.sizes import MEASURES, SMALL, by_bin, size_bars, small_bars
+from multifocal.reports.charts.uncertainty import (
+    CASE_SCORES,
+    LESION_SCORES,
+    reliability_chart,
+    retention_chart,
+    risk_coverage_chart,
+)
 from multifocal.reports.formatting import facts, file_names
 from multifocal.reports.study_data import Arm, StudyData
 from multifocal.reports.tables import MEAN_RANKS, Ranking, cell_lines, pair_lines, published, rankings
@@ -74,6 +81,10 @@ def write_index(data: StudyData, thumbnails: Mapping[str, tuple[str, Thumbnail]]
         published=published(data),
         parts=[(arm, list(part_lines(arm.name, arm.rows, _rows(arm)))) for arm in data.arms if arm.parts],
         part_metrics=PART_METRICS,
+        unsure=[arm for arm in data.arms if arm.uncertainty],
+        bounds=[(arm, bound) for arm in data.arms for bound in (arm.uncertainty or {}).get("missed", ())],
+        case_scores={name: score.heading for name, score in CASE_SCORES.items()},
+        lesion_scores={name: score.heading for name, score in LESION_SCORES.items()},
     )
     (out / "index.html").write_text(page, encoding="utf-8")
 
@@ -117,6 +128,8 @@ def _charts(data: StudyData, ranked: Sequence[Ranking], pages: Mapping[str, str]
     drawn["small"] = [small_bars(arms, words=words)]
     drawn["validation"] = [validation_curves(data.arms, data.cells)]
     drawn["loss"] = [loss_curves(arm, data.cells) for arm in data.arms]
+    unsure = {"risk": risk_coverage_chart, "retention": retention_chart, "reliability": reliability_chart}
+    drawn |= {name: [draw(arm) for arm in arms] for name, draw in unsure.items()}
     drawn["volume"] = [against_volume(arm, arms, pages=pages, words=words) for arm in arms]
     return {name: [chart for chart in group if chart] for name, group in drawn.items()}
 

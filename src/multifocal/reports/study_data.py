@@ -46,8 +46,8 @@ class CellRecord:
 @dataclass(frozen=True)
 class Arm:
     """One arm: its number in the study, its pooled masks, their evaluation (None where there is none), the arms whose
-    cells they come from (none names it itself, what is tuned or combined comes from others), and the parts of its
-    system, arms of their own.
+    cells they come from (none names it itself, what is tuned or combined comes from others), the parts of its system,
+    arms of their own, and what `uncertainty.json` says of it (None where the study does not ask).
     """
 
     number: int
@@ -56,6 +56,7 @@ class Arm:
     results: Results | None
     trained: tuple[str, ...] = ()
     parts: tuple["Arm", ...] = ()
+    uncertainty: Mapping[str, Any] | None = None
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -156,6 +157,7 @@ def _study_data(study: "StudyFolder", label: str) -> StudyData:
                 Arm(place, part, study.masks(name, part), _in_unit(results, words))
                 for place, (part, results) in enumerate(study.parts.get(name, {}).items())
             ),
+            study.uncertainty.get(name),
         )
         for number, (name, of) in enumerate(scored.items())
     )

@@ -38,6 +38,7 @@ class Job(Config):
         fingerprint: what the cell's outcome is marked with.
         device: `auto`, `cpu` or `cuda`.
         probabilities: whether it keeps those of its test cases.
+        uncertainty: whether it writes how sure it is of them, and keeps what that is judged by.
     """
 
     study: Path
@@ -50,6 +51,7 @@ class Job(Config):
     fingerprint: str
     device: str
     probabilities: bool = False
+    uncertainty: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -111,12 +113,24 @@ def run(job: Job) -> CellResult:
         )
     started = time.monotonic()
     model = load_model(job.folder, device=job.device) if recipe.needs_training else build(recipe, device=job.device)
-    tested, kept = cohort.subset(fold.test), job.probabilities
-    parts = tuple(model.parts)
-    predict_cohort(model, tested, job.folder / MASKS, probabilities=kept, parts=bool(parts), overwrite=True)
+    kept = {
+        "probabilities": job.probabilities or (job.uncertainty and model.has_probabilities),
+        "parts": tuple(model.parts),
+        "uncertainty": job.uncertainty,
+        "members": model.member_names if job.uncertainty else (),
+    }
+    predict_cohort(
+        model,
+        cohort.subset(fold.test),
+        job.folder / MASKS,
+        probabilities=bool(kept["probabilities"]),
+        parts=bool(kept["parts"] or kept["members"]),
+        uncertainty=job.uncertainty,
+        overwrite=True,
+    )
     facts = dict(kind.facts(recipe, job.folder))
     facts["seconds"] += time.monotonic() - started
-    outcome = job.ended(state="done", peak_mib=peak_mib(), probabilities=kept, parts=parts, **facts)
+    outcome = job.ended(state="done", peak_mib=peak_mib(), **kept, **facts)
     write_outcome(job.folder, outcome)
     return outcome
 

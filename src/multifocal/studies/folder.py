@@ -8,7 +8,7 @@ from typing import Any, Literal
 from multifocal.cohorts import Folds, Labels
 from multifocal.config import Config, validate
 from multifocal.errors import UserError
-from multifocal.evaluation import Results, read_results
+from multifocal.evaluation import Results, read_results, read_uncertainty
 from multifocal.files import read_json, write_json
 from multifocal.studies import loading
 from multifocal.studies.grid import Cell, common_labels
@@ -38,6 +38,8 @@ class CellResult(Config):
         version: the version of multifocal that made them; None in files of before it was written down.
         probabilities: whether it kept those of its cases, too.
         parts: names of the parts of its system, in order; their masks lie beside the cell's.
+        uncertainty: whether it wrote how sure it is.
+        members: where it did, names of those whose disagreement says so, whose predictions lie like those of parts.
         error: why it failed.
 
     Example:
@@ -59,6 +61,8 @@ class CellResult(Config):
     version: str | None = None
     probabilities: bool = False
     parts: tuple[str, ...] = ()
+    uncertainty: bool = False
+    members: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -96,6 +100,7 @@ class StudyFolder:
         arms: the evaluation of each arm that has one; of tuned arms, too, whose names end in "+tuned".
         comparison: `comparison/comparison.json`, or None; with several classes see `of_class`.
         parts: of each arm whose system has several parts, the evaluation of each.
+        uncertainty: of each arm that was judged by it, what `uncertainty.json` says; of several classes that of any.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -119,6 +124,7 @@ class StudyFolder:
     arms: Mapping[str, Results]
     comparison: Mapping[str, Any] | None
     parts: Mapping[str, Mapping[str, Results]] = field(default_factory=dict)
+    uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -226,6 +232,7 @@ def read_study(path: str | Path) -> StudyFolder:
         arms={arm: read_results(folder / ARMS / arm) for arm in evaluated},
         comparison=_comparison(folder / COMPARISON),
         parts=parts,
+        uncertainty={arm: found for arm in evaluated if (found := read_uncertainty(folder / ARMS / arm)) is not None},
     )
 
 

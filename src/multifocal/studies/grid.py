@@ -229,8 +229,8 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
 
     Raises:
         UserError: no case has a label, a label holds values that nobody named, a file cannot be read, the folds cannot
-            be drawn or are another cohort's, a fold has nothing to train on, to test, or to choose an epoch by, or an
-            arm's recipe is not valid.
+            be drawn or are another cohort's, a fold has nothing to train on, to test, or to choose an epoch by, an
+            arm's recipe is not valid, or the study asks how sure label maps of instances are.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -252,6 +252,8 @@ def make_grid(study: Study, cohort: Cohort) -> Grid:
     _check_combined(study, cohort.labels)
     grid = Grid(study, cohort, folds, fingerprint(cohort), resolved)
     _check_tune(grid)
+    if study.uncertainty and (cohort.label_kind == "instances" or ScoringOptions(**study.metrics.rules).has_label_maps):
+        raise UserError(f"study {study.name}: uncertainty is of masks, not of label maps of instances; leave it out")
     for number in grid.chosen:
         fold = folds.fold(number, cohort)
         if not fold.train or not fold.test:

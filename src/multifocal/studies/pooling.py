@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from multifocal.cohorts import Labels
@@ -10,6 +11,7 @@ from multifocal.cohorts.seen import mark_seen, read_seen, seen_by_any
 from multifocal.comparison import compare, write_comparison
 from multifocal.errors import UserError
 from multifocal.evaluation import Results, evaluate_cohort, read_results, write_results
+from multifocal.evaluation.uncertainty import PredictionFiles, evaluate_uncertainty, write_uncertainty
 from multifocal.files import atomic, swapped
 from multifocal.studies.folder import ARMS, CELL, COMPARISON, MASKS, TABLES, folder_of, part_folder, read_outcome
 from multifocal.studies.grid import Cell, Grid
@@ -74,8 +76,10 @@ def evaluate_arms(
 
     A case of an arm counts when it has a mask from every seed: several are combined by majority vote. The comparison
     is over the cases that all evaluated arms have. Where the study is tuned, so is each arm that has probabilities and
-    two folds, and is evaluated a second time. The parts of an arm's system are pooled and evaluated like the whole.
-    Combined arms come last: of the masks that the others end with.
+    two folds, and is evaluated a second time. Where the study asks how sure its arms are, `uncertainty.json` and its
+    tables stand beside the evaluation of each that has probabilities or members, those of all seeds. The parts
+    of an arm's system are pooled and evaluated like the whole. Combined arms come last: of the masks that the others
+    end with.
 
     Args:
         grid: the study.
@@ -94,6 +98,7 @@ def evaluate_arms(
     masks = {arm: _masks(grid, out, arm, done) for arm in grid.study.arms}  # a lost one is missed before hours of work
     maps = {arm: _maps(grid, out, arm, done) for arm in grid.study.arms if grid.is_tuned(arm)}
     parts = {arm: _parts(grid, out, arm, done) for arm in grid.study.arms}
+    unsure = {arm: _unsure(grid, out, arm, done) for arm in grid.study.arms}
     found: dict[str, Results] = {}
     rows: list[Row] = []
 
@@ -118,6 +123,11 @@ def evaluate_arms(
             progress(arm)
         pool(into / ARMS / arm, cases)
         found[arm] = evaluate(into / ARMS / arm, cases)
+        if unsure[arm].probabilities or unsure[arm].members:
+            judged_by = replace(unsure[arm], masks=predictions_by_case(into / ARMS / arm / MASKS, MASK))
+            # In the order of the cohort, by which `evaluate --uncertainty` draws its samples, too.
+            tested = grid.cohort.subset([case.name for case in grid.cohort if case.name in cases])
+            write_uncertainty(evaluate_uncertainty(judged_by, tested), into / ARMS / arm)
         for part, of_part in parts[arm].items():
             home = part_folder(into / ARMS / arm, part)
             pool(home, of_part)
@@ -166,6 +176,36 @@ def _parts(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> dict[str, d
     outcomes = [read_outcome(folder.parent) for _, _, folder in _complete(grid, out, arm, done)]
     names = [ended.parts if ended else () for ended in outcomes]
     return {part: _masks(grid, out, arm, done, part) for part in names[0]} if len(set(names)) == 1 else {}
+
+
+def _unsure(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> PredictionFiles:
+    """Return by what, beside its masks, an arm is judged: probabilities, and members, which are those of all seeds."""
+    cells = list(_complete(grid, out, arm, done)) if grid.study.uncertainty else []
+    ended = [outcome for _, _, folder in cells if (outcome := read_outcome(folder.parent)) is not None]
+    endings = (MASK, PROBABILITY) if ended and all(outcome.probabilities for outcome in ended) else (MASK,)
+
+    def files(seed: int, part: str = "") -> PredictionFiles:
+        own = [(fold, folder) for fold, other, folder in cells if other == seed]
+        masks, *maps = (
+            {case: file for fold, folder in own for case, file in _by_case(grid, fold, folder, ending, part).items()}
+            for ending in endings
+        )
+        return PredictionFiles(masks, {case: [file] for each in maps for case, file in each.items()})
+
+    numbers = grid.study.seeds
+    if not grid.recipes[arm, numbers[0]].needs_training:
+        numbers = numbers[:1]  # others say the same
+    names = {outcome.members for outcome in ended}
+    own = names.pop() if len(names) == 1 else ()
+    members: dict[str, PredictionFiles] = {}
+    if len(numbers) == 1:
+        members = {part: files(numbers[0], part) for part in own}
+    elif cells:
+        # What has no members of its own is one, beside the other seeds.
+        for seed, part in product(numbers, own or ("",)):
+            members[f"{len(members)}-seed{seed}{f'-{part}' if part else ''}"] = files(seed, part)
+    seeds = [files(seed).probabilities for seed in numbers]
+    return PredictionFiles({}, {case: [of[case][0] for of in seeds] for case in seeds[0]}, members)
 
 
 def _complete(grid: Grid, out: Path, arm: str, done: Sequence[Cell]) -> Iterator[tuple[int, int, Path]]:

@@ -165,6 +165,7 @@ def jobs(plan: Plan, *, cohort: str | Path, layout: str = "auto", device: str = 
             fingerprint=plan.grid.fingerprint_of(cell),
             device=device,
             probabilities=plan.grid.is_tuned(cell.arm),
+            uncertainty=plan.grid.study.uncertainty,
         )
         for cell in plan.states.open
     ]
@@ -246,8 +247,10 @@ def survey(grid: Grid, out: Path, *, known: str | None, before: str | None) -> S
             state = "stale"
             cells["outdated"].append(cell)
         else:
-            # Cells of before the study was tuned have masks only: they predict again.
-            is_whole = outcome.probabilities or not grid.is_tuned(cell.arm)
+            # Cells of before the study was tuned, or asked how sure they are, have masks only: they predict again.
+            is_whole = (outcome.probabilities or not grid.is_tuned(cell.arm)) and (
+                outcome.uncertainty or not grid.study.uncertainty
+            )
             state = "done" if outcome.state == "done" and is_whole else "open"
         cells[state].append(cell)
     present = {f"{path.parent.name}/{path.name}" for path in (out / CELLS).glob("*/*") if path.is_dir()}

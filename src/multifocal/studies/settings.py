@@ -150,6 +150,7 @@ class Study(Config):
         resources: of one cell.
         tune: what stands between probability and mask, chosen for each fold on the test cases of the others; None
             leaves it as the recipes say.
+        uncertainty: whether cells say how sure they are, and each arm is judged by whether that can be believed.
         published: numbers of a paper, shown beside the study's own.
 
     Example:
@@ -172,6 +173,7 @@ class Study(Config):
     metrics: MetricSettings = MetricSettings()
     resources: Resources = Resources()
     tune: Tuning | None = None
+    uncertainty: bool = False
     published: Published | None = None
 
     @property

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -166,8 +167,8 @@ def reliability_sums(counts: OddsCounts, temperature: float) -> np.ndarray:
         temperature: what their log-odds are divided by.
 
     Returns:
-        `(18,)`: how many voxels, the sums of negative log-likelihood and squared difference, and for each of 15 bins
-        that of `p - y`.
+        `(48,)`: how many voxels, the sums of negative log-likelihood and squared difference; for each of 15 bins that
+        of `p - y`; and for each how many voxels there are, and how many of them are lesion.
 
     Example:
         >>> fair = OddsCounts.of(np.array([0.5, 0.5]), np.array([True, False]))
@@ -182,7 +183,8 @@ def reliability_sums(counts: OddsCounts, temperature: float) -> np.ndarray:
     bins = np.minimum((p * _ECE_BINS).astype(int), _ECE_BINS - 1)
     gaps = np.bincount(bins, voxels * p - lesion, _ECE_BINS)
     brier = (voxels * p**2 - 2 * lesion * p + lesion).sum()
-    return np.array([voxels.sum(), nll, brier, *gaps], np.float64)
+    many, true = (np.bincount(bins, each, _ECE_BINS) for each in (voxels, lesion))
+    return np.array([voxels.sum(), nll, brier, *gaps, *many, *true], np.float64)
 
 
 def of_sums(sums: np.ndarray) -> Reliability:
@@ -200,7 +202,35 @@ def of_sums(sums: np.ndarray) -> Reliability:
         True
     """
     total, nll, brier = sums[:3]
-    return Reliability(nll=float(nll / total), brier=float(brier / total), ece=float(np.abs(sums[3:]).sum() / total))
+    gaps = sums[3 : 3 + _ECE_BINS]
+    return Reliability(nll=float(nll / total), brier=float(brier / total), ece=float(np.abs(gaps).sum() / total))
+
+
+def diagram(sums: np.ndarray) -> dict[str, list[Any]]:
+    """Return the reliability diagram of the voxels whose sums these are: 15 bins of the probability, of equal width.
+
+    Args:
+        sums: of `reliability_sums`, or of several cases added up.
+
+    Returns:
+        A list each: how many `voxels` there are, their mean `probability`, and the share of `lesion` among them; both
+        None in an empty bin.
+
+    Example:
+        >>> sure = diagram(reliability_sums(OddsCounts.of(np.array([0.9, 0.9]), np.array([True, False])), 1.0))
+        >>> sure["voxels"][13], round(sure["probability"][13], 2), sure["lesion"][13], sure["lesion"][0]
+        (2, 0.9, 0.5, None)
+    """
+    gaps, voxels, lesion = sums[3:].reshape(3, _ECE_BINS).tolist()
+
+    def share(values: list[float]) -> list[float | None]:
+        return [value / many if many else None for value, many in zip(values, voxels, strict=True)]
+
+    return {
+        "voxels": [round(many) for many in voxels],
+        "probability": share([gap + true for gap, true in zip(gaps, lesion, strict=True)]),
+        "lesion": share(lesion),
+    }
 
 
 def summed(counts: Iterable[OddsCounts]) -> OddsCounts:
