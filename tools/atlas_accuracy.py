@@ -48,7 +48,7 @@ def of_case(case: Case, path: Path, atlas: Atlas, seconds: dict[str, float]) -> 
     adc = case.images["adc"].read()
     if not path.exists():
         started = time.perf_counter()
-        write(path, z_map(adc, atlas, where=case.name))
+        write(path, z_map(adc, atlas, where=case.name)[0])
         seconds[case.name] = time.perf_counter() - started
     brain = adc.array != 0
     share = case.label.read().array[brain].mean() * 100 if case.label else np.nan

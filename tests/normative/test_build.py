@@ -5,7 +5,7 @@ import pytest
 
 from multifocal.errors import UserError
 from multifocal.normative import AtlasSettings, ZSettings, from_normals, from_pairs, z_map
-from multifocal.volumes import Volume
+from multifocal.volumes import Geometry, Volume
 from multifocal.volumes.registration import RegistrationSettings
 
 QUICK = RegistrationSettings(affine_iterations=30, demons_iterations=5, smooth=2.5)
@@ -26,10 +26,11 @@ def recovered(pairs):
 def test_an_atlas_is_recovered_from_what_it_made(recovered, scan):
     atlas, about, lines = recovered
     adc, true = scan(100)  # a case that it has not seen
-    found = z_map(adc, atlas, SETTINGS.scan)
+    found, fit = z_map(adc, atlas, SETTINGS.scan)
     brain = adc.array != 0
     assert np.corrcoef(found.array[brain], true.array[brain])[0, 1] > 0.7
     assert abs(np.median(atlas.sd.array[atlas.brain]) - 100) < 25
+    assert fit.overlap > 0.95 and 0.8 < fit.volume < 1.25
     assert about["cases"] == [f"S{seed}" for seed in range(8)] and len(lines) == 4
 
 
@@ -47,5 +48,12 @@ def test_what_cannot_make_an_atlas_is_refused(pairs):
         from_pairs(three[:2], SETTINGS)
     with pytest.raises(UserError, match="case S0: Z-ADC is constant"):
         from_pairs([(name, adc, Volume(z.array * 0, adc.geometry)), *three[1:]], SETTINGS)
+    moved = Geometry(adc.geometry.size, adc.geometry.spacing, (0.0, 0.0, 0.0), adc.geometry.direction)
+    with pytest.raises(UserError, match="case S0: Z-ADC lies on another grid than ADC"):
+        from_pairs([(name, adc, Volume(z.array, moved)), *three[1:]], SETTINGS)
+    with pytest.raises(UserError, match="case S0: Z-ADC is constant in the brain, NaN or infinite"):
+        from_pairs([(name, adc, Volume(np.where(z.array > 2, np.nan, z.array), adc.geometry)), *three[1:]], SETTINGS)
+    with pytest.raises(UserError, match="case S0: empty brain"):
+        from_normals([(name, Volume(adc.array * 0, adc.geometry)), *((n, a) for n, a, _ in three[1:])], SETTINGS)
     with pytest.raises(UserError, match="case S0: .*multiply it by 1000"):
         from_pairs([(name, Volume(adc.array / 1000, adc.geometry), z), *three[1:]], SETTINGS)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from multifocal.cli.options import CohortPath, Fold, FoldFile, Layout
-from multifocal.cli.screen import progress, screen
+from multifocal.cli.screen import notice, progress, screen
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,14 +28,16 @@ def zadc(
     """Make Z-ADC from ADC: how far each voxel lies from normal brains, in standard deviations.
 
     ADC is expected in 1e-6 mm²/s, 0 outside the brain; what is in another unit is refused. The map is on the scan's own
-    grid, clipped to ±10 and 0 outside the brain. Of a cohort it is DIR/CASE_zadc.
+    grid, clipped to ±10 and 0 outside the brain. Of a cohort it is DIR/CASE_zadc. A JSON file of the same name says how
+    well the scan fits the atlas, and a line for each number that is odd.
 
     Example: `multifocal zadc adc.nii.gz --atlas atlas/mean.nii.gz --atlas-sd atlas/sd.nii.gz -o zadc.nii.gz`
     """
     from multifocal.cohorts import open_cohort
     from multifocal.errors import UserError
+    from multifocal.files import write_json
     from multifocal.normative import Atlas, z_map
-    from multifocal.volumes import extension_of, read, write
+    from multifocal.volumes import extension_of, read, strip_extension, write
 
     normal = Atlas.load(atlas, atlas_sd)
     if scan.is_file() and extension_of(scan.name):
@@ -50,16 +52,25 @@ def zadc(
         todo = [(path, out / f"{name}_zadc{_written(extension_of(path.name))}") for name, path in files]
     if lost := [after for before, after in todo if after.resolve() in {path.resolve() for path, _ in todo}]:
         raise UserError(f"{lost[0]}: is the scan itself; choose another name for the map")
-    if not overwrite and (there := [after for _, after in todo if after.exists()]):
+    beside = {after: after.with_name(f"{strip_extension(after.name)}.json") for _, after in todo}
+    if not overwrite and (there := [path for pair in beside.items() for path in pair if path.exists()]):
         raise UserError(f"{there[0]}: exists already; choose another name, or --overwrite to replace it")
+    odd = 0
     with progress() as bar:
         task = bar.add_task("registering", total=len(todo))
         for before, after in todo:
-            found = z_map(read(before), normal, where=str(before))
+            found, fit = z_map(read(before), normal, where=str(before))
             after.parent.mkdir(parents=True, exist_ok=True)
             write(after, found)
+            write_json(beside[after], fit.as_json())
+            for doubt in fit.doubts:
+                notice(f"{before}: {doubt}")
+            odd += bool(fit.doubts)
             bar.advance(task)
-    screen().print(f"written: {out}" if len(todo) == 1 else f"{len(todo)} maps in {out}", soft_wrap=True)
+    if len(todo) == 1:
+        screen().print(f"written: {out}; {fit.line}", soft_wrap=True)
+    else:
+        screen().print(f"{len(todo)} maps in {out}; {odd} of the scans fit the atlas poorly", soft_wrap=True)
 
 
 @app.command()

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from scipy import ndimage
 
+from multifocal.cohorts.check import image_complaints
 from multifocal.errors import UserError
 from multifocal.files import write_json
-from multifocal.volumes import Geometry, Volume, orient, read, write
+from multifocal.volumes import Volume, orient, read, write
 
 MEAN, SD, ABOUT = "mean.nii.gz", "sd.nii.gz", "atlas.json"
 _LEAST_SHARE = 5.0  # percentile of σ below which none is taken: a small one would make lesions of noise
@@ -23,9 +25,11 @@ class Atlas:
         sd: likewise, on the same grid; above 0 in the brain.
 
     Raises:
-        UserError: they lie on other grids, are no volumes, have no brain, or σ is not above 0 in all of it.
+        UserError: they lie on other grids, are no volumes, have no brain, or σ is not above 0 in all of it, or
+            larger than μ.
 
     Example:
+        >>> from multifocal.volumes import Geometry
         >>> grid = Geometry((2, 2, 2), (2.0,) * 3, (0.0,) * 3, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
         >>> flat = np.full((2, 2, 2), 100, np.float32)
         >>> float(Atlas(Volume(12 * flat, grid), Volume(flat, grid)).floor)
@@ -46,6 +50,8 @@ class Atlas:
             raise UserError("the atlas's mean is 0 everywhere, so there is no brain; check which file is which")
         if not (self.sd.array[self.brain] > 0).all():
             raise UserError("the atlas's sd is not above 0 where its mean is a brain; check which file is which")
+        if np.median(self.sd.array[self.brain]) >= np.median(self.mean.array[self.brain]):
+            raise UserError("the atlas's sd is larger than its mean; check which file is which")
 
     @property
     def brain(self) -> np.ndarray:
@@ -71,8 +77,6 @@ class Atlas:
         Raises:
             UserError: a file cannot be read, the two are no atlas, or the unit is another.
         """
-        from multifocal.cohorts.check import image_complaints
-
         first, second = read(mean), read(sd)
         try:
             # σ before its check for a unit: exchanged files are told as such
@@ -115,23 +119,5 @@ def filled(image: np.ndarray, known: np.ndarray) -> np.ndarray:
         >>> filled(np.array([1.0, 9.0, 3.0, 4.0]), np.array([True, False, False, True])).tolist()
         [1.0, 1.0, 4.0, 4.0]
     """
-    from scipy import ndimage
-
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     return np.asarray(image[tuple(nearest)])
-
-
-def grid_of(geometry: Geometry) -> dict[str, list[float]]:
-    """Return a grid as JSON holds it.
-
-    Args:
-        geometry: the grid.
-
-    Returns:
-        Size and spacing.
-
-    Example:
-        >>> grid_of(Geometry((2, 1), (1.0, 2.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0)))
-        {'size': [2, 1], 'spacing': [1.0, 2.0]}
-    """
-    return {"size": list(geometry.size), "spacing": list(geometry.spacing)}

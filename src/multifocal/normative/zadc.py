@@ -7,9 +7,11 @@ import numpy as np
 from pydantic import Field
 from scipy import ndimage
 
+from multifocal.cohorts.check import image_complaints
 from multifocal.config import Config
 from multifocal.errors import UserError
 from multifocal.normative.atlas import Atlas, filled
+from multifocal.normative.fit import AtlasFit, measure_fit
 from multifocal.volumes import Geometry, Volume, bounding_box, crop, orient, resample, respaced, restore
 from multifocal.volumes.registration import Registration, RegistrationSettings, register
 
@@ -87,8 +89,6 @@ def smoothed(adc: Volume, settings: ZSettings, *, where: str) -> Smoothed:
     Source:
         Knutsson and Westin 1993, Normalized and differential convolution.
     """
-    from multifocal.cohorts.check import image_complaints
-
     if adc.geometry.ndim != 3:
         raise UserError(f"{where}: is an image of {adc.geometry.ndim} dimensions; Z-ADC is of volumes")
     for severity, text in image_complaints("adc", adc.array):
@@ -132,8 +132,10 @@ def placed(scan: Smoothed, atlas: Volume, settings: ZSettings, *, where: str) ->
         raise UserError(f"{where}: {error}; look at the map of its brain, and at the atlas") from error
 
 
-def z_map(adc: Volume, atlas: Atlas, settings: ZSettings | None = None, *, where: str = "the scan") -> Volume:
-    """Return Z-ADC: `(S(x) - μ(T(x))) / max(σ(T(x)), floor)` within ±10 in the brain, 0 outside.
+def z_map(
+    adc: Volume, atlas: Atlas, settings: ZSettings | None = None, *, where: str = "the scan"
+) -> tuple[Volume, AtlasFit]:
+    """Return Z-ADC, `(S(x) - μ(T(x))) / max(σ(T(x)), floor)` within ±10 in the brain, 0 outside, and the atlas's fit.
 
     S is ADC smoothed within the brain, T the map into the atlas (affine, then demons with lesions left out), μ and σ
     the atlas's, continued beyond its brain by their nearest values, the floor the 5th percentile of σ.
@@ -145,7 +147,7 @@ def z_map(adc: Volume, atlas: Atlas, settings: ZSettings | None = None, *, where
         where: what errors name, such as the file.
 
     Returns:
-        float32 on the scan's own grid.
+        Z-ADC, float32 on the scan's own grid; how well the scan fits the atlas, whose `doubts` say what is odd.
 
     Raises:
         UserError: the scan is no volume, has no brain, holds NaN, is in another unit, or cannot be registered.
@@ -156,7 +158,8 @@ def z_map(adc: Volume, atlas: Atlas, settings: ZSettings | None = None, *, where
     Example:
         >>> import multifocal as mf
         >>> atlas = mf.normative.Atlas.load("atlas/mean.nii.gz", "atlas/sd.nii.gz")  # doctest: +SKIP
-        >>> mf.write("zadc.nii.gz", mf.normative.z_map(mf.read("adc.nii.gz"), atlas))  # doctest: +SKIP
+        >>> zadc, fit = mf.normative.z_map(mf.read("adc.nii.gz"), atlas)  # doctest: +SKIP
+        >>> mf.write("zadc.nii.gz", zadc)  # doctest: +SKIP
     """
     chosen = settings or ZSettings()
     scan = smoothed(adc, chosen, where=where)
@@ -168,4 +171,6 @@ def z_map(adc: Volume, atlas: Atlas, settings: ZSettings | None = None, *, where
     )
     z = np.zeros(scan.brain.shape, np.float32)
     z[scan.brain] = np.clip((scan.adc[scan.brain] - mean) / np.maximum(sd, atlas.floor), -LIMIT, LIMIT)
-    return restore(Volume(z, scan.geometry), adc.geometry, interpolation="nearest")
+    fixed = scan.coarse(scan.adc, float(np.mean(atlas.mean.geometry.spacing)))
+    fit = measure_fit(fixed, atlas, found, z[scan.brain], lesion_below=chosen.lesion_below)
+    return restore(Volume(z, scan.geometry), adc.geometry, interpolation="nearest"), fit
