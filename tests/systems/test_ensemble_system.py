@@ -176,6 +176,9 @@ def test_members_of_one_recipe(say, small_recipe):
     assert folds.monitor is None and seeds.monitor == "dice"
     assert recipes.parse(folds.model_dump(mode="json"), where="again") == folds
     assert len(recipes.load(say({"recipe": str(small_recipe), "folds": 3}), overrides=["members.folds=2"]).members) == 2
+    forests = recipes.load(say({"recipe": "zadc-voxels", "set": {"forest": {"trees": 5}}, "seeds": [0, 2]}))
+    held = [member.resolved().forest for member in forests.members]
+    assert [(forest.seed, forest.trees) for forest in held] == [(0, 5), (2000, 5)]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_members_of_one_recipe(say, small_recipe):
         ({"recipe": "hie-small", "seeds": 3}, "expected a list of at least 2 whole numbers, found 3"),
         ({"recipe": "hie-small", "folds": 1}, "expected a number of at least 2, found 1"),
         ({"recipe": "zadc-threshold", "folds": 2}, "this member is not trained here"),
-        ({"recipe": "zadc-threshold", "seeds": [0, 1]}, "unknown key 'training'"),
+        ({"recipe": "zadc-threshold", "seeds": [0, 1]}, "members.seeds: zadc-threshold has no seed"),
         ([{"recipe": "hie-small", "fold": [2, 2]}, "default"], r"fold=\[2, 2\] is none"),
     ],
 )

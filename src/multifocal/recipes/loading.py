@@ -90,7 +90,8 @@ def parse(data: Any, *, where: str, home: str | Path = "") -> Any:
     """Return the validated recipe that the data say.
 
     `members` of a system of systems that are one recipe several times may be one mapping: with `seeds`, a member for
-    each `training.seed`, or with `folds`, one for each fold that the training cases are dealt into.
+    each `training.seed` (of a cascade or an ensemble, for each seed of its parts, moved as by a study), or with
+    `folds`, one for each fold that the training cases are dealt into.
 
     Args:
         data: the mapping of a recipe.
@@ -137,7 +138,7 @@ def with_members(data: Any, *, where: str, home: str | Path = "") -> Any:
     for key in kind.nested if isinstance(data, Mapping) else ():
         held, within = data.get(key), f"{where}: {key}"
         if key == "members" and isinstance(held, Mapping):
-            held = _repeated(held, where=where)
+            held = _repeated(held, where=where, home=Path(home))
         if isinstance(held, list):
             data = {**data, key: [_member(member, where=within, home=Path(home)) for member in held]}
         elif isinstance(held, str | Mapping):
@@ -262,7 +263,7 @@ def _reading(one: str, *, where: str) -> Iterator[None]:
         _being_read.reset(token)
 
 
-def _repeated(members: Mapping[str, Any], *, where: str) -> list[Any]:
+def _repeated(members: Mapping[str, Any], *, where: str, home: Path) -> list[Any]:
     """Return the members that one recipe with several seeds, or folds, stands for."""
     one = {key: value for key, value in members.items() if key not in ("seeds", "folds")}
     seeds, folds = members.get("seeds"), members.get("folds")
@@ -277,9 +278,17 @@ def _repeated(members: Mapping[str, Any], *, where: str) -> list[Any]:
     if len(set(seeds)) < len(seeds):
         raise UserError(f"{where}: members.seeds: {seeds} names a seed twice, and both members would be the same")
     said = one.get("set") or {}
-    if not isinstance(said, Mapping):  # which is refused where it is read
+    recipe = _spelled_out(one.get("recipe"), home)
+    if not isinstance(said, Mapping) or not isinstance(recipe, Mapping):  # which is refused where it is read
         return [one]
-    return [{**one, "set": merged(said, {"training": {"seed": seed}})} for seed in seeds]
+    kind = recipe_class(recipe, where=f"{where}: members")
+    if kind is recipe_class({}, where=where):
+        return [{**one, "set": merged(said, {"training": {"seed": seed}})} for seed in seeds]
+    # What has no seed of its own, such as a forest after a network, moves those of its parts, as in a study.
+    moved = [kind.changed(merged(recipe, said), {}, seed=seed) for seed in seeds]
+    if moved[0] == moved[1]:
+        raise UserError(f"{where}: members.seeds: {recipe.get('name')} has no seed, and all members would be the same")
+    return [{**one, "recipe": each, "set": {}} for each in moved]
 
 
 def _member(member: Any, *, where: str, home: Path) -> Any:
@@ -290,10 +299,7 @@ def _member(member: Any, *, where: str, home: Path) -> Any:
         return member
     member = dict(member)
     changes = member.pop("set", None) or {}
-    recipe = member.get("recipe")
-    if isinstance(recipe, str):
-        is_file = is_yaml(recipe)
-        recipe = load(home / recipe if is_file else recipe).model_dump(mode="json")
+    recipe = _spelled_out(member.get("recipe"), home)
     if isinstance(recipe, Mapping):
         if not isinstance(changes, Mapping):
             raise UserError(f"{where}.set: expected a mapping of sections to values, found {changes!r}")
@@ -303,6 +309,15 @@ def _member(member: Any, *, where: str, home: Path) -> Any:
     if isinstance(member.get("run"), str) and not is_model(member["run"]):
         member["run"] = str((home / member["run"]).absolute())
     return member
+
+
+def _spelled_out(recipe: Any, home: Path) -> Any:
+    """Return the data of a recipe that may be named; what is no name as it is."""
+    return (
+        load(home / recipe if is_yaml(recipe) else recipe).model_dump(mode="json")
+        if isinstance(recipe, str)
+        else recipe
+    )
 
 
 def _position(items: dict[str, Any] | list[Any], part: str, override: str) -> Any:
