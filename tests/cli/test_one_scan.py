@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from multifocal import recipes
 from multifocal.cohorts import open_cohort
+from multifocal.recipes import loading
 from multifocal.volumes import Volume, read, write
 
 
@@ -56,6 +58,71 @@ def test_what_is_missing_is_said_in_one_line(multifocal, finished_run, files, tm
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "the model reads adc, zadc, and zadc is missing; add zadc=FILE" in ended.err
     assert not (tmp_path / "out").exists()
+
+
+STANDS_IN = "hie-synthetic reads adc, zadc, and zadc is missing: hie-synthetic-adc, which reads adc, stands in for it"
+
+
+def test_where_a_map_is_missing_another_model_stands_in_and_it_is_said(multifocal, files, tmp_path):
+    out = tmp_path / "out"
+    ended = multifocal(
+        "predict", "hie-synthetic", f"adc={files['adc']}", "-o", out, "--name", "S", "--statistics", "--report"
+    )
+    assert (ended.code, ended.err.splitlines()[0]) == (0, STANDS_IN)
+    about = json.loads((out / "S_scan.json").read_text())
+    assert (about["model"]["name"], about["remarks"]) == ("hie-synthetic-adc", [STANDS_IN])
+    assert f"<li>{STANDS_IN}</li>" in (out / "S_report.html").read_text()
+    (row,) = csv.DictReader((out / "scans.csv").open())
+    assert row["model"] == "hie-synthetic-adc"
+    ended = multifocal("predict", "hie-synthetic-adc", f"adc={files['adc']}", "-o", tmp_path / "same", "--name", "S")
+    assert ended.code == 0, ended.err
+    same, own = (read(next(folder.glob("S_lesion*"))).array for folder in (tmp_path / "same", out))
+    assert (same == own).all()
+
+
+def test_a_run_has_what_the_user_says_in_its_place(multifocal, finished_run, files, tmp_path):
+    options = ("--fallback", "hie-synthetic-adc", "-o")
+    ended = multifocal("predict", finished_run, f"adc={files['adc']}", *options, tmp_path / "a")
+    assert (ended.code, ended.err.startswith("small reads adc, zadc, and zadc is missing: hie-syn")) == (0, True)
+    maps = [f"{name}={path}" for name, path in files.items()]
+    ended = multifocal("predict", finished_run, *maps, *options, tmp_path / "b")
+    assert (ended.code, ended.err) == (0, "")
+    for words, arguments in {
+        "add zadc=FILE, or --fallback RUN with a model that reads adc alone": [finished_run, f"adc={files['adc']}"],
+        "--set combine.threshold=0.4: is for hie-synthetic, and hie-synthetic reads adc, zadc": [
+            *("hie-synthetic", f"adc={files['adc']}", "--set", "combine.threshold=0.4")
+        ],
+    }.items():
+        ended = multifocal("predict", *arguments, "-o", tmp_path / "c")
+        assert (ended.code, words in ended.err, ended.err.count("\n")) == (2, True, 1), ended.err
+        assert not (tmp_path / "c").exists()
+
+
+@pytest.fixture
+def without_zadc(small_cohort, tmp_path):
+    rows = [f"{case.name},{case.images['adc'].path},{case.label.path}" for case in open_cohort(small_cohort)]
+    (tmp_path / "manifest.csv").write_text("\n".join(("case,adc,label", *rows)))
+    return tmp_path / "manifest.csv"
+
+
+def test_a_cohort_without_the_map_is_predicted_and_trained_on(
+    multifocal, without_zadc, small_recipe, tmp_path, monkeypatch
+):
+    ended = multifocal("predict", "hie-synthetic", without_zadc, "-o", tmp_path / "out")
+    assert (ended.code, ended.err) == (0, f"{STANDS_IN}\n")
+    other = tmp_path / "other.yaml"
+    own = "channels: [{map: adc, zscore: brain}]"
+    text = small_recipe.read_text().replace("name: small", "name: small-adc")
+    other.write_text(text.replace("channels: [{map: adc, zscore: brain}, {map: zadc, range: [0, 3]}]", own))
+    monkeypatch.setitem(loading._FALLBACKS, str(small_recipe), str(other))
+    arguments = ("train", small_recipe, without_zadc, "--device", "cpu", "--out", tmp_path / "run")
+    ended = multifocal(*arguments, "--set", "training.epochs=1")
+    assert (ended.code, "--set training.epochs=1: is for small, and small reads adc, zadc" in ended.err) == (2, True)
+    ended = multifocal(*arguments)
+    said = "small reads adc, zadc, and zadc is missing: small-adc, which reads adc, stands in for it"
+    assert (ended.code, ended.err.splitlines()[0]) == (0, said)
+    assert recipes.load(tmp_path / "run" / "recipe.yaml").name == "small-adc"
+    assert multifocal(*arguments, "--resume").code == 0
 
 
 @pytest.fixture

@@ -30,6 +30,13 @@ def predict(
         list[str] | None,
         typer.Option("--also", metavar="RUN", help="Another model: all together are an ensemble; may be given again."),
     ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="What predicts where a map is missing that RUN reads, which is said; hie-synthetic knows one.",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the files of one scan are called by.")] = None,
     folds: FoldFile = None,
     fold: Fold = None,
@@ -98,7 +105,7 @@ def predict(
     """
     from multifocal.cohorts import Case, read_fold
     from multifocal.cohorts.seen import seen_line
-    from multifocal.cohorts.single_scan import LAYOUT, dicom_in, doubts, open_scans, prepared_files
+    from multifocal.cohorts.single_scan import LAYOUT, dicom_in, doubts, maps_given, open_scans, prepared_files
     from multifocal.errors import UserError
     from multifocal.systems import (
         Prediction,
@@ -110,6 +117,7 @@ def predict(
         predict_cohort,
         write_findings,
     )
+    from multifocal.systems.fallback import stand_in
     from multifocal.systems.system import PARTS
     from multifocal.systems.uncertainty import CASES, LESIONS, check_masks, uncertainty_of
     from multifocal.threads import settle_threads
@@ -120,6 +128,16 @@ def predict(
     model = (
         join(runs, overrides=overrides, device=device) if also else load_model(run, overrides=overrides, device=device)
     )
+    remarks: list[str] = []
+    given = maps_given(scans, layout=layout)
+    if given is not None:
+        other = stand_in(model, None if also else run, maps=given, fallback=fallback, device=device)
+        if other is not None:
+            if overrides:
+                raise UserError(f"--set {overrides[0]}: is for {model.recipe.name}, and {other.line}; leave it out")
+            remarks.append(other.line)
+            notice(other.line)
+            model, runs = other.system, [str(other.run)]
     if model.tuned:
         notice(f"tuned: {model.tuned}")
     if statistics or report or dicom_seg:
@@ -152,8 +170,8 @@ def predict(
     if cases.layout == LAYOUT:
         for doubt in doubts(cases.cases[0]):
             notice(doubt)
-    digests = [model_digest(each, overrides=() if also else overrides) for each in runs]
-    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if also else digests[0]
+    digests = [model_digest(each, overrides=() if len(runs) > 1 else overrides) for each in runs]
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if len(runs) > 1 else digests[0]
 
     def record(case: Case, prediction: Prediction, mask: Path) -> None:
         sure = uncertainty_of(model, case, prediction)
@@ -170,12 +188,13 @@ def predict(
             write_dicom_seg(findings.labels, scan, seg, algorithm=made_by, identity=keep_identity)
             write_dicom_sr(seg, scan, sr, identity=keep_identity)
         if statistics:
-            write_findings(out, findings, model=model.recipe.name, digest=digest, flags=raised)
+            write_findings(out, findings, model=model.recipe.name, digest=digest, flags=raised, remarks=remarks)
         if report:
             from multifocal.reports.scan_page import write_scan_page
 
             page = out / f"{case.name}_report.html"
-            write_scan_page(page, case, mask, findings, model=model.recipe.name, digest=digest, flags=raised)
+            own = {"model": model.recipe.name, "digest": digest}
+            write_scan_page(page, case, mask, findings, **own, flags=raised, remarks=remarks)
 
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))

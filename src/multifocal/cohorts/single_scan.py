@@ -97,6 +97,36 @@ def open_scans(sources: Sequence[str], *, maps: Sequence[str], name: str | None 
     return single_scan({map_: files[map_] for map_ in maps or files}, name=name)
 
 
+def maps_given(sources: Sequence[str], *, layout: str = "auto") -> tuple[str, ...] | None:
+    """Return which maps there are of what a command was given.
+
+    Args:
+        sources: as `open_scans` takes them.
+        layout: of a cohort.
+
+    Returns:
+        The names of the maps; None of one image that does not say what it is of.
+
+    Raises:
+        UserError: whatever `open_cohort` raises of a cohort.
+
+    Example:
+        >>> maps_given(["adc=scan.nii.gz"]), maps_given(["scan.nii.gz"])
+        (('adc',), None)
+    """
+    named = [_named(source) for source in sources]
+    known = tuple(
+        pair[0] if pair else "adc"
+        for source, pair in zip(sources, named, strict=True)
+        if pair or _is_dicom(Path(source))
+    )
+    if known:
+        return known
+    if len(sources) == 1 and not extension_of(Path(sources[0]).name):
+        return open_cohort(sources[0], layout=layout).maps
+    return None
+
+
 def doubts(case: Case) -> list[str]:
     """Return what a model may be wrong about in a scan that nobody has checked: its units, and whether it is stripped.
 
@@ -224,7 +254,10 @@ def prepared_files(
 
 def _check_maps(files: Mapping[str, object], maps: Sequence[str]) -> None:
     if missing := [map_ for map_ in maps if map_ not in files]:
-        raise UserError(f"the model reads {', '.join(maps)}, and {missing[0]} is missing; add {missing[0]}=FILE")
+        raise UserError(
+            f"the model reads {', '.join(maps)}, and {missing[0]} is missing; add {missing[0]}=FILE, or "
+            f"--fallback RUN with a model that reads {', '.join(files)} alone"
+        )
     if maps and (unread := [map_ for map_ in files if map_ not in maps]):
         raise UserError(f"{unread[0]}={files[unread[0]]}: the model reads only {', '.join(maps)}; leave it out")
 
