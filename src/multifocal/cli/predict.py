@@ -72,6 +72,9 @@ def predict(
     report: Annotated[
         bool, typer.Option("--report", help="Write a page a scan, too: <case>_report.html, one file, printable.")
     ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Write a picture a scan, too: <case>_preview.png, the mask over slices.")
+    ] = False,
     bids: Annotated[
         bool, typer.Option("--bids", help="Write masks and probabilities as a BIDS derivative, too.")
     ] = False,
@@ -165,7 +168,7 @@ def predict(
             model, runs = other.system, [str(other.run)]
     if model.tuned:
         notice(f"tuned: {model.tuned}")
-    if statistics or report or dicom_seg or bids:
+    if statistics or report or dicom_seg or preview or bids:
         check_masks(model)
     source, scan = dicom_in(scans), None
     if dicom_seg and source is None:
@@ -222,6 +225,10 @@ def predict(
     def record(case: Case, prediction: Prediction, mask: Path) -> None:
         if bids:
             write_bids(out / DERIVATIVE, case, prediction, model=model.recipe.name, digest=digest)
+        if preview:
+            from multifocal.reports.preview import write_preview
+
+            write_preview(out / f"{case.name}_preview.png", case, mask)
         if not (statistics or report or dicom_seg):
             return
         sure = uncertainty_of(model, case, prediction)
@@ -257,7 +264,7 @@ def predict(
             parts=parts,
             uncertainty=uncertainty,
             overwrite=overwrite,
-            record=record if statistics or report or dicom_seg or bids else None,
+            record=record if statistics or report or dicom_seg or preview or bids else None,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
     screen().print(f"{len(written)} masks in {out}", soft_wrap=True)

@@ -221,8 +221,8 @@ def _middle(deep: Volume) -> np.ndarray:
     spacing = np.array(deep.geometry.spacing)
     labels, count = components(deep.array)
     parts = [np.argwhere(labels == number) for number in range(1, count + 1)]
-    large = max(map(len, parts))
-    middles = [part.mean(axis=0) for part in parts if 5 * len(part) >= large]
+    least = min(1.0 / deep.geometry.voxel_ml, max(map(len, parts)))  # a millilitre
+    middles = [part.mean(axis=0) for part in parts if len(part) >= least]
     heights = [(deep.geometry.affine @ np.append(middle, 1.0))[2] for middle in middles]
     return np.asarray(middles[int(np.argmax(heights))] * spacing)  # a neck may be as thick as a brain is deep
 
