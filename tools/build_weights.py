@@ -28,6 +28,7 @@ from multifocal.cohorts.phantom import write_phantom
 from multifocal.files import read_json, write_json, write_text
 from multifocal.models import CARD
 from multifocal.systems.loading import ABOUT, RECIPE, load_model
+from multifocal.systems.ranges import RANGES
 from multifocal.systems.system import WEIGHTS, System
 from multifocal.training import fit
 from multifocal.weights import read_weights, write_weights
@@ -78,7 +79,8 @@ def pack(run: Path, out: Path, *, commit: str) -> str:
             (new / part).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(weights.parent / RECIPE, new / part / RECIPE)
             halve(weights, new / part / WEIGHTS, is_network=kind(weights.parent) == "network")
-        shutil.copyfile(run / RECIPE, new / RECIPE)
+        for file in (RECIPE, RANGES):
+            shutil.copyfile(run / file, new / file)
         digests = {file.relative_to(new).as_posix(): digest(file) for file in sorted(new.glob("**/*.*"))}
         if digests == {file: digest(out / file) for file in digests if (out / file).is_file()}:
             return "every file has the bytes it had"
@@ -86,7 +88,7 @@ def pack(run: Path, out: Path, *, commit: str) -> str:
         # The name of a folder of scans would make others' scans in a folder of that name known ones.
         about |= {"cohort": {**about["cohort"], "name": SCANS}, "commit": commit}
         write_json(new / ABOUT, about)
-        for file in ("members", ABOUT, RECIPE, WEIGHTS):
+        for file in ("members", ABOUT, RANGES, RECIPE, WEIGHTS):
             there, fresh = out / file, new / file
             if there.is_dir():
                 shutil.rmtree(there)

@@ -217,6 +217,10 @@ def predict(
     digests = [model_digest(each, overrides=() if len(runs) > 1 else overrides) for each in runs]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest() if len(runs) > 1 else digests[0]
 
+    if (statistics or report or dicom_seg) and model.recipe.needs_training and model.ranges is None:
+        notice(
+            f"{model.recipe.name} does not say what it was trained on: a scan of another age, unit or size is not told"
+        )
     if bids:
         from multifocal.exporters.bids import DERIVATIVE, check_bids, write_bids
 

@@ -76,6 +76,8 @@ def open_scans(sources: Sequence[str], *, maps: Sequence[str], name: str | None 
     """
     named = [_named(source) for source in sources]
     if is_cohort(sources):
+        if layout == "auto":
+            _check_known(Path(sources[0]))
         if name is not None:
             raise UserError(f"--name {name}: is for one scan; the cases of a cohort have names of their own")
         return open_cohort(sources[0], layout=layout)
@@ -122,7 +124,11 @@ def maps_given(sources: Sequence[str], *, layout: str = "auto") -> tuple[str, ..
     )
     if known:
         return known
-    return open_cohort(sources[0], layout=layout).maps if is_cohort(sources) else None
+    if not is_cohort(sources):
+        return None
+    if layout == "auto":
+        _check_known(Path(sources[0]))
+    return open_cohort(sources[0], layout=layout).maps
 
 
 def is_cohort(sources: Sequence[str]) -> bool:
@@ -304,6 +310,19 @@ def _check_maps(files: Mapping[str, object], maps: Sequence[str]) -> None:
         )
     if maps and (unread := [map_ for map_ in files if map_ not in maps]):
         raise UserError(f"{unread[0]}={files[unread[0]]}: the model reads only {', '.join(maps)}; leave it out")
+
+
+def _check_known(path: Path) -> None:
+    """Raise `UserError` of a path that is there and is nothing that is predicted."""
+    if not path.exists() or any(LAYOUTS[name].matches(path) for name in layout_names()):
+        return
+    if path.is_file():
+        raise UserError(f"{path}: is neither an image ({', '.join(EXTENSIONS)}), nor DICOM, nor a manifest (.csv)")
+    state = (
+        "holds neither the DICOM of a scan nor" if any(path.iterdir()) else "is empty; expected the DICOM of a scan or"
+    )
+    needs = "; ".join(f"{name}: {LAYOUTS[name].needs}" for name in layout_names())
+    raise UserError(f"{path}: {state} a cohort, which is one of: {needs}")
 
 
 def _is_dicom(path: Path) -> bool:

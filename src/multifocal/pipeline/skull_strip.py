@@ -31,6 +31,7 @@ _NEARER = 0.08  # what an edge a mm further away is worth less
 _CLEAR = 0.4  # the least edge that counts, of 1
 _STIFF = np.radians(10.0)
 _RIM = 2.0  # mm on either side of the surface where the voxels decide
+_SKULL = 8.0  # mm from the edge of the mask in which skull may lie
 
 
 class Brain(NamedTuple):
@@ -282,7 +283,14 @@ def _within(
     padded = np.pad(inside.reshape(tissue.shape), 1)
     sure = ndimage.distance_transform_edt(padded, sampling=spacing) > _RIM
     reach = ndimage.distance_transform_edt(~padded, sampling=spacing) <= _RIM
-    whole = _largest(sure | (reach & np.pad(tissue, 1)))
+    padded_tissue = np.pad(tissue, 1)
+    whole = np.asarray(ndimage.binary_fill_holes(_largest(sure | (reach & padded_tissue))))
+    # Skull within the surface would be taken for a lesion: what is no tissue and leads outside, and scalp beyond it.
+    shallow = ndimage.distance_transform_edt(whole, sampling=spacing) <= _SKULL
+    leads_out = ndimage.binary_propagation(~whole, mask=~whole | (shallow & ~padded_tissue))
+    whole &= ~leads_out
+    core = _largest(ndimage.distance_transform_edt(whole, sampling=spacing) > _RIM)
+    whole &= ndimage.distance_transform_edt(~core, sampling=spacing) <= _RIM + spacing.max() / 2
     return np.asarray(ndimage.binary_fill_holes(whole))[1:-1, 1:-1, 1:-1]
 
 
