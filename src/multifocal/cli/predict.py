@@ -67,13 +67,13 @@ def predict(
     ] = None,
     statistics: Annotated[
         bool,
-        typer.Option("--statistics", help="Write what was found, too: scans.csv, lesions.csv, <case>_scan.json."),
+        typer.Option("--statistics", help="Write what was found, too: scans.csv, lesions.csv, CASE_scan.json."),
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Write a page a scan, too: <case>_report.html, one file, printable.")
+        bool, typer.Option("--report", help="Write a page a scan, too: CASE_report.html, one file, printable.")
     ] = False,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Write a picture a scan, too: <case>_preview.png, the mask over slices.")
+        bool, typer.Option("--preview", help="Write a picture a scan, too: CASE_preview.png, the mask over slices.")
     ] = False,
     bids: Annotated[
         bool, typer.Option("--bids", help="Write masks and probabilities as a BIDS derivative, too.")
@@ -82,7 +82,7 @@ def predict(
         bool,
         typer.Option(
             "--dicom-seg",
-            help="Of a scan in DICOM: write segmentation and volumes, too: <case>_seg.dcm, <case>_sr.dcm.",
+            help="Of a scan in DICOM: write segmentation and volumes, too: CASE_seg.dcm, CASE_sr.dcm.",
         ),
     ] = False,
     segments: Annotated[
@@ -192,6 +192,7 @@ def predict(
         notice(f"ADC is {scan.series} ({scan.reason}), in {scan.unit}")
         for remark in scan.remarks:
             notice(remark)
+        remarks.extend(scan.remarks)  # of the images, nothing of the patient
     if source is not None or brain is not None:
         name = name or strip_extension(Path(scans[0].partition("=")[2] or scans[0]).name)
         volumes = read_scan(scans, maps=model.maps, scan=None if scan is None else scan.volume)
