@@ -187,8 +187,7 @@ def _by_tool(name: str, program: str, adc: Volume) -> Brain:
             )
         mask = read(home / tool.mask)
     _check(mask, adc, told=name)
-    remark = f"the brain was found by {name}, which was not made for ADC of neonates; look whether it is right"
-    return Brain(mask, remark)
+    return Brain(mask, f"the brain was found by {name}; look whether it is right")
 
 
 def _by_file(path: str, adc: Volume) -> Brain:
