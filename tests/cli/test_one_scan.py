@@ -6,7 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from multifocal import recipes
 from multifocal.cohorts import open_cohort
+from multifocal.cohorts.phantom import write_phantom
+from multifocal.cohorts.phantom.head import with_head
+from multifocal.recipes import loading
 from multifocal.volumes import Volume, read, write
 
 
@@ -58,6 +62,71 @@ def test_what_is_missing_is_said_in_one_line(multifocal, finished_run, files, tm
     assert not (tmp_path / "out").exists()
 
 
+STANDS_IN = "hie-synthetic reads adc, zadc, and zadc is missing: hie-synthetic-adc, which reads adc, stands in for it"
+
+
+def test_where_a_map_is_missing_another_model_stands_in_and_it_is_said(multifocal, files, tmp_path):
+    out = tmp_path / "out"
+    ended = multifocal(
+        "predict", "hie-synthetic", f"adc={files['adc']}", "-o", out, "--name", "S", "--statistics", "--report"
+    )
+    assert (ended.code, ended.err.splitlines()[0]) == (0, STANDS_IN)
+    about = json.loads((out / "S_scan.json").read_text())
+    assert (about["model"]["name"], about["remarks"]) == ("hie-synthetic-adc", [STANDS_IN])
+    assert f"<li>{STANDS_IN}</li>" in (out / "S_report.html").read_text()
+    (row,) = csv.DictReader((out / "scans.csv").open())
+    assert row["model"] == "hie-synthetic-adc"
+    ended = multifocal("predict", "hie-synthetic-adc", f"adc={files['adc']}", "-o", tmp_path / "same", "--name", "S")
+    assert ended.code == 0, ended.err
+    same, own = (read(next(folder.glob("S_lesion*"))).array for folder in (tmp_path / "same", out))
+    assert (same == own).all()
+
+
+def test_a_run_has_what_the_user_says_in_its_place(multifocal, finished_run, files, tmp_path):
+    options = ("--fallback", "hie-synthetic-adc", "-o")
+    ended = multifocal("predict", finished_run, f"adc={files['adc']}", *options, tmp_path / "a")
+    assert (ended.code, ended.err.startswith("small reads adc, zadc, and zadc is missing: hie-syn")) == (0, True)
+    maps = [f"{name}={path}" for name, path in files.items()]
+    ended = multifocal("predict", finished_run, *maps, *options, tmp_path / "b")
+    assert (ended.code, ended.err) == (0, "")
+    for words, arguments in {
+        "add zadc=FILE, or --fallback RUN with a model that reads adc alone": [finished_run, f"adc={files['adc']}"],
+        "--set combine.threshold=0.4: is for hie-synthetic, and hie-synthetic reads adc, zadc": [
+            *("hie-synthetic", f"adc={files['adc']}", "--set", "combine.threshold=0.4")
+        ],
+    }.items():
+        ended = multifocal("predict", *arguments, "-o", tmp_path / "c")
+        assert (ended.code, words in ended.err, ended.err.count("\n")) == (2, True, 1), ended.err
+        assert not (tmp_path / "c").exists()
+
+
+@pytest.fixture
+def without_zadc(small_cohort, tmp_path):
+    rows = [f"{case.name},{case.images['adc'].path},{case.label.path}" for case in open_cohort(small_cohort)]
+    (tmp_path / "manifest.csv").write_text("\n".join(("case,adc,label", *rows)))
+    return tmp_path / "manifest.csv"
+
+
+def test_a_cohort_without_the_map_is_predicted_and_trained_on(
+    multifocal, without_zadc, small_recipe, tmp_path, monkeypatch
+):
+    ended = multifocal("predict", "hie-synthetic", without_zadc, "-o", tmp_path / "out")
+    assert (ended.code, ended.err) == (0, f"{STANDS_IN}\n")
+    other = tmp_path / "other.yaml"
+    own = "channels: [{map: adc, zscore: brain}]"
+    text = small_recipe.read_text().replace("name: small", "name: small-adc")
+    other.write_text(text.replace("channels: [{map: adc, zscore: brain}, {map: zadc, range: [0, 3]}]", own))
+    monkeypatch.setitem(loading._FALLBACKS, str(small_recipe), str(other))
+    arguments = ("train", small_recipe, without_zadc, "--device", "cpu", "--out", tmp_path / "run")
+    ended = multifocal(*arguments, "--set", "training.epochs=1")
+    assert (ended.code, "--set training.epochs=1: is for small, and small reads adc, zadc" in ended.err) == (2, True)
+    ended = multifocal(*arguments)
+    said = "small reads adc, zadc, and zadc is missing: small-adc, which reads adc, stands in for it"
+    assert (ended.code, ended.err.splitlines()[0]) == (0, said)
+    assert recipes.load(tmp_path / "run" / "recipe.yaml").name == "small-adc"
+    assert multifocal(*arguments, "--resume").code == 0
+
+
 @pytest.fixture
 def dicom(files, tmp_path):
     pytest.importorskip("highdicom")
@@ -84,6 +153,36 @@ def test_from_dicom_to_dicom(multifocal, dicom, files, tmp_path):
     assert (out / "scan_sr.dcm").is_file()
 
 
+@pytest.mark.parametrize(("segments", "label"), [("one", "Lesions"), ("lesions", "Lesion 1")])
+def test_a_segmentation_as_label_map_and_in_one_segment(multifocal, dicom, tmp_path, segments, label):
+    import highdicom as hd
+
+    options = ("--dicom-seg", "--encoding", "labelmap", "--segments", segments)
+    ended = multifocal("predict", "hie-synthetic-adc", dicom, "-o", tmp_path / "out", *options)
+    assert ended.code == 0, ended.err
+    found = hd.seg.segread(tmp_path / "out" / "scan_seg.dcm")
+    assert found.SegmentationType == "LABELMAP"
+    assert [item.SegmentLabel for item in found.SegmentSequence if item.SegmentNumber][0] == label
+    assert (found.pixel_array > 0).sum() == np.count_nonzero(read(tmp_path / "out" / "scan_lesion.nii.gz").array)
+    assert (tmp_path / "out" / "scan_sr.dcm").is_file()
+
+
+def test_masks_as_bids_that_evaluate_reads(multifocal, small_cohort, files, tmp_path):
+    assert multifocal("predict", "hie-synthetic", small_cohort, "-o", tmp_path / "a", "--bids").code == 0
+    own = tmp_path / "a" / "derivatives" / "multifocal"
+    scores = []
+    for number, masks in enumerate((tmp_path / "a", own)):
+        ended = multifocal("evaluate", masks, small_cohort, "--out", tmp_path / str(number))
+        assert ended.code == 0, ended.err
+        scores.append((tmp_path / str(number) / "cases.csv").read_text())
+    assert scores[0] == scores[1]
+    maps = [f"{name}={path}" for name, path in files.items()]
+    options = ("--bids", "--name", "sub-7_ses-2")
+    assert multifocal("predict", "zadc-clean", *maps, "-o", tmp_path / "b", *options).code == 0
+    found = [file.name for file in (tmp_path / "b").rglob("sub-7/ses-2/dwi/*.nii.gz")]
+    assert found == ["sub-7_ses-2_space-orig_label-lesion_mask.nii.gz"]  # it has no probabilities
+
+
 def test_a_brain_mask_is_laid_over_all_maps(multifocal, files, tmp_path):
     adc = read(files["adc"])
     half = (adc.array != 0).astype(np.uint8)
@@ -95,6 +194,25 @@ def test_a_brain_mask_is_laid_over_all_maps(multifocal, files, tmp_path):
     (mask,) = (tmp_path / "out").glob("*_lesion*")
     assert not read(mask).array[half == 0].any()
     assert (read(next((tmp_path / "out" / "maps").glob("*_adc*"))).array == np.where(half, adc.array, 0)).all()
+
+
+def test_a_brain_is_found_where_none_is_given(multifocal, tmp_path):
+    write_phantom(tmp_path / "cohort", cases=1, seed=3)
+    case = open_cohort(tmp_path / "cohort").cases[0]
+    adc = case.images["adc"].read()
+    write(tmp_path / "head.nii.gz", with_head(adc, np.random.default_rng(0), noise=0.0))
+    out = tmp_path / "out"
+    arguments = ("predict", "hie-synthetic-adc", tmp_path / "head.nii.gz", "-o", out, "--brain", "auto")
+    ended = multifocal(*arguments, "--statistics", "--report")
+    assert ended.code == 0, ended.err
+    said = ended.err.splitlines()[0]
+    assert said.startswith("the brain was found by its edge alone (--brain auto): ")
+    assert json.loads((out / "head_scan.json").read_text())["remarks"] == [said]
+    assert said in (out / "head_report.html").read_text()
+    own = read(out / "maps" / "head_adc.nii.gz").array != 0
+    assert 2 * (own & (adc.array != 0)).sum() / (own.sum() + (adc.array != 0).sum()) > 0.9
+    (row,) = csv.DictReader((out / "scans.csv").open())
+    assert float(row["brain_ml"]) == pytest.approx(own.sum() * adc.geometry.voxel_ml)
 
 
 def test_dicom_that_is_not_enough_writes_nothing(multifocal, dicom, files, tmp_path):
@@ -116,7 +234,11 @@ def test_options_that_would_do_nothing_are_refused(multifocal, small_cohort, fil
     maps = [f"{name}={path}" for name, path in files.items()]
     for words, arguments in {
         "--keep-identity: is for what --dicom-seg writes": [*maps, "--keep-identity"],
+        "--encoding labelmap: is for what --dicom-seg writes": [*maps, "--encoding", "labelmap"],
+        "--segments one: is for what --dicom-seg writes": [*maps, "--segments", "one"],
         "--brain b.mha: is for one scan": [small_cohort, "--brain", "b.mha"],
+        "--brain b.mha: no such file": [*maps, "--brain", "b.mha"],
+        "--brain synthstrip: there is no": [*maps, "--brain", "synthstrip:none"],
         "--name x: is for one scan": [small_cohort, "--name", "x"],
     }.items():
         ended = multifocal("predict", "zadc-clean", *arguments, "-o", tmp_path / "out")

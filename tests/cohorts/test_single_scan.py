@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multifocal.cohorts import open_cohort
-from multifocal.cohorts.single_scan import open_scans, single_scan
+from multifocal.cohorts.single_scan import maps_given, open_scans, single_scan
 from multifocal.errors import UserError
 from multifocal.volumes import Geometry, Volume, write
 
@@ -74,6 +74,20 @@ def test_a_file_that_is_no_image(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match="notes.txt: is no image that can be read; expected one of"):
         single_scan({"adc": tmp_path / "notes.txt"})
+
+
+def test_what_is_neither_a_scan_nor_a_cohort(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "empty").mkdir()
+    for path, words in {
+        tmp_path: "holds neither the DICOM of a scan nor a cohort, which is one of: bonbid-hie: 1ADC_ss",
+        tmp_path / "empty": "is empty; expected the DICOM of a scan or a cohort",
+        tmp_path / "notes.txt": "is neither an image (.mha, ",
+        tmp_path / "none": "no such file or folder",
+    }.items():
+        for ask in (maps_given, lambda sources: open_scans(sources, maps=("adc",))):
+            with pytest.raises(UserError, match=re.escape(f"{path}: {words}")):
+                ask([str(path)])
 
 
 def test_a_name_is_for_one_scan(small_cohort):

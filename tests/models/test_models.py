@@ -11,12 +11,13 @@ import torch
 import yaml
 
 from multifocal import __version__, models, recipes
-from multifocal.cohorts import Cohort, lesion_shares, open_cohort
+from multifocal.cohorts import Case, Cohort, ImageFile, lesion_shares, open_cohort
 from multifocal.cohorts.phantom import write_phantom
 from multifocal.errors import UserError
 from multifocal.metrics import evaluate_case
-from multifocal.systems import load_model, predict_cohort
+from multifocal.systems import flags, load_model, predict_cohort
 from multifocal.training.warm_start import read_start, start_record
+from multifocal.volumes import Geometry, Volume, write
 from multifocal.weights import read_weights
 
 NAMES = ("hie-synthetic", "hie-synthetic-adc")
@@ -165,3 +166,21 @@ def load_both(recipe):
     from multifocal.systems import build
 
     return build(recipe, device="cpu")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scan_of_an_adult_is_flagged(scans, tmp_path, name):
+    """A brain of three times the volume of a neonate's."""
+    case, model = scans.cases[0], load_model(name)
+    images = {}
+    for map_, image in case.images.items():
+        volume = image.read()
+        grid = volume.geometry
+        larger = Geometry(grid.size, tuple(1.45 * side for side in grid.spacing), grid.origin, grid.direction)
+        write(tmp_path / f"{map_}.mha", Volume(volume.array, larger))
+        images[map_] = ImageFile(tmp_path / f"{map_}.mha")
+    adult = Case("adult", "adult", images)
+    as_it_is = {flag.name for flag in flags(case, model.predict(case), ranges=model.ranges) if flag.raised}
+    raised = {flag.name: flag for flag in flags(adult, model.predict(adult), ranges=model.ranges) if flag.raised}
+    assert "brain volume" not in as_it_is
+    assert "ml, above" in raised["brain volume"].text and "200 training cases" in raised["brain volume"].text

@@ -3,7 +3,7 @@
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,13 @@ def predict(
         list[str] | None,
         typer.Option("--also", metavar="RUN", help="Another model: all together are an ensemble; may be given again."),
     ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="What predicts where a map is missing that RUN reads, which is said; hie-synthetic knows one.",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the files of one scan are called by.")] = None,
     folds: FoldFile = None,
     fold: Fold = None,
@@ -51,23 +58,41 @@ def predict(
         ),
     ] = False,
     brain: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Of one scan: a mask; all maps become 0 outside it, as models expect them."),
+        str | None,
+        typer.Option(
+            metavar="BRAIN",
+            help="Of one scan: what lies outside becomes 0, as models expect it. The file of a mask; auto for a simple "
+            "one (neonates); or a tool: synthstrip, hd-bet, synthstrip:PATH.",
+        ),
     ] = None,
     statistics: Annotated[
         bool,
-        typer.Option("--statistics", help="Write what was found, too: scans.csv, lesions.csv, <case>_scan.json."),
+        typer.Option("--statistics", help="Write what was found, too: scans.csv, lesions.csv, CASE_scan.json."),
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Write a page a scan, too: <case>_report.html, one file, printable.")
+        bool, typer.Option("--report", help="Write a page a scan, too: CASE_report.html, one file, printable.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Write a picture a scan, too: CASE_preview.png, the mask over slices.")
+    ] = False,
+    bids: Annotated[
+        bool, typer.Option("--bids", help="Write masks and probabilities as a BIDS derivative, too.")
     ] = False,
     dicom_seg: Annotated[
         bool,
         typer.Option(
             "--dicom-seg",
-            help="Of a scan in DICOM: write segmentation and volumes, too: <case>_seg.dcm, <case>_sr.dcm.",
+            help="Of a scan in DICOM: write segmentation and volumes, too: CASE_seg.dcm, CASE_sr.dcm.",
         ),
     ] = False,
+    segments: Annotated[
+        Literal["lesions", "one"] | None,
+        typer.Option(help="Of --dicom-seg: a segment for each of the lesions (the default), or one of all."),
+    ] = None,
+    encoding: Annotated[
+        Literal["binary", "labelmap"] | None,
+        typer.Option(help="Of --dicom-seg: binary, which every viewer reads (the default), or DICOM's label maps."),
+    ] = None,
     keep_identity: Annotated[
         bool,
         typer.Option("--keep-identity", help="Name the patient in these two, as an archive needs to file them."),
@@ -98,7 +123,17 @@ def predict(
     """
     from multifocal.cohorts import Case, read_fold
     from multifocal.cohorts.seen import seen_line
-    from multifocal.cohorts.single_scan import LAYOUT, dicom_in, doubts, open_scans, prepared_files
+    from multifocal.cohorts.single_scan import (
+        LAYOUT,
+        dicom_in,
+        doubts,
+        is_cohort,
+        maps_given,
+        open_scans,
+        read_scan,
+        scan_files,
+        write_scan,
+    )
     from multifocal.errors import UserError
     from multifocal.systems import (
         Prediction,
@@ -110,6 +145,7 @@ def predict(
         predict_cohort,
         write_findings,
     )
+    from multifocal.systems.fallback import stand_in
     from multifocal.systems.system import PARTS
     from multifocal.systems.uncertainty import CASES, LESIONS, check_masks, uncertainty_of
     from multifocal.threads import settle_threads
@@ -120,17 +156,35 @@ def predict(
     model = (
         join(runs, overrides=overrides, device=device) if also else load_model(run, overrides=overrides, device=device)
     )
+    remarks: list[str] = []
+    given = maps_given(scans, layout=layout)
+    if given is not None:
+        other = stand_in(model, None if also else run, maps=given, fallback=fallback, device=device)
+        if other is not None:
+            if overrides:
+                raise UserError(f"--set {overrides[0]}: is for {model.recipe.name}, and {other.line}; leave it out")
+            remarks.append(other.line)
+            notice(other.line)
+            model, runs = other.system, [str(other.run)]
     if model.tuned:
         notice(f"tuned: {model.tuned}")
-    if statistics or report or dicom_seg:
+    if statistics or report or dicom_seg or preview or bids:
         check_masks(model)
     source, scan = dicom_in(scans), None
     if dicom_seg and source is None:
         raise UserError("--dicom-seg: refers to the images of a scan in DICOM; give its folder, or leave it out")
     if keep_identity and not dicom_seg:
         raise UserError("--keep-identity: is for what --dicom-seg writes, nothing else names the patient; leave it out")
-    if brain is not None and source is None and Path(scans[0]).is_dir():
-        raise UserError(f"--brain {brain}: is for one scan, and {scans[0]} is a folder; give the file of each map")
+    for option, value in (("segments", segments), ("encoding", encoding)):
+        if value is not None and not dicom_seg:
+            raise UserError(f"--{option} {value}: is for what --dicom-seg writes; add that, or leave it out")
+    if brain is not None and is_cohort(scans):
+        raise UserError(f"--brain {brain}: is for one scan, and {scans[0]} is a cohort; give the file of each map")
+    find_brain = None
+    if brain is not None:
+        from multifocal.pipeline.skull_strip import AUTO, brain_finder
+
+        find_brain = brain_finder(brain)
     if source is not None:
         from multifocal.volumes.dicom import read_dicom
 
@@ -138,12 +192,21 @@ def predict(
         notice(f"ADC is {scan.series} ({scan.reason}), in {scan.unit}")
         for remark in scan.remarks:
             notice(remark)
+        remarks.extend(scan.remarks)  # of the images, nothing of the patient
     if source is not None or brain is not None:
         name = name or strip_extension(Path(scans[0].partition("=")[2] or scans[0]).name)
-        volume = None if scan is None else scan.volume
-        scans = prepared_files(
-            scans, out / "maps", maps=model.maps, name=name, scan=volume, brain=brain, overwrite=overwrite
-        )
+        volumes = read_scan(scans, maps=model.maps, scan=None if scan is None else scan.volume)
+        own_files = scan_files(out / "maps", name, volumes, overwrite=overwrite)
+        inside = None
+        if find_brain is not None:
+            if brain == AUTO and "adc" not in volumes:
+                raise UserError("--brain auto: finds the brain in ADC, which is not there; give the file of a mask")
+            found_brain = find_brain(volumes.get("adc") or next(iter(volumes.values())))
+            inside = found_brain.mask
+            if found_brain.remark is not None:
+                remarks.append(found_brain.remark)
+                notice(found_brain.remark)
+        scans = write_scan(own_files, volumes, brain=inside)
     cases = open_scans(scans, maps=model.maps, name=name, layout=layout)
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
@@ -152,10 +215,27 @@ def predict(
     if cases.layout == LAYOUT:
         for doubt in doubts(cases.cases[0]):
             notice(doubt)
-    digests = [model_digest(each, overrides=() if also else overrides) for each in runs]
-    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if also else digests[0]
+    digests = [model_digest(each, overrides=() if len(runs) > 1 else overrides) for each in runs]
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if len(runs) > 1 else digests[0]
+
+    if (statistics or report or dicom_seg) and model.recipe.needs_training and model.ranges is None:
+        notice(
+            f"{model.recipe.name} does not say what it was trained on: a scan of another age, unit or size is not told"
+        )
+    if bids:
+        from multifocal.exporters.bids import DERIVATIVE, check_bids, write_bids
+
+        check_bids(out / DERIVATIVE, cases, overwrite=overwrite)
 
     def record(case: Case, prediction: Prediction, mask: Path) -> None:
+        if bids:
+            write_bids(out / DERIVATIVE, case, prediction, model=model.recipe.name, digest=digest)
+        if preview:
+            from multifocal.reports.preview import write_preview
+
+            write_preview(out / f"{case.name}_preview.png", case, mask)
+        if not (statistics or report or dicom_seg):
+            return
         sure = uncertainty_of(model, case, prediction)
         findings = find(case, prediction, sure)
         raised = flags(case, prediction, uncertainty=sure, ranges=model.ranges)
@@ -167,15 +247,17 @@ def predict(
 
             made_by = Algorithm(model.recipe.name[:64], version("multifocal"), digest)
             seg, sr = out / f"{case.name}_seg.dcm", out / f"{case.name}_sr.dcm"
-            write_dicom_seg(findings.labels, scan, seg, algorithm=made_by, identity=keep_identity)
+            forms: Any = {"segments": segments or "lesions", "encoding": encoding or "binary"}
+            write_dicom_seg(findings.labels, scan, seg, algorithm=made_by, identity=keep_identity, **forms)
             write_dicom_sr(seg, scan, sr, identity=keep_identity)
         if statistics:
-            write_findings(out, findings, model=model.recipe.name, digest=digest, flags=raised)
+            write_findings(out, findings, model=model.recipe.name, digest=digest, flags=raised, remarks=remarks)
         if report:
             from multifocal.reports.scan_page import write_scan_page
 
             page = out / f"{case.name}_report.html"
-            write_scan_page(page, case, mask, findings, model=model.recipe.name, digest=digest, flags=raised)
+            own = {"model": model.recipe.name, "digest": digest}
+            write_scan_page(page, case, mask, findings, **own, flags=raised, remarks=remarks)
 
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))
@@ -187,7 +269,7 @@ def predict(
             parts=parts,
             uncertainty=uncertainty,
             overwrite=overwrite,
-            record=record if statistics or report or dicom_seg else None,
+            record=record if statistics or report or dicom_seg or preview or bids else None,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
     screen().print(f"{len(written)} masks in {out}", soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from multifocal.cli.options import CohortPath, Device, Fold, FoldFile, Layout, Overrides, Threads
-from multifocal.cli.screen import screen
+from multifocal.cli.screen import notice, screen
 
 
 def train(
@@ -31,6 +31,8 @@ def train(
     Without a fold file, the cohort's own train and val parts are used where it has them; else every labelled case is
     trained on, one in five held out first when the recipe monitors a metric.
 
+    Where the cases have no Z-ADC, default-adc is trained in the place of default, and a line says so.
+
     Example: `multifocal train default BONBID2023_Train --out runs/fold0 --folds folds.json --fold 0`
     """
     from multifocal import recipes
@@ -42,12 +44,20 @@ def train(
     if not settings.needs_training:
         raise UserError(f"recipe {settings.name} needs no training; run `multifocal predict {recipe} COHORT --out DIR`")
     cases = open_cohort(cohort, layout=layout)
+    from multifocal.systems.fallback import missing_maps, stands_in_line
     from multifocal.systems.loading import ABOUT, is_finished
     from multifocal.systems.tuning import read_tuned
     from multifocal.training import choose_split, fit  # seconds, which a mistake need not wait for
 
     settle_threads(threads)
-
+    if missing_maps(settings.maps, cases.maps) and (name := recipes.fallback(recipe)) is not None:
+        other = recipes.load(name)
+        if not missing_maps(other.maps, cases.maps):
+            line = stands_in_line(settings, other, maps=cases.maps)
+            if set_:
+                raise UserError(f"--set {set_[0]}: is for {settings.name}, and {line}; train {name} itself")
+            notice(line)
+            settings = other
     split = choose_split(cases, settings, folds=folds, fold=fold)
     console = screen()
     if resume and (out / ABOUT).is_file() and is_finished(settings, out):

@@ -1,6 +1,6 @@
 """One scan, given as files on the command line, as a cohort of one case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -75,7 +75,9 @@ def open_scans(sources: Sequence[str], *, maps: Sequence[str], name: str | None 
         multifocal.errors.UserError: scan.mha: is one image, and the model reads 2 maps; give each as adc=FILE zadc=FILE
     """
     named = [_named(source) for source in sources]
-    if len(sources) == 1 and named[0] is None and not extension_of(Path(sources[0]).name):
+    if is_cohort(sources):
+        if layout == "auto":
+            _check_known(Path(sources[0]))
         if name is not None:
             raise UserError(f"--name {name}: is for one scan; the cases of a cohort have names of their own")
         return open_cohort(sources[0], layout=layout)
@@ -95,6 +97,57 @@ def open_scans(sources: Sequence[str], *, maps: Sequence[str], name: str | None 
         files[pair[0]] = pair[1]
     _check_maps(files, maps)
     return single_scan({map_: files[map_] for map_ in maps or files}, name=name)
+
+
+def maps_given(sources: Sequence[str], *, layout: str = "auto") -> tuple[str, ...] | None:
+    """Return which maps there are of what a command was given.
+
+    Args:
+        sources: as `open_scans` takes them.
+        layout: of a cohort.
+
+    Returns:
+        The names of the maps; None of one image that does not say what it is of.
+
+    Raises:
+        UserError: whatever `open_cohort` raises of a cohort.
+
+    Example:
+        >>> maps_given(["adc=scan.nii.gz"]), maps_given(["scan.nii.gz"])
+        (('adc',), None)
+    """
+    named = [_named(source) for source in sources]
+    known = tuple(
+        pair[0] if pair else "adc"
+        for source, pair in zip(sources, named, strict=True)
+        if pair or _is_dicom(Path(source))
+    )
+    if known:
+        return known
+    if not is_cohort(sources):
+        return None
+    if layout == "auto":
+        _check_known(Path(sources[0]))
+    return open_cohort(sources[0], layout=layout).maps
+
+
+def is_cohort(sources: Sequence[str]) -> bool:
+    """Return whether a command was given a cohort: a folder or a manifest, and not the files or the DICOM of one scan.
+
+    Args:
+        sources: as `open_scans` takes them.
+
+    Returns:
+        Whether it was; whether there is such a cohort, `open_scans` says.
+
+    Example:
+        >>> is_cohort(["BONBID2023_Train"]), is_cohort(["scan.nii.gz"]), is_cohort(["adc=scan.nii.gz"])
+        (True, False, False)
+    """
+    if len(sources) != 1 or _named(sources[0]) is not None:
+        return False
+    path = Path(sources[0])
+    return not extension_of(path.name) and not _is_dicom(path)
 
 
 def doubts(case: Case) -> list[str]:
@@ -164,69 +217,112 @@ def dicom_in(sources: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def prepared_files(
-    sources: Sequence[str],
-    folder: str | Path,
-    *,
-    maps: Sequence[str],
-    name: str,
-    scan: Volume | None,
-    brain: str | Path | None,
-    overwrite: bool = False,
-) -> list[str]:
-    """Write the maps of one scan as NIfTI files of its brain, and return what to open in their place.
+def read_scan(sources: Sequence[str], *, maps: Sequence[str], scan: Volume | None) -> dict[str, Volume]:
+    """Return the maps of one scan.
 
     Args:
         sources: as `open_scans` takes them; the one that is DICOM stands for the map "adc".
-        folder: where the files go: `<name>_<map>.nii.gz`.
         maps: what the system reads, see `open_scans`.
-        name: of the case.
         scan: the map that was read from DICOM; None where none is.
-        brain: an image on the same grid that is 0 outside the brain, where all maps become 0; None changes nothing.
-        overwrite: replace files that exist.
+
+    Returns:
+        By the name of the map.
+
+    Raises:
+        UserError: a map is missing, given twice, or read by nothing; a file cannot be read.
+
+    Example:
+        >>> read_scan(["adc=a.mha", "adc=b.mha"], maps=("adc",), scan=None)
+        Traceback (most recent call last):
+        multifocal.errors.UserError: adc=b.mha: the map adc is given twice; name each once
+    """
+    files: dict[str, str] = {}
+    for source in sources:
+        map_, path = _named(source) or (maps[0] if len(maps) == 1 and scan is None else "adc", source)
+        if map_ in files:
+            raise UserError(f"{source}: the map {map_} is given twice; name each once")
+        files[map_] = path
+    _check_maps(files, maps)
+    return {map_: scan if scan is not None and _is_dicom(Path(path)) else read(path) for map_, path in files.items()}
+
+
+def scan_files(folder: str | Path, name: str, maps: Iterable[str], *, overwrite: bool = False) -> dict[str, Path]:
+    """Return the files that `write_scan` writes, before anything is computed for them.
+
+    Args:
+        folder: where they go: `<name>_<map>.nii.gz`.
+        name: of the case.
+        maps: the names of the maps.
+        overwrite: whether files that exist are to be replaced.
+
+    Returns:
+        By the name of the map.
+
+    Raises:
+        UserError: one exists, or a name could be none of a file.
+
+    Example:
+        >>> [file.name for file in scan_files("maps", "S1", ["adc"]).values()]
+        ['S1_adc.nii.gz']
+    """
+    files = {map_: Path(folder) / f"{name}_{map_}.nii.gz" for map_ in maps}
+    Case(name, name, {map_: ImageFile(file) for map_, file in files.items()})  # names become those of files
+    if not overwrite and (there := [file for file in files.values() if file.exists()]):
+        raise UserError(f"{there[0]}: exists already; choose another folder, or --overwrite to replace it")
+    return files
+
+
+def write_scan(files: Mapping[str, Path], volumes: Mapping[str, Volume], *, brain: Volume | None) -> list[str]:
+    """Write the maps of one scan as NIfTI files, and return what to open in the place of the scan.
+
+    Args:
+        files: see `scan_files`.
+        volumes: see `read_scan`.
+        brain: on the grid of all maps, 0 outside the brain, where they become 0; None changes nothing.
 
     Returns:
         `MAP=FILE` for each.
 
     Raises:
-        UserError: a map is missing, given twice, or read by nothing; the brain lies on another grid or is empty; a
-            file exists, or cannot be read or written.
+        UserError: the brain lies on another grid than a map; a file cannot be written.
 
     Example:
-        >>> prepared_files(["adc=a.mha"], "maps", maps=("adc",), name="S1", scan=None, brain="b.mha")  # doctest: +SKIP
+        >>> write_scan(files, volumes, brain=None)  # doctest: +SKIP
         ['adc=maps/S1_adc.nii.gz']
     """
-    files: dict[str, str] = {}
-    for source in sources:
-        map_, path = _named(source) or ("adc", source)
-        if map_ in files:
-            raise UserError(f"{source}: the map {map_} is given twice; name each once")
-        files[map_] = path
-    _check_maps(files, maps)
-    Case(name, name, {map_: ImageFile(Path(path)) for map_, path in files.items()})  # names become those of files
-    targets = {map_: Path(folder) / f"{name}_{map_}.nii.gz" for map_ in files}
-    if not overwrite and (there := [target for target in targets.values() if target.exists()]):
-        raise UserError(f"{there[0]}: exists already; choose another folder, or --overwrite to replace it")
-    volumes = {map_: scan if scan is not None and _is_dicom(Path(path)) else read(path) for map_, path in files.items()}
-    if brain is not None:
-        inside = read(brain)
-        for map_, volume in volumes.items():
-            if differences := inside.geometry.differences(volume.geometry):
-                raise UserError(f"--brain {brain}: {', '.join(differences)} in {map_}; give a mask on the scan's grid")
-        if not inside.array.any():
-            raise UserError(f"--brain {brain}: is 0 everywhere; give the mask of the brain")
-        volumes = {map_: replace(one, array=np.where(inside.array != 0, one.array, 0)) for map_, one in volumes.items()}
-    for map_, target in targets.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(target, volumes[map_])
-    return [f"{map_}={target}" for map_, target in targets.items()]
+    for map_, volume in volumes.items():
+        if brain is not None and (differences := brain.geometry.differences(volume.geometry)):
+            raise UserError(f"--brain: {', '.join(differences)} in {map_}; give all maps and the mask on one grid")
+    for map_, file in files.items():
+        volume = volumes[map_]
+        if brain is not None:
+            volume = replace(volume, array=np.where(brain.array != 0, volume.array, 0))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, volume)
+    return [f"{map_}={file}" for map_, file in files.items()]
 
 
 def _check_maps(files: Mapping[str, object], maps: Sequence[str]) -> None:
     if missing := [map_ for map_ in maps if map_ not in files]:
-        raise UserError(f"the model reads {', '.join(maps)}, and {missing[0]} is missing; add {missing[0]}=FILE")
+        raise UserError(
+            f"the model reads {', '.join(maps)}, and {missing[0]} is missing; add {missing[0]}=FILE, or "
+            f"--fallback RUN with a model that reads {', '.join(files)} alone"
+        )
     if maps and (unread := [map_ for map_ in files if map_ not in maps]):
         raise UserError(f"{unread[0]}={files[unread[0]]}: the model reads only {', '.join(maps)}; leave it out")
+
+
+def _check_known(path: Path) -> None:
+    """Raise `UserError` of a path that is there and is nothing that is predicted."""
+    if not path.exists() or any(LAYOUTS[name].matches(path) for name in layout_names()):
+        return
+    if path.is_file():
+        raise UserError(f"{path}: is neither an image ({', '.join(EXTENSIONS)}), nor DICOM, nor a manifest (.csv)")
+    state = (
+        "holds neither the DICOM of a scan nor" if any(path.iterdir()) else "is empty; expected the DICOM of a scan or"
+    )
+    needs = "; ".join(f"{name}: {LAYOUTS[name].needs}" for name in layout_names())
+    raise UserError(f"{path}: {state} a cohort, which is one of: {needs}")
 
 
 def _is_dicom(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from multifocal.cohorts.bids import DESCRIPTION, bids_files
 from multifocal.cohorts.case import Cohort
 from multifocal.errors import UserError
 from multifocal.volumes import read_geometry, volumes_named
@@ -16,7 +17,7 @@ def match_files(
     """Return the prediction `<case>_lesion.<ext>` of every case of the cohort, in its order; None where allowed.
 
     Args:
-        predictions: the folder.
+        predictions: the folder; or a BIDS derivative of `multifocal predict --bids`, with its own names of masks.
         cohort: the cases.
         allow_missing: a case may have no prediction.
         others: cases that may have one, too, and are passed over.
@@ -33,7 +34,7 @@ def match_files(
         raise UserError(f"cohort {cohort.name}: no cases to score")
     if unlabelled := [case.name for case in cohort if case.label is None]:
         raise UserError(f"cohort {cohort.name}: no label for {', '.join(unlabelled)}; add the labels or leave them out")
-    found = volumes_named(folder, SUFFIX)
+    found = _of_bids(folder, cohort) if (folder / DESCRIPTION).is_file() else volumes_named(folder, SUFFIX)
     missing = [case.name for case in cohort if case.name not in found]
     surplus = sorted(found.keys() - {case.name for case in cohort} - set(others))
     if len(missing) == len(cohort):
@@ -43,6 +44,13 @@ def match_files(
     files = {case.name: found.get(case.name) for case in cohort}
     _check_grids(folder, files, cohort)
     return files
+
+
+def _of_bids(folder: Path, cohort: Cohort) -> dict[str, Path]:
+    """Return the masks of a BIDS derivative by case; those of no case by their own names."""
+    known = {file: name for name, file in bids_files(folder, cohort).items()}
+    masks = folder.glob("sub-*/**/*_label-lesion_mask.nii.gz")
+    return {known.get(file, file.name): file for file in masks}
 
 
 def _mismatch(missing: list[str], surplus: list[str], cohort: Cohort) -> str:

@@ -1,6 +1,17 @@
 """Published systems, and the one we recommend, as data: every number with its source."""
 
-from multifocal.recipes.loading import describe, dump, load, names, parse, recipe_class, replace, rooted, with_members
+from multifocal.recipes.loading import (
+    describe,
+    dump,
+    fallback,
+    load,
+    names,
+    parse,
+    recipe_class,
+    replace,
+    rooted,
+    with_members,
+)
 from multifocal.recipes.recipe import KINDS, Recipe, merged, once
 
 __all__ = [
@@ -8,6 +19,7 @@ __all__ = [
     "Recipe",
     "describe",
     "dump",
+    "fallback",
     "load",
     "merged",
     "names",

@@ -17,6 +17,8 @@ from multifocal.recipes.recipe import KINDS, Recipe, merged
 NETWORK = "network"  # the kind of a recipe that does not say
 # The files and names that are being read, each because the one before it names it.
 _being_read: ContextVar[tuple[str, ...]] = ContextVar("_being_read", default=())
+# No part of what a recipe says of a system: runs and studies of before there were any are the same systems.
+_FALLBACKS = {"default": "default-adc", "hie-synthetic": "hie-synthetic-adc"}
 
 
 def names() -> tuple[str, ...]:
@@ -52,6 +54,22 @@ def describe(name: str) -> str:
         raise unknown_name("recipe", name, names())
     data = parse_yaml(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"), where=name)
     return f"{data['description']} ({data['source']})"
+
+
+def fallback(name: str | Path) -> str | None:
+    """Return the recipe that takes the place of one of the package's where the scans have no Z-ADC.
+
+    Args:
+        name: of a recipe.
+
+    Returns:
+        The other's name; None where there is none.
+
+    Example:
+        >>> fallback("default")
+        'default-adc'
+    """
+    return _FALLBACKS.get(str(name))
 
 
 def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:

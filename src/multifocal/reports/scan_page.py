@@ -49,6 +49,7 @@ def write_scan_page(
     model: str,
     digest: str,
     flags: Sequence[Flag] = (),
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the page of one scan, a single file that needs no other and prints to PDF.
 
@@ -60,6 +61,7 @@ def write_scan_page(
         model: the system's name.
         digest: of its weights, see `multifocal.systems.model_digest`.
         flags: what was looked at; those that are raised stand at the top.
+        remarks: what else is to be known of how it was made, a line each; they stand there, too.
 
     Raises:
         UserError: a file cannot be read or written.
@@ -81,7 +83,7 @@ def write_scan_page(
         name=case.name,
         model=model,
         facts=_facts(findings),
-        flags=[flag for flag in flags if flag.raised],
+        notes=[*remarks, *(flag.text for flag in flags if flag.raised)],
         unknown=any(flag.raised is None for flag in flags),
         slices=drawn,
         planes=planes,

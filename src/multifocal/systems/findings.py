@@ -206,7 +206,13 @@ def find(case: Case, prediction: Prediction, sure: Uncertainty | None = None) ->
 
 
 def write_findings(
-    folder: str | Path, findings: Findings, *, model: str, digest: str, flags: Sequence[Flag] = ()
+    folder: str | Path,
+    findings: Findings,
+    *,
+    model: str,
+    digest: str,
+    flags: Sequence[Flag] = (),
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write `<case>_scan.json`, and the tables of all scans whose findings lie in the folder.
 
@@ -219,6 +225,7 @@ def write_findings(
         model: the system's name.
         digest: of its weights, see `multifocal.systems.model_digest`.
         flags: what was looked at, and what of it is odd, see `multifocal.systems.flags`.
+        remarks: what else is to be known of how it was made, such as that another model stood in, a line each.
 
     Returns:
         The JSON file.
@@ -236,6 +243,7 @@ def write_findings(
         "multifocal": version("multifocal"),
         "model": {"name": model, "sha256": digest},
         "research_only": True,
+        "remarks": list(remarks),
         "grid": {"size": list(grid.size), "spacing_mm": list(grid.spacing)},
     }
     lesions = [lesion.row() for lesion in findings.lesions]
@@ -243,7 +251,7 @@ def write_findings(
         file, {**about, "scan": findings.summary(), "lesions": lesions, "flags": [asdict(flag) for flag in flags]}
     )
     every = [_read_findings(other) for other in sorted(home.glob(f"*{FINDINGS}"))]
-    scans = [{**one["scan"], "flags": _raised(one)} for one in every]
+    scans = [{**one["scan"], "model": _model(one), "flags": _raised(one)} for one in every]
     rows = [{"case": one["scan"]["case"], **lesion} for one in every for lesion in one["lesions"]]
     write_csv(home / "scans.csv", scans)
     # Scans without a lesion tell no columns; the tables of one model have the same ones.
@@ -258,6 +266,12 @@ def _read_findings(file: Path) -> dict[str, Any]:
     if not is_ours or not isinstance(found["scan"].get("case"), str) or not isinstance(found.get("flags"), list):
         raise UserError(f"{file}: is not what `multifocal predict --statistics` writes; move it to another folder")
     return found
+
+
+def _model(found: Mapping[str, Any]) -> str | None:
+    """Return the name of the model."""
+    model = found.get("model")
+    return str(model["name"]) if isinstance(model, dict) and "name" in model else None
 
 
 def _raised(found: Mapping[str, Any]) -> str:
