@@ -13,7 +13,7 @@ from multifocal.cohorts import Fold, Labels
 from multifocal.cohorts import case as case_module
 from multifocal.cohorts.seen import read_seen
 from multifocal.errors import UserError
-from multifocal.systems import build, load_model, predict_cohort
+from multifocal.systems import build, join, load_model, predict_cohort
 from multifocal.systems import network as network_module
 from multifocal.systems.ensemble import EnsembleSystem
 from multifocal.training import fit
@@ -102,6 +102,24 @@ def test_the_rule_may_change_after_training(trained, tmp_path):
     assert load_model(run, overrides=("combine.threshold=0.3",)).recipe.combine.threshold == 0.3
     with pytest.raises(UserError, match=r"only combine\.… can change after training"):
         load_model(run, overrides=("members=[]",))
+
+
+def test_models_together_are_cut_as_they_are_where_all_are_cut_alike(trained, tmp_path):
+    runs = [tmp_path / "run/members" / number for number in "01"]
+
+    def cut(run, **settings):
+        says = yaml.safe_load((run / "recipe.yaml").read_text())
+        says["inference"].update(settings)
+        (run / "recipe.yaml").write_text(yaml.safe_dump(says))
+
+    for run in runs:
+        cut(run, threshold="dice", min_size_ml=0.02, temperature=2.0)
+    combine = join(runs, device="cpu").recipe.combine
+    assert (combine.rule, combine.threshold, combine.min_size_ml, combine.temperature) == ("mean", "dice", 0.02, 1.0)
+    assert join(runs, overrides=["combine.threshold=0.3"], device="cpu").recipe.combine.threshold == 0.3
+    cut(runs[1], min_size_ml=0.05)
+    combine = join(runs, device="cpu").recipe.combine
+    assert (combine.threshold, combine.min_size_ml) == (0.5, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -514,6 +514,9 @@ class _ReadOnce(ImageFile):
 def join(models: Sequence[str | Path], *, overrides: Sequence[str] = (), device: str = "auto") -> EnsembleSystem:
     """Return finished systems as one: the mean of their probabilities; a vote where one of them has none.
 
+    Where all of them make a mask of their probability alike, such as by the same threshold and least volume, so does
+    the mean; else it is cut at 0.5.
+
     Args:
         models: run folders, or recipes that need no training; at least two.
         overrides: `combine.…=value` pairs, such as `combine.threshold=0.4`.
@@ -535,11 +538,18 @@ def join(models: Sequence[str | Path], *, overrides: Sequence[str] = (), device:
         "kind": "ensemble",
         "name": "+".join(member.recipe.name for member in members),
         "members": [{"run": str(model)} for model in models],
-        "combine": {"rule": rule},
+        "combine": {"rule": rule, **(_shared_cut(members) if rule == "mean" else {})},
     }
     for override in overrides:
         recipes.replace(data, override)
     return EnsembleSystem(recipes.parse(data, where="the models together"), members)
+
+
+def _shared_cut(members: Sequence[System]) -> dict[str, Any]:
+    """Return the settings of masks that all members have; none where one has others."""
+    names = MaskSettings.model_fields.keys() - {"temperature"}  # which is in the probabilities already
+    said = [{name: getattr(member.recipe.postprocess, name, None) for name in names} for member in members]
+    return said[0] if said[0]["threshold"] is not None and all(each == said[0] for each in said) else {}
 
 
 def _parts(recipe: EnsembleRecipe, job: FitJob) -> dict[int, Fold]:
