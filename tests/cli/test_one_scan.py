@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -252,6 +253,12 @@ def test_a_scan_in_another_unit_or_with_its_skull_is_told(multifocal, files, tmp
     ended = multifocal("predict", "zadc-clean", f"adc={tmp_path / 'unit.mha'}", f"zadc={zadc}", "-o", tmp_path / "a")
     assert (ended.code, "unit.mha: " in ended.err) == (2, True), ended.err
     assert not (tmp_path / "a").exists()
+    brain = ("--brain", tmp_path / "brain.mha")  # what it prepares is looked at before it is written
+    write(tmp_path / "brain.mha", Volume((adc.array != 0).astype(np.uint8), adc.geometry))
+    maps = (f"adc={tmp_path / 'unit.mha'}", f"zadc={zadc}")
+    ended = multifocal("predict", "zadc-clean", *maps, *brain, "-o", tmp_path / "a")
+    assert (ended.code, "unit: " in ended.err) == (2, True), ended.err
+    assert not (tmp_path / "a").exists()
     for noise, code in ((30, 2), (800, 0)):  # noise around the head hides the unit, tissue around it does not
         head = np.where(adc.array == 0, noise, adc.array).astype(np.float32)
         write(tmp_path / "head.mha", Volume(head, adc.geometry))
@@ -261,6 +268,31 @@ def test_a_scan_in_another_unit_or_with_its_skull_is_told(multifocal, files, tmp
         assert "100 % of its edge is not 0, so it does not look skull-stripped" in ended.err
     ended = multifocal("predict", "zadc-clean", f"adc={files['adc']}", f"zadc={zadc}", "-o", tmp_path / "c")
     assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_model_that_does_not_say_what_it_was_trained_on_is_told(multifocal, finished_run, files, tmp_path):
+    maps = [f"{name}={path}" for name, path in files.items()]
+    ended = multifocal("predict", finished_run, *maps, "-o", tmp_path / "out", "--statistics")
+    assert ended.code == 0 and "does not say what it was trained on: a scan of another age" in ended.err
+
+
+def test_a_scan_of_an_adult_is_refused_before_anything_is_written(multifocal, tmp_path):
+    """A neonate's brain made three times as large."""
+    pytest.importorskip("pydicom")
+    from multifocal.exporters import write_dicom_series
+
+    write_phantom(tmp_path / "cohort", cases=1, seed=3)
+    adc = open_cohort(tmp_path / "cohort").cases[0].images["adc"].read()
+    spacing = tuple(side * 3 ** (1 / 3) for side in adc.geometry.spacing)
+    grid = replace(adc.geometry, spacing=spacing)
+    write(tmp_path / "adult.nii.gz", Volume(adc.array, grid))
+    write(tmp_path / "brain.nii.gz", Volume((adc.array != 0).astype(np.uint8), grid))
+    write_dicom_series(Volume(adc.array, grid), tmp_path / "dicom")
+    for scan in (["adult.nii.gz"], ["adult.nii.gz", "--brain", tmp_path / "brain.nii.gz"], ["dicom"]):
+        ended = multifocal("predict", "hie-synthetic-adc", tmp_path / scan[0], *scan[1:], "-o", tmp_path / "out")
+        assert ended.code == 2, ended.err
+        assert "ml are not 0, and the largest brain that the model was trained on has 663 ml" in ended.err
+        assert not (tmp_path / "out").exists()
 
 
 def test_no_name_leads_out_of_the_folder(multifocal, files, tmp_path):

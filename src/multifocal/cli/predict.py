@@ -1,14 +1,18 @@
 """`multifocal predict`."""
 
 import hashlib
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from multifocal.cli.options import Device, Fold, FoldFile, Layout, Overrides, Threads
 from multifocal.cli.screen import notice, progress, screen
+
+if TYPE_CHECKING:
+    from multifocal.volumes import Volume
 
 
 def predict(
@@ -132,6 +136,7 @@ def predict(
         open_scans,
         read_scan,
         scan_files,
+        within_brain,
         write_scan,
     )
     from multifocal.errors import UserError
@@ -146,6 +151,7 @@ def predict(
         write_findings,
     )
     from multifocal.systems.fallback import stand_in
+    from multifocal.systems.flags import check_age
     from multifocal.systems.system import PARTS
     from multifocal.systems.uncertainty import CASES, LESIONS, check_masks, uncertainty_of
     from multifocal.threads import settle_threads
@@ -193,32 +199,41 @@ def predict(
         for remark in scan.remarks:
             notice(remark)
         remarks.extend(scan.remarks)  # of the images, nothing of the patient
-    if source is not None or brain is not None:
+
+    def look(volumes: Mapping[str, "Volume"], where: Mapping[str, object]) -> None:
+        """Say what is odd about one scan, before anything is written."""
+        for doubt in doubts(volumes, where=where):
+            notice(doubt)
+        first = next(iter(volumes))
+        check_age(volumes[first], model.ranges, where=where[first])
+
+    is_prepared = source is not None or brain is not None
+    if is_prepared:
         name = name or strip_extension(Path(scans[0].partition("=")[2] or scans[0]).name)
         volumes = read_scan(scans, maps=model.maps, scan=None if scan is None else scan.volume)
         own_files = scan_files(out / "maps", name, volumes, overwrite=overwrite)
-        inside = None
         if find_brain is not None:
             if brain == AUTO and "adc" not in volumes:
                 raise UserError("--brain auto: finds the brain in ADC, which is not there; give the file of a mask")
             found_brain = find_brain(volumes.get("adc") or next(iter(volumes.values())))
-            inside = found_brain.mask
             if found_brain.remark is not None:
                 remarks.append(found_brain.remark)
                 notice(found_brain.remark)
-        scans = write_scan(own_files, volumes, brain=inside)
+            volumes = within_brain(volumes, found_brain.mask)
+        look(volumes, dict.fromkeys(volumes, name))
+        scans = write_scan(own_files, volumes)
     cases = open_scans(scans, maps=model.maps, name=name, layout=layout)
+    if cases.layout == LAYOUT and not is_prepared:
+        images = cases.cases[0].images
+        look({map_: image.read() for map_, image in images.items()}, {map_: file.path for map_, file in images.items()})
     if chosen := read_fold(cases, folds=folds, fold=fold):
         cases = cases.subset(chosen.test)
     if seen := model.seen.among(cases):
         notice(seen_line(seen, len(cases)))
-    if cases.layout == LAYOUT:
-        for doubt in doubts(cases.cases[0]):
-            notice(doubt)
     digests = [model_digest(each, overrides=() if len(runs) > 1 else overrides) for each in runs]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest() if len(runs) > 1 else digests[0]
 
-    if (statistics or report or dicom_seg) and model.recipe.needs_training and model.ranges is None:
+    if (statistics or report or dicom_seg) and model.recipe.needs_training and None in model.ranges:
         notice(
             f"{model.recipe.name} does not say what it was trained on: a scan of another age, unit or size is not told"
         )

@@ -150,11 +150,12 @@ def is_cohort(sources: Sequence[str]) -> bool:
     return not extension_of(path.name) and not _is_dicom(path)
 
 
-def doubts(case: Case) -> list[str]:
+def doubts(volumes: Mapping[str, Volume], *, where: Mapping[str, object]) -> list[str]:
     """Return what a model may be wrong about in a scan that nobody has checked: its units, and whether it is stripped.
 
     Args:
-        case: the scan.
+        volumes: by the name of the map.
+        where: what each is called in a line, such as its file, by the name of the map.
 
     Returns:
         A line each.
@@ -163,29 +164,26 @@ def doubts(case: Case) -> list[str]:
         UserError: a map cannot be what it is said to be: another unit, empty, constant, NaN.
 
     Example:
-        >>> import tempfile
         >>> from multifocal.volumes import Geometry
-        >>> file = Path(tempfile.mkdtemp()) / "adc.mha"
         >>> grid = Geometry((4, 4), (2.0, 2.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
-        >>> write(file, Volume(np.arange(900.0, 916.0, dtype=np.float32).reshape(4, 4), grid))
-        >>> doubts(single_scan({"adc": file}).cases[0])[0].partition(": ")[2].partition(",")[0]
-        '100 % of its edge is not 0'
+        >>> head = Volume(np.arange(900.0, 916.0, dtype=np.float32).reshape(4, 4), grid)
+        >>> doubts({"adc": head}, where={"adc": "adc.mha"})[0].partition(",")[0]
+        'adc.mha: 100 % of its edge is not 0'
     """
     found = []
-    for map_, image in case.images.items():
-        volume = image.read()
+    for map_, volume in volumes.items():
         if map_ == "adc" and (share := _edge_share(volume.array)) > _STRIPPED:
             found.append(
-                f"{image.path}: {100 * share:.0f} % of its edge is not 0, so it does not look skull-stripped, and all "
+                f"{where[map_]}: {100 * share:.0f} % of its edge is not 0, so it does not look skull-stripped, and all "
                 "that is not 0 counts as brain; give --brain"
             )
         for severity, text in image_complaints(map_, volume.array, is_flat=volume.geometry.ndim == 2):
             if severity == "error":
                 # What is around the head hides the unit: that comes first.
                 raise UserError(
-                    found[-1] if found and found[-1].startswith(str(image.path)) else f"{image.path}: {text}"
+                    found[-1] if found and found[-1].startswith(f"{where[map_]}: ") else f"{where[map_]}: {text}"
                 )
-            found.append(f"{image.path}: {text}")
+            found.append(f"{where[map_]}: {text}")
     return found
 
 
@@ -272,33 +270,54 @@ def scan_files(folder: str | Path, name: str, maps: Iterable[str], *, overwrite:
     return files
 
 
-def write_scan(files: Mapping[str, Path], volumes: Mapping[str, Volume], *, brain: Volume | None) -> list[str]:
+def within_brain(volumes: Mapping[str, Volume], brain: Volume) -> dict[str, Volume]:
+    """Return the maps of one scan with 0 outside the brain.
+
+    Args:
+        volumes: see `read_scan`.
+        brain: on the grid of all maps, 0 outside the brain.
+
+    Returns:
+        By the name of the map.
+
+    Raises:
+        UserError: the brain lies on another grid than a map.
+
+    Example:
+        >>> from multifocal.volumes import Geometry
+        >>> grid = Geometry((2, 1), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+        >>> adc, brain = Volume(np.array([[900], [950]]), grid), Volume(np.array([[0], [1]]), grid)
+        >>> within_brain({"adc": adc}, brain)["adc"].array.ravel().tolist()
+        [0, 950]
+    """
+    for map_, volume in volumes.items():
+        if differences := brain.geometry.differences(volume.geometry):
+            raise UserError(f"--brain: {', '.join(differences)} in {map_}; give all maps and the mask on one grid")
+    return {
+        map_: replace(volume, array=np.where(brain.array != 0, volume.array, 0)) for map_, volume in volumes.items()
+    }
+
+
+def write_scan(files: Mapping[str, Path], volumes: Mapping[str, Volume]) -> list[str]:
     """Write the maps of one scan as NIfTI files, and return what to open in the place of the scan.
 
     Args:
         files: see `scan_files`.
-        volumes: see `read_scan`.
-        brain: on the grid of all maps, 0 outside the brain, where they become 0; None changes nothing.
+        volumes: by the name of the map.
 
     Returns:
         `MAP=FILE` for each.
 
     Raises:
-        UserError: the brain lies on another grid than a map; a file cannot be written.
+        UserError: a file cannot be written.
 
     Example:
-        >>> write_scan(files, volumes, brain=None)  # doctest: +SKIP
+        >>> write_scan(files, volumes)  # doctest: +SKIP
         ['adc=maps/S1_adc.nii.gz']
     """
-    for map_, volume in volumes.items():
-        if brain is not None and (differences := brain.geometry.differences(volume.geometry)):
-            raise UserError(f"--brain: {', '.join(differences)} in {map_}; give all maps and the mask on one grid")
     for map_, file in files.items():
-        volume = volumes[map_]
-        if brain is not None:
-            volume = replace(volume, array=np.where(brain.array != 0, volume.array, 0))
         file.parent.mkdir(parents=True, exist_ok=True)
-        write(file, volume)
+        write(file, volumes[map_])
     return [f"{map_}={file}" for map_, file in files.items()]
 
 

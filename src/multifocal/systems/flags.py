@@ -8,12 +8,15 @@ import numpy as np
 
 from multifocal.cohorts import Case
 from multifocal.cohorts.lesion_burden import brain_mask
+from multifocal.errors import UserError
 from multifocal.systems.ranges import SHAPE, Range, ScanMeasures, TrainingRanges, edge_share, measure_scan
 from multifocal.systems.system import Prediction
 from multifocal.systems.uncertainty import Uncertainty
+from multifocal.volumes import Volume
 
 LEAST_AGREEMENT = 0.5
 UNIT = 5.0
+OTHER_AGE = 1.5  # times the largest brain of training: from birth on a brain takes half a year to grow so much
 _AXES = {"front_back": 1, "head_feet": 2}  # of an image in LPS; left and right look alike
 _NUMBERS = {
     "spacing_least_mm": ("spacing", "mm"),
@@ -73,6 +76,35 @@ class Flag:
             ends = [f"{word} {end:.4g}" for word, end in (("from", self.low), ("to", self.high)) if end is not None]
             where = f"{'and not ' if self.raised else ''}{' '.join(ends)}"
         return f"{self.name}: {self.number} is {value}, {where} ({self.source})"
+
+
+def check_age(first: Volume, ranges: Sequence[TrainingRanges | None], *, where: object) -> None:
+    """Raise `UserError` where a brain is far larger than any that a model was trained on, as an adult's is.
+
+    Args:
+        first: the scan's first map, 0 outside the brain.
+        ranges: of the training cases, one for each training, see `System.ranges`; None where they are not known.
+        where: what the scan is called in the message.
+
+    Raises:
+        UserError: the brain has more than 1.5 times the volume of the largest in training.
+
+    Example:
+        >>> from multifocal.volumes import Geometry
+        >>> grid = Geometry((20, 20, 20), (6.0, 6.0, 6.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+        >>> head = Volume(np.ones((20, 20, 20)), grid)
+        >>> neonates = Range(least=290, p5=300, median=400, p95=600, most=660)
+        >>> check_age(head, [TrainingRanges(cases=9, maps=("adc",), numbers={"brain_ml": neonates})], where="scan")
+        Traceback (most recent call last):
+        multifocal.errors.UserError: scan: 1728 ml are not 0, and the largest brain that the model was trained on ...
+    """
+    known = [each.numbers["brain_ml"].most for each in ranges if each is not None and "brain_ml" in each.numbers]
+    found = float(np.count_nonzero(brain_mask(first.array))) * first.geometry.voxel_ml
+    if known and found > OTHER_AGE * max(known):
+        raise UserError(
+            f"{where}: {found:.0f} ml are not 0, and the largest brain that the model was trained on has "
+            f"{max(known):.0f} ml: no brain of that age, or one in its skull; take a model of its age, or give --brain"
+        )
 
 
 def flags(
