@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -125,7 +125,8 @@ def predict(
 
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
-    from multifocal.cohorts import Case, read_fold
+    from multifocal.cli.predict_outputs import Outputs
+    from multifocal.cohorts import read_fold
     from multifocal.cohorts.seen import seen_line
     from multifocal.cohorts.single_scan import (
         LAYOUT,
@@ -140,20 +141,11 @@ def predict(
         write_scan,
     )
     from multifocal.errors import UserError
-    from multifocal.systems import (
-        Prediction,
-        find,
-        flags,
-        join,
-        load_model,
-        model_digest,
-        predict_cohort,
-        write_findings,
-    )
+    from multifocal.systems import join, load_model, model_digest, predict_cohort
     from multifocal.systems.fallback import stand_in
     from multifocal.systems.flags import check_age
     from multifocal.systems.system import PARTS
-    from multifocal.systems.uncertainty import CASES, LESIONS, check_masks, uncertainty_of
+    from multifocal.systems.uncertainty import CASES, LESIONS, check_masks
     from multifocal.threads import settle_threads
     from multifocal.volumes import strip_extension
 
@@ -233,47 +225,19 @@ def predict(
     digests = [model_digest(each, overrides=() if len(runs) > 1 else overrides) for each in runs]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest() if len(runs) > 1 else digests[0]
 
-    if (statistics or report or dicom_seg) and model.recipe.needs_training and None in model.ranges:
-        notice(
-            f"{model.recipe.name} does not say what it was trained on: a scan of another age, unit or size is not told"
-        )
-    if bids:
-        from multifocal.exporters.bids import DERIVATIVE, check_bids, write_bids
-
-        check_bids(out / DERIVATIVE, cases, overwrite=overwrite)
-
-    def record(case: Case, prediction: Prediction, mask: Path) -> None:
-        if bids:
-            write_bids(out / DERIVATIVE, case, prediction, model=model.recipe.name, digest=digest)
-        if preview:
-            from multifocal.reports.preview import write_preview
-
-            write_preview(out / f"{case.name}_preview.png", case, mask)
-        if not (statistics or report or dicom_seg):
-            return
-        sure = uncertainty_of(model, case, prediction)
-        findings = find(case, prediction, sure)
-        raised = flags(case, prediction, uncertainty=sure, ranges=model.ranges)
-        for flag in raised:
-            if flag.raised:
-                notice(f"{case.name}: {flag.text}")
-        if scan is not None and dicom_seg:
-            from multifocal.exporters import Algorithm, write_dicom_seg, write_dicom_sr
-
-            made_by = Algorithm(model.recipe.name[:64], version("multifocal"), digest)
-            seg, sr = out / f"{case.name}_seg.dcm", out / f"{case.name}_sr.dcm"
-            forms: Any = {"segments": segments or "lesions", "encoding": encoding or "binary"}
-            write_dicom_seg(findings.labels, scan, seg, algorithm=made_by, identity=keep_identity, **forms)
-            write_dicom_sr(seg, scan, sr, identity=keep_identity)
-        if statistics:
-            write_findings(out, findings, model=model.recipe.name, digest=digest, flags=raised, remarks=remarks)
-        if report:
-            from multifocal.reports.scan_page import write_scan_page
-
-            page = out / f"{case.name}_report.html"
-            own = {"model": model.recipe.name, "digest": digest}
-            write_scan_page(page, case, mask, findings, **own, flags=raised, remarks=remarks)
-
+    outputs = Outputs(
+        out,
+        statistics=statistics,
+        report=report,
+        preview=preview,
+        bids=bids,
+        dicom=scan if dicom_seg else None,
+        segments=segments or "lesions",
+        encoding=encoding or "binary",
+        keep_identity=keep_identity,
+        remarks=remarks,
+    )
+    outputs.check(model, cases, overwrite=overwrite)
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))
         written = predict_cohort(
@@ -284,7 +248,7 @@ def predict(
             parts=parts,
             uncertainty=uncertainty,
             overwrite=overwrite,
-            record=record if statistics or report or dicom_seg or preview or bids else None,
+            record=partial(outputs.write, model, digest) if outputs.any else None,
             progress=lambda case: bar.update(task, advance=1, description=case.name),
         )
     screen().print(f"{len(written)} masks in {out}", soft_wrap=True)
