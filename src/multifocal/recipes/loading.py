@@ -15,8 +15,8 @@ from multifocal.models import is_model
 from multifocal.recipes.recipe import KINDS, Recipe, merged
 
 NETWORK = "network"  # the kind of a recipe that does not say
-# The files and names that are being read, each because the one before it names it.
-_being_read: ContextVar[tuple[str, ...]] = ContextVar("_being_read", default=())
+# The files and names that are being read, each with what replaces its values, because the one before it names it.
+_being_read: ContextVar[tuple[tuple[str, tuple[str, ...]], ...]] = ContextVar("_being_read", default=())
 # No part of what a recipe says of a system: runs and studies of before there were any are the same systems.
 _FALLBACKS = {"default": "default-adc", "hie-synthetic": "hie-synthetic-adc"}
 
@@ -100,7 +100,7 @@ def load(name: str | Path, *, overrides: Sequence[str] = ()) -> Any:
     if isinstance(data, dict):
         for override in overrides:
             replace(data, override)
-    with _reading(str(Path(text).resolve()) if is_yaml(text) else text, where=text):
+    with _reading(str(Path(text).resolve()) if is_yaml(text) else text, tuple(overrides), where=text):
         return parse(data, where=text, home=home)
 
 
@@ -268,11 +268,11 @@ def replace(data: dict[str, Any], override: str) -> None:
 
 
 @contextmanager
-def _reading(one: str, *, where: str) -> Iterator[None]:
-    """Note that a recipe is being read, which the recipes within it may not name."""
-    before = _being_read.get()
+def _reading(name: str, overrides: tuple[str, ...], *, where: str) -> Iterator[None]:
+    """Note that a recipe is being read, which the recipes within it may not name; one with other values is another."""
+    before, one = _being_read.get(), (name, overrides)
     if one in before:
-        via = "".join(f", by way of {Path(other).name}" for other in before[before.index(one) + 1 :])
+        via = "".join(f", by way of {Path(other).name}" for other, _ in before[before.index(one) + 1 :])
         raise UserError(f"{where}: names itself as a recipe within it{via}; name another one there")
     token = _being_read.set((*before, one))
     try:
