@@ -295,6 +295,34 @@ def test_a_scan_of_an_adult_is_refused_before_anything_is_written(multifocal, tm
         assert not (tmp_path / "out").exists()
 
 
+def test_a_scan_has_one_mask_whatever_its_format(multifocal, files, tmp_path):
+    maps = [f"{name}={path}" for name, path in files.items()]
+    adc = read(files["adc"])
+    write(tmp_path / "brain.mha", Volume((adc.array != 0).astype(np.uint8), adc.geometry))
+    arguments = ("-o", tmp_path / "out", "--name", "S1")
+    assert multifocal("predict", "hie-synthetic", *maps, *arguments, "--probabilities", "--bids").code == 0
+    brain = ("--brain", tmp_path / "brain.mha")
+    ended = multifocal("predict", "hie-synthetic", *maps, *arguments, *brain)
+    assert (ended.code, "S1_lesion.mha: exists already" in ended.err) == (2, True), ended.err
+    assert not (tmp_path / "out/maps").exists()
+    ended = multifocal("predict", "zadc-clean", *maps, *arguments, *brain, "--bids", "--overwrite")
+    assert ended.code == 0, ended.err
+    assert [file.name for file in (tmp_path / "out").glob("S1_lesion.*")] == ["S1_lesion.nii.gz"]
+    derivative = tmp_path / "out/derivatives/multifocal"
+    assert list(derivative.rglob("*_mask.nii.gz")) and not list(derivative.rglob("*probseg*"))
+
+
+def test_a_fallback_that_is_none_is_told(multifocal, files, tmp_path):
+    adc, zadc = (f"{name}={files[name]}" for name in ("adc", "zadc"))
+    for words, arguments in {
+        "unknown": [adc, zadc, "--fallback", "nosuch"],
+        "--fallback zadc-clean: reads zadc, too, which is missing": [adc, "--fallback", "zadc-clean"],
+    }.items():
+        ended = multifocal("predict", "hie-synthetic", *arguments, "-o", tmp_path / "out")
+        assert (ended.code, words in ended.err) == (2, True), ended.err
+        assert not (tmp_path / "out").exists()
+
+
 def test_no_name_leads_out_of_the_folder(multifocal, files, tmp_path):
     maps = [f"{name}={path}" for name, path in files.items()]
     write(tmp_path / "brain.mha", Volume(np.ones_like(read(files["adc"]).array, np.uint8), read(files["adc"]).geometry))

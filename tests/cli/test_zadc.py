@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,12 +95,16 @@ def test_a_scan_has_a_map_on_its_own_grid_and_a_fit_beside_it(scan, how, multifo
     assert ended.code == 0, ended.err
     assert not read_geometry(out).differences(read_geometry(scan))
     assert read_geometry(out).nifti == read_geometry(scan).nifti
-    fit = json.loads((tmp_path / "new/zadc.json").read_text())
+    fit = json.loads((tmp_path / "new/zadc_fit.json").read_text())
     assert fit["correlation"] > 0.95 and fit["overlap"] > 0.98 and abs(fit["volume"] - 1) < 0.05
     out.unlink()
     again = multifocal("zadc", scan, *how, "-o", out)
-    assert again.code == 2 and "zadc.json: exists already" in again.err and not out.exists()
+    assert again.code == 2 and "zadc_fit.json: exists already" in again.err and not out.exists()
     assert multifocal("zadc", scan, *how, "-o", out, "--overwrite").code == 0 and out.exists()
+    for part in how[1::2]:
+        before = Path(part).read_bytes()
+        lost = multifocal("zadc", scan, *how, "-o", part, "--overwrite")
+        assert lost.code == 2 and "is a part of the atlas" in lost.err and Path(part).read_bytes() == before
 
 
 def test_a_cohort_has_a_map_a_case_and_what_fits_poorly_is_told(cohort, how, multifocal, tmp_path):
@@ -112,7 +117,7 @@ def test_a_cohort_has_a_map_a_case_and_what_fits_poorly_is_told(cohort, how, mul
     for case in cases:
         found = tmp_path / f"maps/{case.name}_zadc.mha"
         assert not read_geometry(found).differences(case.images["adc"].read().geometry)
-        assert found.with_suffix(".json").exists()
+        assert found.with_name(f"{found.stem}_fit.json").exists()
     assert f"{cases[1].images['adc'].path}: correlation with the atlas" in ended.err
     assert "3 maps" in ended.out and "fit the atlas poorly" in ended.out
 

@@ -117,6 +117,8 @@ def test_models_together_are_cut_as_they_are_where_all_are_cut_alike(trained, tm
     combine = join(runs, device="cpu").recipe.combine
     assert (combine.rule, combine.threshold, combine.min_size_ml, combine.temperature) == ("mean", "dice", 0.02, 1.0)
     assert join(runs, overrides=["combine.threshold=0.3"], device="cpu").recipe.combine.threshold == 0.3
+    assert join(runs, overrides=["combine.rule=vote"], device="cpu").recipe.combine.at_least is None
+    assert join(runs, overrides=["combine.rule=geometric-mean"], device="cpu").recipe.combine.threshold == "dice"
     cut(runs[1], min_size_ml=0.05)
     combine = join(runs, device="cpu").recipe.combine
     assert (combine.threshold, combine.min_size_ml) == (0.5, 0.0)

@@ -37,6 +37,9 @@ def test_any_model_can_be_given():
     model = load_model("zadc-threshold")
     found = stand_in(model, "zadc-threshold", maps=["adc"], fallback="hie-synthetic-adc")
     assert found.line.startswith("zadc-threshold reads adc, zadc, and zadc is missing: hie-synthetic-adc, which")
-    with pytest.raises(UserError, match="runs/none: no such run folder"):
-        stand_in(model, "zadc-threshold", maps=["adc"], fallback="runs/none")
-    assert stand_in(model, "zadc-threshold", maps=["adc", "zadc"], fallback="runs/none") is None
+    for maps in (["adc"], ["adc", "zadc"]):  # where nothing is missing, too: not only on the day that something is
+        with pytest.raises(UserError, match="runs/none: no such run folder"):
+            stand_in(model, "zadc-threshold", maps=maps, fallback="runs/none")
+    assert stand_in(model, "zadc-threshold", maps=["adc", "zadc"], fallback="zadc-clean") is None
+    with pytest.raises(UserError, match="--fallback zadc-clean: reads zadc, too, which is missing"):
+        stand_in(model, "zadc-threshold", maps=["adc"], fallback="zadc-clean")

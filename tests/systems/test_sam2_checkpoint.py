@@ -121,11 +121,27 @@ def test_safetensors_of_the_published_names_are_read_too(state, tmp_path):
 def test_a_folder_is_replaced_only_when_asked(state, tmp_path):
     torch.save(state, tmp_path / "sam2.pt")
     convert_checkpoint(tmp_path / "sam2.pt", tmp_path / "weights")
-    (tmp_path / "weights/mine.txt").touch()
     with pytest.raises(UserError, match="weights: exists already; choose another folder, or --overwrite"):
         convert_checkpoint(tmp_path / "sam2.pt", tmp_path / "weights")
     convert_checkpoint(tmp_path / "sam2.pt", tmp_path / "weights", overwrite=True)
-    assert not (tmp_path / "weights/mine.txt").exists()
+    (tmp_path / "weights/mine.txt").touch()
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    for out in (
+        "",
+        "sam2.pt",
+        "weights",
+    ):  # what holds the checkpoint itself, what is a file, what holds something else
+        with pytest.raises(UserError, match="is something else than converted weights, and is not replaced"):
+            convert_checkpoint(tmp_path / "sam2.pt", tmp_path / out, overwrite=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_views_and_shared_tensors_are_weights_like_any_other(state, tmp_path):
+    name = "sam_prompt_encoder.no_mask_embed.weight"
+    turned = changed(state, **{name: state[name].t().contiguous().t(), "no_mem_embed": state["no_mem_pos_enc"]})
+    torch.save(turned, tmp_path / "sam2.pt")
+    convert_checkpoint(tmp_path / "sam2.pt", tmp_path / "weights")
+    assert (tmp_path / "weights/model.safetensors").is_file()
 
 
 def test_the_command_says_what_it_wrote_where(state, tmp_path, capsys):
@@ -176,6 +192,17 @@ def changed(state, **changes):
         (lambda state: changed(state, no_mem_embed=None), r"1 weights of SAM-2 are missing \(no_memory_embedding\)"),
         (lambda state: changed(state, no_mem_embed=torch.zeros(2)), "its no_memory_embedding has another shape"),
         (lambda state: {}, "its image encoder of 0 blocks and width 0 is none of SAM-2's"),
+        (
+            lambda state: changed(state, **{"image_encoder.trunk.pos_embed": torch.zeros(())}),
+            "its image encoder of 5 blocks and width 0 is none of SAM-2's",
+        ),
+        (
+            lambda state: changed(state, **{"sam_prompt_encoder.point_embeddings.1.weight": torch.zeros(1, 3)}),
+            r"1 weights of SAM-2 are missing \(prompt_encoder.point_embed.weight\)",
+        ),
+        (lambda state: changed(state, no_mem_embed=torch.full((1,), torch.nan)), "no_mem_embed does not hold finite"),
+        (lambda state: changed(state, no_mem_embed=torch.zeros(1, dtype=torch.complex64)), "does not hold finite real"),
+        (lambda state: changed(state, no_mem_embed=torch.zeros(2).to_sparse()), "does not hold finite real"),
     ],
 )
 def test_what_is_no_sam_2_is_one_line(state, tmp_path, held, message):

@@ -1,5 +1,6 @@
 """`multifocal predict`."""
 
+import glob
 import hashlib
 from collections.abc import Mapping
 from functools import partial
@@ -126,7 +127,7 @@ def predict(
     Example: `multifocal predict zadc-threshold BONBID2023_Train --out masks --set below=-2.5`
     """
     from multifocal.cli.predict_outputs import Outputs
-    from multifocal.cohorts import read_fold
+    from multifocal.cohorts import Case, ImageFile, read_fold
     from multifocal.cohorts.seen import seen_line
     from multifocal.cohorts.single_scan import (
         LAYOUT,
@@ -199,32 +200,6 @@ def predict(
         first = next(iter(volumes))
         check_age(volumes[first], model.ranges, where=where[first])
 
-    is_prepared = source is not None or brain is not None
-    if is_prepared:
-        name = name or strip_extension(Path(scans[0].partition("=")[2] or scans[0]).name)
-        volumes = read_scan(scans, maps=model.maps, scan=None if scan is None else scan.volume)
-        own_files = scan_files(out / "maps", name, volumes, overwrite=overwrite)
-        if find_brain is not None:
-            if brain == AUTO and "adc" not in volumes:
-                raise UserError("--brain auto: finds the brain in ADC, which is not there; give the file of a mask")
-            found_brain = find_brain(volumes.get("adc") or next(iter(volumes.values())))
-            if found_brain.remark is not None:
-                remarks.append(found_brain.remark)
-                notice(found_brain.remark)
-            volumes = within_brain(volumes, found_brain.mask)
-        look(volumes, dict.fromkeys(volumes, name))
-        scans = write_scan(own_files, volumes)
-    cases = open_scans(scans, maps=model.maps, name=name, layout=layout)
-    if cases.layout == LAYOUT and not is_prepared:
-        images = cases.cases[0].images
-        look({map_: image.read() for map_, image in images.items()}, {map_: file.path for map_, file in images.items()})
-    if chosen := read_fold(cases, folds=folds, fold=fold):
-        cases = cases.subset(chosen.test)
-    if seen := model.seen.among(cases):
-        notice(seen_line(seen, len(cases)))
-    digests = [model_digest(each, overrides=() if len(runs) > 1 else overrides) for each in runs]
-    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if len(runs) > 1 else digests[0]
-
     outputs = Outputs(
         out,
         statistics=statistics,
@@ -237,7 +212,38 @@ def predict(
         keep_identity=keep_identity,
         remarks=remarks,
     )
-    outputs.check(model, cases, overwrite=overwrite)
+    is_prepared = source is not None or brain is not None
+    if is_prepared:
+        name = name or strip_extension(Path(scans[0].partition("=")[2] or scans[0]).name)
+        volumes = read_scan(scans, maps=model.maps, scan=None if scan is None else scan.volume)
+        planned = scan_files(out / "maps", name, volumes, overwrite=overwrite)
+        if not overwrite and (there := sorted(out.glob(f"{glob.escape(name)}_lesion.*"))):
+            raise UserError(f"{there[0]}: exists already; choose another folder, or --overwrite to replace it")
+        case = Case(name, name, {map_: ImageFile(file) for map_, file in planned.items()})
+        outputs.check(model, [case], overwrite=overwrite)
+        if find_brain is not None:
+            if brain == AUTO and "adc" not in volumes:
+                raise UserError("--brain auto: finds the brain in ADC, which is not there; give the file of a mask")
+            found_brain = find_brain(volumes.get("adc") or next(iter(volumes.values())))
+            if found_brain.remark is not None:
+                remarks.append(found_brain.remark)
+                notice(found_brain.remark)
+            volumes = within_brain(volumes, found_brain.mask)
+        look(volumes, dict.fromkeys(volumes, name))
+        scans = write_scan(planned, volumes)
+    cases = open_scans(scans, maps=model.maps, name=name, layout=layout)
+    if cases.layout == LAYOUT and not is_prepared:
+        images = cases.cases[0].images
+        look({map_: image.read() for map_, image in images.items()}, {map_: file.path for map_, file in images.items()})
+    if chosen := read_fold(cases, folds=folds, fold=fold):
+        cases = cases.subset(chosen.test)
+    if not is_prepared:
+        outputs.check(model, cases, overwrite=overwrite)
+    if seen := model.seen.among(cases):
+        notice(seen_line(seen, len(cases)))
+    digests = [model_digest(each, overrides=() if len(runs) > 1 else overrides) for each in runs]
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if len(runs) > 1 else digests[0]
+
     with progress() as bar:
         task = bar.add_task("predicting", total=len(cases))
         written = predict_cohort(

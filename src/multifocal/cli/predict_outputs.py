@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from multifocal.cli.screen import notice
 
 if TYPE_CHECKING:
-    from multifocal.cohorts import Case, Cohort
+    from collections.abc import Iterable
+
+    from multifocal.cohorts import Case
     from multifocal.systems import Prediction, System
     from multifocal.volumes.dicom import DicomScan
 
@@ -51,7 +53,7 @@ class Outputs:
         """Whether lesions are measured for it."""
         return self.statistics or self.report or self.dicom is not None
 
-    def check(self, model: "System", cases: "Cohort", *, overwrite: bool) -> None:
+    def check(self, model: "System", cases: "Iterable[Case]", *, overwrite: bool) -> None:
         """Raise `UserError` where something could not be written; say what flags will not know.
 
         Args:

@@ -50,9 +50,11 @@ def zadc(
             raise UserError(f"{scan}: the cases have no map adc, but {', '.join(cases.maps)}; name it so in a manifest")
         files = [(case.name, case.images["adc"].path) for case in cases]
         todo = [(path, out / f"{name}_zadc{_written(extension_of(path.name))}") for name, path in files]
-    if lost := [after for before, after in todo if after.resolve() in {path.resolve() for path, _ in todo}]:
+    if lost := [after for _, after in todo if after.resolve() in {path.resolve() for path, _ in todo}]:
         raise UserError(f"{lost[0]}: is the scan itself; choose another name for the map")
-    beside = {after: after.with_name(f"{strip_extension(after.name)}.json") for _, after in todo}
+    if lost := [after for _, after in todo if after.resolve() in {atlas.resolve(), atlas_sd.resolve()}]:
+        raise UserError(f"{lost[0]}: is a part of the atlas; choose another name for the map")
+    beside = {after: after.with_name(f"{strip_extension(after.name)}_fit.json") for _, after in todo}
     if not overwrite and (there := [path for pair in beside.items() for path in pair if path.exists()]):
         raise UserError(f"{there[0]}: exists already; choose another name, or --overwrite to replace it")
     odd = 0

@@ -34,7 +34,7 @@ def match_files(
         raise UserError(f"cohort {cohort.name}: no cases to score")
     if unlabelled := [case.name for case in cohort if case.label is None]:
         raise UserError(f"cohort {cohort.name}: no label for {', '.join(unlabelled)}; add the labels or leave them out")
-    found = _of_bids(folder, cohort) if (folder / DESCRIPTION).is_file() else volumes_named(folder, SUFFIX)
+    found = (_of_bids(folder, cohort) if (folder / DESCRIPTION).is_file() else {}) or volumes_named(folder, SUFFIX)
     missing = [case.name for case in cohort if case.name not in found]
     surplus = sorted(found.keys() - {case.name for case in cohort} - set(others))
     if len(missing) == len(cohort):

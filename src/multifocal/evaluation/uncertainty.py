@@ -312,7 +312,7 @@ class PredictionFiles:
         if not probabilities and not members:
             raise UserError(
                 f"{folder}: holds neither <case>{PROBABILITY}.<ext> nor {PARTS}/ of two members; predict with "
-                "--probabilities --parts"
+                "--probabilities --parts, and give that folder (no BIDS derivative)"
             )
         if missing := [name for name in names if probabilities and name not in probabilities]:
             raise UserError(f"{folder}: no probability of case {', '.join(missing)}; predict with --probabilities")

@@ -30,9 +30,15 @@ def check_bids(folder: str | Path, cases: Iterable[Case], *, overwrite: bool = F
     Example:
         >>> check_bids("derivatives/multifocal", [])
     """
-    there = [file for file in bids_files(folder, cases).values() if file.exists()]
+    cases = list(cases)
+    both = [bids_files(folder, cases, what) for what in ("mask", "probseg")]
+    there = [file for files in both for file in files.values() if file.exists()]
     if there and not overwrite:
         raise UserError(f"{there[0]}: exists already; choose another folder, or --overwrite to replace it")
+
+
+def _sidecar(file: Path) -> Path:
+    return file.with_name(file.name.removesuffix(".nii.gz") + ".json")
 
 
 def write_bids(folder: str | Path, case: Case, prediction: Prediction, *, model: str, digest: str) -> Path:
@@ -75,5 +81,9 @@ def write_bids(folder: str | Path, case: Case, prediction: Prediction, *, model:
         file = bids_files(home, [case], what)[case.name]
         file.parent.mkdir(parents=True, exist_ok=True)
         write(file, volume)
-        write_json(file.with_name(file.name.removesuffix(".nii.gz") + ".json"), says)
+        write_json(_sidecar(file), says)
+    if prediction.probability is None:  # that of another model, with --overwrite
+        stale = bids_files(home, [case], "probseg")[case.name]
+        for file in (stale, _sidecar(stale)):
+            file.unlink(missing_ok=True)
     return bids_files(home, [case])[case.name]

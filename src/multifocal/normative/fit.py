@@ -14,7 +14,7 @@ _MARGIN = 5  # voxels around the scan, so that an atlas that reaches beyond it i
 LIMITS: dict[str, tuple[float, float, str]] = {
     "correlation": (0.5, 1.0, "turned round, not stripped of its skull, or another kind of scan"),
     "overlap": (0.945, 1.0, "turned round, or a part of the brain is missing"),
-    "volume": (0.5, 1.6, "a part of the brain is missing, or the head of another age"),
+    "volume": (0.5, 1.6, "cut off where it is low; of another age, or in its skull, where it is high"),
     "upper": (0.8, 4.5, "tissue of another age than the atlas's, another scanner, or not stripped of its skull"),
 }
 

@@ -15,6 +15,7 @@ from multifocal.reports.cases.pictures import chosen_slices, is_coloured, window
 
 SLICES, COLUMNS = 12, 4
 ENLARGED = 3  # pixels of the picture for one of the finer axis of a slice
+MOST = 1024  # pixels along a slice, however thin its pixels are
 OUTLINE = (255, 176, 0)  # as on the pages
 _MASK = "mask"
 
@@ -57,9 +58,9 @@ def _tile(shown: CaseImages, index: int) -> Image.Image:
         grey = np.where(shown.brain, image, low)[:, :, index]
     bright = np.rint(np.clip((np.nan_to_num(grey) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     finest = min(shown.spacing[:2])
-    size = tuple(
-        round(ENLARGED * side * pixels / finest) for side, pixels in zip(shown.spacing, bright.shape, strict=False)
-    )
+    lengths = [side * pixels for side, pixels in zip(shown.spacing, bright.shape, strict=False)]
+    enlarged = min(ENLARGED / finest, MOST / max(lengths))
+    size = tuple(max(1, round(enlarged * length)) for length in lengths)
     tile = Image.fromarray(bright.T).resize(size, Image.Resampling.BILINEAR).convert("RGB")
     mask = shown.masks[_MASK]
     if mask is not None and mask[:, :, index].any():

@@ -538,10 +538,13 @@ def join(models: Sequence[str | Path], *, overrides: Sequence[str] = (), device:
         "kind": "ensemble",
         "name": "+".join(member.recipe.name for member in members),
         "members": [{"run": str(model)} for model in models],
-        "combine": {"rule": rule, **(_shared_cut(members) if rule == "mean" else {})},
+        "combine": {"rule": rule},
     }
     for override in overrides:
         recipes.replace(data, override)
+    combine = data["combine"]
+    if isinstance(combine, dict) and combine.get("rule") in ("mean", "geometric-mean"):
+        data["combine"] = {**_shared_cut(members), **combine}
     return EnsembleSystem(recipes.parse(data, where="the models together"), members)
 
 

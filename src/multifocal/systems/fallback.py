@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from multifocal import models, recipes
+from multifocal.errors import UserError
 from multifocal.systems.loading import load_model
 from multifocal.systems.system import System
 
@@ -42,10 +43,10 @@ def stand_in(
         device: what to compute on.
 
     Returns:
-        What stands in; None where nothing is missing, nothing is known to stand in, or that lacks a map, too.
+        What stands in; None where nothing is missing, nothing is known to stand in, or what is known lacks a map, too.
 
     Raises:
-        UserError: whatever loading the fallback raises.
+        UserError: whatever loading the fallback raises; the one that was named lacks a map, too.
 
     Example:
         >>> model = load_model("hie-synthetic")
@@ -53,13 +54,16 @@ def stand_in(
         'hie-synthetic reads adc, zadc, and zadc is missing: hie-synthetic-adc, which reads adc, stands in for it'
         >>> stand_in(model, "hie-synthetic", maps=["adc", "zadc"])
     """
-    missing = missing_maps(model.maps, maps)
+    missing, is_named = missing_maps(model.maps, maps), fallback is not None
     if missing and fallback is None and run is not None and models.is_model(run):
         fallback = recipes.fallback(run)
-    if not missing or fallback is None:
+    if fallback is None:
         return None
-    other = load_model(fallback, device=device)
-    if missing_maps(other.maps, maps):
+    other = load_model(fallback, device=device)  # where nothing is missing, too: a name that is none is told at once
+    lacking = missing_maps(other.maps, maps)
+    if missing and lacking and is_named:
+        raise UserError(f"--fallback {fallback}: reads {lacking[0]}, too, which is missing; name one that does not")
+    if not missing or lacking:
         return None
     return StandIn(other, fallback, stands_in_line(model.recipe, other.recipe, maps=maps))
 

@@ -13,7 +13,7 @@ from multifocal.systems.loading import load_model
 from multifocal.systems.system import PARTS, Prediction, System
 from multifocal.systems.uncertainty import MAPS, add_rows, check_masks
 from multifocal.systems.uncertainty import uncertainty as measure
-from multifocal.volumes import extension_of, write
+from multifocal.volumes import EXTENSIONS, extension_of, strip_extension, write
 
 
 @overload
@@ -163,6 +163,9 @@ def predict_cohort(
                     write(maps[home, case.name, name], found)
             write(masks[home, case.name], own.mask)
             mark_seen(home, case.name, seen[part].part(case, cohort=cohort.name))
+        for path in (path for path in targets if path.exists()):
+            for twin in _twins(path):  # with --overwrite, those of the same scan in another format
+                twin.unlink()
         if record:
             record(case, prediction, masks[out, case.name])
         if progress:
@@ -174,12 +177,19 @@ def _check_free(out: Path, targets: list[Path], cohort: Cohort, *, overwrite: bo
     own = {file.path.resolve() for case in cohort for file in (*case.images.values(), case.label) if file}
     if lost := [path for path in targets if path.resolve() in own]:
         raise UserError(f"{lost[0]}: is a file of the cohort itself; choose another folder for the predictions")
-    existing = [path for path in targets if path.exists()]
+    existing = [each for path in targets for each in (path, *_twins(path)) if each.exists()]
     if existing and not overwrite:
         raise UserError(
             f"{out}: already holds {len(existing)} of the {len(targets)} files ({existing[0].name}, …); "
             "choose another folder, or --overwrite to replace them"
         )
+
+
+def _twins(path: Path) -> list[Path]:
+    """Return what lies beside a file under its name as an image of another format."""
+    stem = strip_extension(path.name)
+    others = [path.with_name(f"{stem}{extension}") for extension in EXTENSIONS]
+    return [other for other in others if other != path and other.exists()]
 
 
 def _extension(case: Case) -> str:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ ENCODERS: Mapping[tuple[int, int], Mapping[str, Any]] = {
     },
 }
 SIZE = 1024  # of the images that SAM-2 was trained on; MedSAM2's have 512
+_WEIGHTS = "model.safetensors"
+_WRITTEN = ("config.json", _WEIGHTS)
 PATCH, STRIDE = 16, 32  # pixels that a place of the image's coarsest features stands for; by what a side is divided
 
 
@@ -158,6 +161,8 @@ def convert_checkpoint(path: str | Path, out: str | Path, *, size: int = SIZE, o
     out = Path(out)
     if out.exists() and not overwrite:
         raise UserError(f"{out}: exists already; choose another folder, or --overwrite to replace it")
+    if out.exists() and (not out.is_dir() or {file.name for file in out.iterdir()} - set(_WRITTEN)):
+        raise UserError(f"{out}: is something else than converted weights, and is not replaced; choose another folder")
     with within_memory("free some, or convert it on another machine", where=str(path)):
         published = _read(path)
         state = renamed(published, where=str(path))
@@ -165,7 +170,7 @@ def convert_checkpoint(path: str | Path, out: str | Path, *, size: int = SIZE, o
         _check(state, config, where=str(path))
         with swapped(out.parent, [out.name]) as new:
             config.save_pretrained(new / out.name)
-            (new / out.name / "model.safetensors").write_bytes(save(state, metadata={"format": "pt"}))
+            (new / out.name / _WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
     version = "SAM-2.1" if config.enable_occlusion_spatial_embedding else "SAM-2"
     count = sum(tensor.numel() for tensor in published.values())
     return f"{count:,} weights of {version}, for images of {size}×{size}"
@@ -189,9 +194,10 @@ def renamed(published: Mapping[str, torch.Tensor], *, where: str) -> dict[str, t
         >>> renamed({"image_encoder.trunk.blocks.3.norm1.bias": torch.zeros(8)}, where="sam2.pt").keys()
         dict_keys(['vision_encoder.backbone.blocks.3.layer_norm1.bias'])
     """
-    state = {_rename(name, where): tensor.float() for name, tensor in published.items()}
+    # Weights may be transposed views, or one tensor under two names; neither can be written as it is.
+    state = {_rename(name, where): tensor.float().contiguous().clone() for name, tensor in published.items()}
     points = [state.pop(name) for number in range(4) if (name := f"{_POINTS}.{number}.weight") in state]
-    if points:
+    if points and len({point.shape for point in points}) == 1 and points[0].ndim == 2:  # else a shape is refused later
         state[f"{_POINTS}.weight"] = torch.cat(points)
     if _PLACES in state:
         state["shared_image_embedding.positional_embedding"] = state[_PLACES].clone()
@@ -220,16 +226,31 @@ def _read(path: str | Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         return read_weights(path)
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what is refused says so itself
+            held = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: is no pickle, or holds more than weights, which could run any code and is not read; {_CURE}"
         ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({first_line(error)}); copy it again") from error
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        AssertionError,
+    ) as error:
+        raise UserError(
+            f"{path}: cannot be read ({type(error).__name__}: {first_line(error)}); copy it again"
+        ) from error
     state = held.get("model", held) if isinstance(held, dict) else held
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path}: is no SAM-2: it does not hold weights by name; {_CURE}")
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or not tensor.isfinite().all():
+            raise UserError(f"{path}: {name} does not hold finite real numbers; copy the file again, or {_CURE}")
     return {str(name): tensor for name, tensor in state.items()}
 
 
@@ -249,7 +270,8 @@ def _config(state: Mapping[str, torch.Tensor], *, size: int, where: str) -> Any:
     from transformers import Sam2HieraDetConfig, Sam2VideoConfig, Sam2VideoPromptEncoderConfig, Sam2VisionConfig
 
     blocks = {name.split(".")[3] for name in state if name.startswith(f"{_BACKBONE}.blocks.")}
-    width = state[f"{_BACKBONE}.pos_embed"].shape[1] if f"{_BACKBONE}.pos_embed" in state else 0
+    places = state.get(f"{_BACKBONE}.pos_embed", torch.zeros(0))
+    width = places.shape[1] if places.ndim == 4 else 0
     if (width, len(blocks)) not in ENCODERS:
         raise UserError(
             f"{where}: its image encoder of {len(blocks)} blocks and width {width} is none of SAM-2's (tiny, small, "

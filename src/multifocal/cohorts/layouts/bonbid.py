@@ -49,7 +49,8 @@ def _read_part(found: LayoutResult, part: Path, *, split: Split | None) -> None:
         ("zadc", part / ZADC, r"Zmap_(.+)-ADC_smooth2mm_clipped10", "Zmap_CASE-ADC_smooth2mm_clipped10"),
     ):
         if not folder.is_dir():
-            found.problem(f"{found.short(folder)}: no such folder; it must hold a file {expected} of every case")
+            cure = "; where there is none, name the other files in a manifest (layout csv)" if name == "zadc" else ""
+            found.problem(f"{found.short(folder)}: no such folder; it must hold a file {expected} of every case{cure}")
         maps[name] = found.listing(folder, pattern=pattern, expected=expected) if folder.is_dir() else {}
     adc, zadc = maps["adc"], maps["zadc"]
     # With a whole folder missing, one line says it all.
