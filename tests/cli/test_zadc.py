@@ -146,6 +146,12 @@ def test_wrong_names_and_atlases_are_refused(scan, how, multifocal, tmp_path):
     itself = multifocal("zadc", scan, *how, "-o", scan, "--overwrite")
     assert itself.code == 2 and "the scan itself" in itself.err
     assert multifocal("zadc", scan, *how, "-o", tmp_path / "folder").code == 2
+    zadc = tmp_path / "S1_zadc.nii.gz"  # a cohort's own map, where its maps would go
+    shutil.copy(scan, zadc)
+    (tmp_path / "cases.csv").write_text(f"case,adc,zadc\nS1,{scan},{zadc}\n")
+    itself = multifocal("zadc", tmp_path / "cases.csv", *how, "-o", tmp_path, "--overwrite")
+    assert itself.code == 2 and "S1_zadc.nii.gz: is the scan itself, or a file of the cohort" in itself.err
+    zadc.unlink()
     exchanged = (how[0], how[3], how[2], how[1])
     for atlas in (exchanged, (how[0], tmp_path / "none.nii.gz", *how[2:]), (*how[:3], scan)):
         ended = multifocal("zadc", scan, *atlas, "-o", tmp_path / "zadc.nii.gz")

@@ -1,15 +1,17 @@
 """Which files a prediction writes, and which it does not touch."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from multifocal.cohorts import open_cohort
+from multifocal.cohorts.phantom import write_phantom
 from multifocal.errors import UserError
 from multifocal.evaluation import evaluate_cohort
-from multifocal.systems import load_model, predict_cohort
+from multifocal.systems import load_model, predict, predict_cohort
 from multifocal.volumes import Geometry, Volume, read, write
 
 
@@ -115,12 +117,31 @@ def test_folds_fill_one_folder(model, cohort, tmp_path):
     assert len(listing(tmp_path)) == 6
 
 
-def test_a_cohort_never_loses_its_own_files(model, tmp_path):
-    cohort = volumes(tmp_path, ".mha", label=True)
+@pytest.mark.parametrize("extension", [".mha", ".nii.gz"])  # a mask of the label's format, and of another
+def test_a_cohort_never_loses_its_own_files(model, tmp_path, extension):
+    cohort = volumes(tmp_path, extension, label=True)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(UserError, match="a_lesion.mha: is a file of the cohort itself; choose another folder"):
         predict_cohort(model(), cohort, tmp_path, overwrite=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_one_scan_in_python_is_looked_at_as_by_the_command(tmp_path):
+    """Nobody has checked it: another unit and another age are refused, a head is told."""
+    write_phantom(tmp_path / "cohort", cases=1, seed=3)
+    adc = open_cohort(tmp_path / "cohort").cases[0].images["adc"].read()
+    file, grid = tmp_path / "adc.mha", adc.geometry
+    write(file, Volume((adc.array / 1000).astype(np.float32), grid))
+    with pytest.raises(UserError, match="adc.mha: "):
+        predict("hie-synthetic-adc", adc=file)
+    write(file, Volume(adc.array, replace(grid, spacing=tuple(1.45 * side for side in grid.spacing))))
+    with pytest.raises(UserError, match="adc.mha: .* the largest brain that the model was trained on has 663 ml"):
+        predict("hie-synthetic-adc", adc=file)
+    middle = tuple(slice(side // 4, -(side // 4)) for side in adc.array.shape)  # all of it brain, up to the edge
+    head = np.where(adc.array[middle] == 0, 900, adc.array[middle])
+    write(file, Volume(head, replace(grid, size=head.shape)))
+    with pytest.warns(UserWarning, match="100 % of its edge is not 0, so it does not look skull-stripped"):
+        predict("hie-synthetic-adc", adc=file)
 
 
 def test_what_is_finished_stays_when_a_case_fails(model, cohort, tmp_path, monkeypatch):

@@ -43,15 +43,16 @@ def zadc(
     if scan.is_file() and extension_of(scan.name):
         if not extension_of(out.name):
             raise UserError(f"{out}: is no image to write; give -o a name such as zadc.nii.gz")
-        todo = [(scan, out)]
+        todo, own = [(scan, out)], {scan.resolve()}
     else:
         cases = open_cohort(scan, layout=layout)
         if "adc" not in cases.maps:
             raise UserError(f"{scan}: the cases have no map adc, but {', '.join(cases.maps)}; name it so in a manifest")
         files = [(case.name, case.images["adc"].path) for case in cases]
         todo = [(path, out / f"{name}_zadc{_written(extension_of(path.name))}") for name, path in files]
-    if lost := [after for _, after in todo if after.resolve() in {path.resolve() for path, _ in todo}]:
-        raise UserError(f"{lost[0]}: is the scan itself; choose another name for the map")
+        own = {image.path.resolve() for case in cases for image in (*case.images.values(), case.label) if image}
+    if lost := [after for _, after in todo if after.resolve() in own]:
+        raise UserError(f"{lost[0]}: is the scan itself, or a file of the cohort; choose another name for the map")
     if lost := [after for _, after in todo if after.resolve() in {atlas.resolve(), atlas_sd.resolve()}]:
         raise UserError(f"{lost[0]}: is a part of the atlas; choose another name for the map")
     beside = {after: after.with_name(f"{strip_extension(after.name)}_fit.json") for _, after in todo}

@@ -1,14 +1,16 @@
 """Predict a cohort, case by case, onto disk."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, overload
 
 from multifocal.cohorts import Case, Cohort
 from multifocal.cohorts.seen import mark_seen
-from multifocal.cohorts.single_scan import open_scans
+from multifocal.cohorts.single_scan import doubts, open_scans
 from multifocal.errors import UserError
 from multifocal.files import clear_up
+from multifocal.systems.flags import check_age
 from multifocal.systems.loading import load_model
 from multifocal.systems.system import PARTS, Prediction, System
 from multifocal.systems.uncertainty import MAPS, add_rows, check_masks
@@ -37,7 +39,8 @@ def predict(model: System | str | Path, *cohort_and_out: Any, **named: Any) -> P
 
     Raises:
         UserError: whatever `load_model` and `predict_cohort` raise; a map is missing, or one is given that the model
-            does not read; there is neither a scan nor a cohort with a folder.
+            does not read; a scan is in another unit, or its brain far larger than those of training; there is neither
+            a scan nor a cohort with a folder.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -56,7 +59,14 @@ def predict(model: System | str | Path, *cohort_and_out: Any, **named: Any) -> P
         raise UserError("predict takes a cohort and a folder for its masks, or the file of each map of one scan")
     system = load_model(model) if isinstance(model, str | Path) else model
     sources = [f"{name}={file}" for name, file in named.items()]
-    return system.predict(open_scans(sources, maps=system.maps).cases[0])
+    case = open_scans(sources, maps=system.maps).cases[0]
+    images = case.images
+    volumes = {map_: image.read() for map_, image in images.items()}
+    for doubt in doubts(volumes, where={map_: image.path for map_, image in images.items()}):
+        warnings.warn(doubt, stacklevel=2)
+    first = next(iter(volumes))
+    check_age(volumes[first], system.ranges, where=images[first].path)
+    return system.predict(case)
 
 
 def predict_cohort(
@@ -175,9 +185,10 @@ def predict_cohort(
 
 def _check_free(out: Path, targets: list[Path], cohort: Cohort, *, overwrite: bool) -> None:
     own = {file.path.resolve() for case in cohort for file in (*case.images.values(), case.label) if file}
-    if lost := [path for path in targets if path.resolve() in own]:
+    taken = {path: [each for each in (path, *_twins(path)) if each.exists()] for path in targets}
+    if lost := [each for held in taken.values() for each in held if each.resolve() in own]:
         raise UserError(f"{lost[0]}: is a file of the cohort itself; choose another folder for the predictions")
-    existing = [each for path in targets for each in (path, *_twins(path)) if each.exists()]
+    existing = [held[0] for held in taken.values() if held]
     if existing and not overwrite:
         raise UserError(
             f"{out}: already holds {len(existing)} of the {len(targets)} files ({existing[0].name}, …); "
